@@ -1,0 +1,95 @@
+/* engine.h - the I/O thread: it owns the sockets, the clock and the shards, and turns their crank.
+ * Called by lua_engine.c on the Lua thread, which never sees a shard; everything crosses over in two
+ * bounded queues. No function here blocks longer than a mutex, but gate_engine_del. */
+#ifndef MOONGATE_ENGINE_H
+#define MOONGATE_ENGINE_H
+
+#include "event.h"
+#include "moongate.h"
+#include "shard.h"
+
+struct gate_engine;
+
+/* Strings are copied; NULL means the default. */
+struct gate_engine_options {
+    const char *ca_file;     /* PEM; NULL: the system store ($SSL_CERT_FILE honoured) */
+    bool insecure_tls;       /* no certificate check at all */
+    const char *proxy;       /* "[user:password@]host:port" of an HTTP proxy; NULL: none */
+    const char *user_agent;  /* of upgrades and HTTP requests */
+    size_t queue_events_max; /* high marks of the event queue; 0: the limits of moongate.h */
+    size_t queue_bytes_max;
+    int concurrency;         /* max_concurrency of the identify slots; 0: 1 */
+};
+
+/* Starts the thread (all signals blocked in it). NULL and *error set on failure: GATE_EMEMORY,
+ * GATE_ESYSTEM, GATE_ECERTIFICATE (ca_file not readable). *detail: words for it, a constant. */
+struct gate_engine *gate_engine_new(const struct gate_engine_options *options, int *error,
+                                    const char **detail);
+
+/* Closes what is open with `code` (GATE_CLOSE_KEEP or GATE_CLOSE_NORMAL), joins the thread within
+ * GATE_STOP_TIMEOUT_MS and frees everything. In a forked child it only frees what is safe. NULL is
+ * fine. Bounded even when a name is being resolved. */
+void gate_engine_del(struct gate_engine *engine, int code);
+
+/* Commands: queued for the I/O thread, in order. GATE_EBUSY when that queue is full, GATE_EMEMORY,
+ * GATE_EFORK in a forked child, GATE_ECLOSED after gate_engine_stop. */
+
+/* Creates the shard (options are copied) and starts it. A shard of that id that is idle or dead is
+ * replaced, its outbox and interest kept; one that runs answers with an `error` event. */
+GATE_MUST_CHECK int gate_engine_start(struct gate_engine *engine,
+                                      const struct gate_options *options);
+
+/* An encoded payload for a shard; takes `take` when it returns 0. GATE_EPAYLOAD, and GATE_ECLOSED
+ * when the shard's last known state is idle or dead. A payload that cannot be queued later is
+ * reported by an `error` event with phase "send". */
+GATE_MUST_CHECK int gate_engine_send(struct gate_engine *engine, int shard_id,
+                                     struct gate_buf *take);
+
+/* Replaces what is heard on a shard; takes `take` when it returns 0. May come before start. */
+GATE_MUST_CHECK int gate_engine_interest(struct gate_engine *engine, int shard_id,
+                                         struct gate_interest *take);
+
+/* stop: close with `code`, stay idle. reconnect: close with `code`, come back. reason may be empty;
+ * it is copied. */
+GATE_MUST_CHECK int gate_engine_stop_shard(struct gate_engine *engine, int shard_id, int code,
+                                           struct gate_span reason);
+GATE_MUST_CHECK int gate_engine_reconnect(struct gate_engine *engine, int shard_id, int code,
+                                          struct gate_span reason);
+
+/* max_concurrency as the gateway reports it. */
+GATE_MUST_CHECK int gate_engine_concurrency(struct gate_engine *engine, int concurrency);
+
+/* An HTTP/1.1 request. Everything is copied. The answer is an own event named `http` of shard -1:
+ * { id, status, body, headers = { retry_after, content_type, ... } } or
+ * { id, error (a code name), message }. Redirects are not followed. */
+struct gate_request {
+    const char *method;          /* "GET" */
+    struct gate_span url;        /* http:// or https:// */
+    struct gate_span authorization; /* value of that header; len 0: none; wiped after use */
+    struct gate_span content_type, body; /* len 0: none */
+    int64_t timeout_ms;          /* for all of it */
+    int64_t id;                  /* chosen by the caller, comes back */
+};
+GATE_MUST_CHECK int gate_engine_request(struct gate_engine *engine,
+                                        const struct gate_request *request);
+
+/* Events. */
+
+/* The oldest event into *out (the caller frees it with gate_event_free): 1, or 0: none. The `http`,
+ * `state`, `fatal` and other own events come in order with the dispatches of their shard. */
+GATE_MUST_CHECK int gate_engine_next(struct gate_engine *engine, struct gate_event *out);
+
+/* Readable while an event waits. Poll it, never read it. */
+int gate_engine_fd(const struct gate_engine *engine);
+
+/* A snapshot as of the last turn of the loop. GATE_EUSAGE for a shard that was never started. */
+int gate_engine_status(struct gate_engine *engine, int shard_id, struct gate_status *out);
+
+struct gate_engine_counts {
+    size_t queue_events, queue_bytes, queue_events_peak, queue_bytes_peak;
+    uint64_t events_out, notes_dropped, pauses;
+    bool paused; /* reading is stopped because the queue is full */
+};
+void gate_engine_counts(struct gate_engine *engine, struct gate_engine_counts *out);
+
+#endif
