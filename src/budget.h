@@ -11,7 +11,7 @@
 struct gate_budget {
     int64_t sent_at_ms[GATE_SENDS_MAX]; /* ring of the last sends, oldest at `first` */
     uint32_t first, count;
-    uint32_t reserved;                  /* places that only beats, identify and resume may use */
+    uint32_t reserved; /* places that only beats, identify and resume may use */
 };
 
 void gate_budget_init(struct gate_budget *budget);
@@ -19,7 +19,8 @@ void gate_budget_init(struct gate_budget *budget);
 /* Keeps room for the beats of a window: ceil(window / interval) + 3, within the limits. */
 void gate_budget_reserve(struct gate_budget *budget, int64_t interval_ms);
 
-/* When the next send may leave: `now_ms` or earlier means now. `urgent`: may use reserved places. */
+/* When the next send may leave: `now_ms` or earlier means now. `urgent`: may use reserved places.
+ */
 int64_t gate_budget_when(struct gate_budget *budget, int64_t now_ms, bool urgent);
 
 /* Counts a send. A beat is counted even when the window is full: it is never held. */
@@ -28,7 +29,7 @@ void gate_budget_spend(struct gate_budget *budget, int64_t now_ms);
 /* Identify slots: one identify a key (shard id modulo concurrency) in GATE_IDENTIFY_WINDOW_MS,
  * counted from the identify itself, and none before the one before is READY, failed, or out of its
  * lease. protocol: Sharding, max_concurrency. Within a key: first come, first served. */
-struct gate_slot {       /* embedded in whatever stands for a shard; owned by its embedder */
+struct gate_slot { /* embedded in whatever stands for a shard; owned by its embedder */
     struct gate_slot *next;
     int shard_id;
     bool queued;
@@ -45,13 +46,14 @@ struct gate_slots {
 
 void gate_slots_init(struct gate_slots *slots, int concurrency);
 
-/* Changes max_concurrency at run time; those who wait are queued anew, in order of shard id; holders
- * keep their lease under the new key where it is free. */
+/* Changes max_concurrency at run time; those who wait are queued anew, in order of shard id;
+ * holders keep their lease under the new key where it is free. */
 void gate_slots_resize(struct gate_slots *slots, int64_t now_ms, int concurrency);
 
 void gate_slot_init(struct gate_slot *slot, int shard_id);
 void gate_slots_ask(struct gate_slots *slots, struct gate_slot *slot); /* twice does nothing */
-void gate_slots_leave(struct gate_slots *slots, struct gate_slot *slot); /* before its embedder dies */
+void gate_slots_leave(struct gate_slots *slots,
+                      struct gate_slot *slot); /* before its embedder dies */
 void gate_slots_spent(struct gate_slots *slots, int64_t now_ms, int shard_id);
 void gate_slots_done(struct gate_slots *slots, int64_t now_ms, int shard_id);
 

@@ -7,11 +7,11 @@
 #include "moongate.h"
 
 struct gate_buf {
-    char *data;        /* first byte; `headroom_bytes` more belong to us before it; NULL when empty */
-    size_t len;        /* bytes in use */
-    size_t capacity;   /* bytes that fit at `data` */
+    char *data;      /* first byte; `headroom_bytes` more belong to us before it; NULL when empty */
+    size_t len;      /* bytes in use */
+    size_t capacity; /* bytes that fit at `data` */
     size_t headroom_bytes;
-    size_t len_max;    /* the hard cap; 0 means none */
+    size_t len_max; /* the hard cap; 0 means none */
 };
 
 /* Allocates nothing. `len_max` 0: no cap. */

@@ -29,8 +29,8 @@ struct gate_sink {
 
 /* What a message says around its data. Spans point into the message. */
 struct gate_envelope {
-    int op;                /* -1: absent */
-    bool has_seq;          /* false: absent or null */
+    int op;       /* -1: absent */
+    bool has_seq; /* false: absent or null */
     int64_t seq;
     struct gate_span name; /* of the event; len 0: absent or null; never contains escapes */
     struct gate_span data; /* the encoded value of d; len 0: absent */
@@ -39,12 +39,12 @@ struct gate_envelope {
 
 /* A writer is a sink onto a buffer. Made by gate_codec.write; lives in the caller's frame. */
 struct gate_writer {
-    struct gate_buf *out;   /* borrowed until the value is complete */
+    struct gate_buf *out; /* borrowed until the value is complete */
     uint32_t depth;
-    bool comma;             /* JSON: a separator is due before the next value */
-    bool after_key;         /* JSON: the next value belongs to a key */
-    size_t count_at[GATE_DEPTH_MAX];   /* ETF: where the count of each open container stands */
-    uint32_t count[GATE_DEPTH_MAX];    /* ETF: what it will be */
+    bool comma;                      /* JSON: a separator is due before the next value */
+    bool after_key;                  /* JSON: the next value belongs to a key */
+    size_t count_at[GATE_DEPTH_MAX]; /* ETF: where the count of each open container stands */
+    uint32_t count[GATE_DEPTH_MAX];  /* ETF: what it will be */
 };
 
 struct gate_codec {

@@ -1,6 +1,6 @@
 /* engine.h - the I/O thread: it owns the sockets, the clock and the shards, and turns their crank.
- * Called by lua_engine.c on the Lua thread, which never sees a shard; everything crosses over in two
- * bounded queues. No function here blocks longer than a mutex, but gate_engine_del. */
+ * Called by lua_engine.c on the Lua thread, which never sees a shard; everything crosses over in
+ * two bounded queues. No function here blocks longer than a mutex, but gate_engine_del. */
 #ifndef MOONGATE_ENGINE_H
 #define MOONGATE_ENGINE_H
 
@@ -18,7 +18,7 @@ struct gate_engine_options {
     const char *user_agent;  /* of upgrades and HTTP requests */
     size_t queue_events_max; /* high marks of the event queue; 0: the limits of moongate.h */
     size_t queue_bytes_max;
-    int concurrency;         /* max_concurrency of the identify slots; 0: 1 */
+    int concurrency; /* max_concurrency of the identify slots; 0: 1 */
 };
 
 /* Starts the thread (all signals blocked in it). NULL and *error set on failure: GATE_EMEMORY,
@@ -63,12 +63,12 @@ GATE_MUST_CHECK int gate_engine_concurrency(struct gate_engine *engine, int conc
  * { id, status, body, headers = { retry_after, content_type, ... } } or
  * { id, error (a code name), message }. Redirects are not followed. */
 struct gate_request {
-    const char *method;          /* "GET" */
-    struct gate_span url;        /* http:// or https:// */
-    struct gate_span authorization; /* value of that header; len 0: none; wiped after use */
+    const char *method;                  /* "GET" */
+    struct gate_span url;                /* http:// or https:// */
+    struct gate_span authorization;      /* value of that header; len 0: none; wiped after use */
     struct gate_span content_type, body; /* len 0: none */
-    int64_t timeout_ms;          /* for all of it */
-    int64_t id;                  /* chosen by the caller, comes back */
+    int64_t timeout_ms;                  /* for all of it */
+    int64_t id;                          /* chosen by the caller, comes back */
 };
 GATE_MUST_CHECK int gate_engine_request(struct gate_engine *engine,
                                         const struct gate_request *request);

@@ -11,11 +11,11 @@
 struct gate_event {
     const struct gate_codec *codec; /* how `data` is encoded */
     struct gate_buf bytes;          /* owned; name and data are in it */
-    size_t name_at, name_len;       /* dispatch: inside the message; own event: its lower-case name */
-    size_t data_at, data_len;       /* the encoded value; length 0 means nil */
-    int64_t seq;                    /* of a dispatch; 0 otherwise */
+    size_t name_at, name_len; /* dispatch: inside the message; own event: its lower-case name */
+    size_t data_at, data_len; /* the encoded value; length 0 means nil */
+    int64_t seq;              /* of a dispatch; 0 otherwise */
     int shard_id;
-    bool own;                       /* moongate's own event, not a dispatch */
+    bool own; /* moongate's own event, not a dispatch */
 };
 
 static inline struct gate_span gate_event_name(const struct gate_event *event) {

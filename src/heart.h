@@ -7,15 +7,15 @@
 #include "moongate.h"
 
 struct gate_heart {
-    int64_t interval_ms;   /* 0: not beating (before HELLO) */
-    int64_t due_ms;        /* nominal time of the next beat */
-    int64_t slack_ms;      /* a beat may leave this much early */
-    int64_t beat_at_ms;    /* of the last regular beat; -1: none yet */
-    int64_t asked_at_ms;   /* of the oldest unacknowledged beat of either kind; -1: none */
-    int64_t acked_at_ms;   /* of the last ACK; HELLO counts as one */
-    int64_t heard_at_ms;   /* of the last bytes of any kind */
-    int64_t latency_ms;    /* of the last acknowledged beat; -1: none yet */
-    bool paused;           /* reading is stopped by us: silence proves nothing */
+    int64_t interval_ms; /* 0: not beating (before HELLO) */
+    int64_t due_ms;      /* nominal time of the next beat */
+    int64_t slack_ms;    /* a beat may leave this much early */
+    int64_t beat_at_ms;  /* of the last regular beat; -1: none yet */
+    int64_t asked_at_ms; /* of the oldest unacknowledged beat of either kind; -1: none */
+    int64_t acked_at_ms; /* of the last ACK; HELLO counts as one */
+    int64_t heard_at_ms; /* of the last bytes of any kind */
+    int64_t latency_ms;  /* of the last acknowledged beat; -1: none yet */
+    bool paused;         /* reading is stopped by us: silence proves nothing */
 };
 
 enum gate_pulse {

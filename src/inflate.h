@@ -22,8 +22,8 @@ bool gate_compress_available(enum gate_compress compress);
 
 struct gate_inflate {
     enum gate_compress kind;
-    void *stream;     /* a z_stream with its window; NULL for none */
-    char tail[4];     /* the last bytes that came in, to find the flush mark across pieces */
+    void *stream; /* a z_stream with its window; NULL for none */
+    char tail[4]; /* the last bytes that came in, to find the flush mark across pieces */
     uint32_t tail_len;
 };
 

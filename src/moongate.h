@@ -56,7 +56,7 @@ enum gate_error {
 #define X(name, text) GATE_##name,
     GATE_ERRORS(X)
 #undef X
-    GATE_ERROR_END
+        GATE_ERROR_END
 };
 
 /* The text of an error, and its name as Lua shows it ("EPAYLOAD"). Never NULL. */
@@ -115,10 +115,10 @@ extern const struct gate_close_row gate_close_codes[]; /* ended by a NULL name *
 const struct gate_close_row *gate_close_lookup(int code);
 
 /* Codes that only this side uses. RFC 6455, 7.4.1: 1005 and 1006 never travel. */
-#define GATE_CLOSE_NORMAL 1000  /* sent: ends the session */
-#define GATE_CLOSE_EMPTY 1005   /* a close frame without a code */
+#define GATE_CLOSE_NORMAL  1000 /* sent: ends the session */
+#define GATE_CLOSE_EMPTY   1005 /* a close frame without a code */
 #define GATE_CLOSE_DROPPED 1006 /* no close frame at all */
-#define GATE_CLOSE_KEEP 4000    /* sent: the session stays resumable */
+#define GATE_CLOSE_KEEP    4000 /* sent: the session stays resumable */
 
 /* ---- Intents (protocol: List of Intents) ----------------------------------------------------- */
 
@@ -135,64 +135,70 @@ extern const struct gate_intent_row gate_intents[]; /* ended by a NULL name */
 
 #define GATE_VERSION_DEFAULT 10 /* the newest gateway version that is not deprecated */
 
-#define GATE_PAYLOAD_BYTES_MAX 4096     /* Discord closes with 4002 above it */
-#define GATE_MESSAGE_BYTES_MAX 67108864 /* 64 MiB: four times the largest message ever reported */
-#define GATE_KEEP_BYTES_MAX 262144      /* a message buffer larger than this is given back */
-#define GATE_READ_BYTES 16384           /* lws: smaller reads spin under TLS with flow control */
-#define GATE_HEADER_BYTES_MAX 16384     /* lws: its default of 4096 fails on usual CDN headers */
-#define GATE_HEADROOM_BYTES 32          /* before a payload, for the transport's frame header */
-#define GATE_BODY_BYTES_MAX 4194304     /* an HTTP answer; GET /gateway/bot needs 200 bytes */
-#define GATE_URL_BYTES_MAX 512          /* real ones have 40; a longer resume URL is ignored */
-#define GATE_SESSION_ID_BYTES_MAX 256   /* real ones have 32; treated as opaque */
-#define GATE_TOKEN_BYTES_MAX 512        /* real ones have 72 */
-#define GATE_NAME_BYTES_MAX 64          /* the longest event name has 36 */
-#define GATE_REASON_BYTES_MAX 123       /* RFC 6455, 5.5: a close payload of 125 less the code */
-#define GATE_DEPTH_MAX 128              /* nesting; the deepest real event has about 15 */
-#define GATE_ACTIONS_MAX 24             /* one input asks for nine at most */
+#define GATE_PAYLOAD_BYTES_MAX    4096     /* Discord closes with 4002 above it */
+#define GATE_MESSAGE_BYTES_MAX    67108864 /* 64 MiB: four times the largest message ever reported */
+#define GATE_KEEP_BYTES_MAX       262144   /* a message buffer larger than this is given back */
+#define GATE_READ_BYTES           16384    /* lws: smaller reads spin under TLS with flow control */
+#define GATE_HEADER_BYTES_MAX     16384    /* lws: its default of 4096 fails on usual CDN headers */
+#define GATE_HEADROOM_BYTES       32       /* before a payload, for the transport's frame header */
+#define GATE_BODY_BYTES_MAX       4194304  /* an HTTP answer; GET /gateway/bot needs 200 bytes */
+#define GATE_URL_BYTES_MAX        512      /* real ones have 40; a longer resume URL is ignored */
+#define GATE_SESSION_ID_BYTES_MAX 256      /* real ones have 32; treated as opaque */
+#define GATE_TOKEN_BYTES_MAX      512      /* real ones have 72 */
+#define GATE_NAME_BYTES_MAX       64       /* the longest event name has 36 */
+#define GATE_REASON_BYTES_MAX     123      /* RFC 6455, 5.5: a close payload of 125 less the code */
+#define GATE_DEPTH_MAX            128      /* nesting; the deepest real event has about 15 */
+#define GATE_ACTIONS_MAX          24       /* one input asks for nine at most */
 
-#define GATE_SENDS_MAX 120           /* sends of a connection in any window; Discord: 4008 above */
-#define GATE_SEND_WINDOW_MS 60000    /* that window */
-#define GATE_SENDS_RESERVED_MIN 5    /* places kept for beats, identify and resume */
-#define GATE_SENDS_RESERVED_MAX 60   /* with absurdly short intervals commands still move */
-#define GATE_OUTBOX_COMMANDS_MAX 256 /* accepted while the shard is away: two minutes of sending */
+#define GATE_SENDS_MAX          120   /* sends of a connection in any window; Discord: 4008 above */
+#define GATE_SEND_WINDOW_MS     60000 /* that window */
+#define GATE_SENDS_RESERVED_MIN 5     /* places kept for beats, identify and resume */
+#define GATE_SENDS_RESERVED_MAX 60    /* with absurdly short intervals commands still move */
+#define GATE_OUTBOX_COMMANDS_MAX                                                                   \
+    256                              /* accepted while the shard is away: two minutes of sending   \
+                                      */
 #define GATE_OUTBOX_BYTES_MAX 262144 /* and their bytes */
-#define GATE_SEND_TIMEOUT_MS 300000  /* a command waits this long for READY before it is given up */
+#define GATE_SEND_TIMEOUT_MS                                                                       \
+    300000 /* a command waits this long for READY before it is given up                            \
+            */
 
 #define GATE_IDENTIFY_WINDOW_MS 5000  /* one identify a key in this time */
-#define GATE_IDENTIFY_LEASE_MS 30000  /* a shard that neither fails nor gets ready loses the key */
-#define GATE_CONCURRENCY_MAX 256      /* keys; the largest bots are assigned 64 */
-#define GATE_SLOT_ASK_AGAIN_MS 60000  /* while waiting, so that a lost request cannot hang a shard */
+#define GATE_IDENTIFY_LEASE_MS  30000 /* a shard that neither fails nor gets ready loses the key */
+#define GATE_CONCURRENCY_MAX    256   /* keys; the largest bots are assigned 64 */
+#define GATE_SLOT_ASK_AGAIN_MS                                                                     \
+    60000 /* while waiting, so that a lost request cannot hang a shard                             \
+           */
 
-#define GATE_CONNECT_TIMEOUT_MS 30000 /* resolving, TCP, TLS and upgrade together */
-#define GATE_HELLO_TIMEOUT_MS 20000   /* from the upgrade to HELLO */
-#define GATE_READY_TIMEOUT_MS 120000  /* without a dispatch: an outage is sat out */
-#define GATE_CLOSE_TIMEOUT_MS 3000    /* the peer may never answer a close */
-#define GATE_INTERVAL_MS_MIN 1        /* HELLO with less is malformed */
-#define GATE_INTERVAL_MS_MAX 3600000  /* and so is more than an hour */
-#define GATE_BEAT_SLACK_MS 250        /* beats of one thread this close leave together */
-#define GATE_ASLEEP_MS 5000           /* a machine that slept longer has lost its connections */
+#define GATE_CONNECT_TIMEOUT_MS 30000   /* resolving, TCP, TLS and upgrade together */
+#define GATE_HELLO_TIMEOUT_MS   20000   /* from the upgrade to HELLO */
+#define GATE_READY_TIMEOUT_MS   120000  /* without a dispatch: an outage is sat out */
+#define GATE_CLOSE_TIMEOUT_MS   3000    /* the peer may never answer a close */
+#define GATE_INTERVAL_MS_MIN    1       /* HELLO with less is malformed */
+#define GATE_INTERVAL_MS_MAX    3600000 /* and so is more than an hour */
+#define GATE_BEAT_SLACK_MS      250     /* beats of one thread this close leave together */
+#define GATE_ASLEEP_MS          5000    /* a machine that slept longer has lost its connections */
 
-#define GATE_BACKOFF_BASE_MS 1000           /* full jitter: random x min(cap, base x 2^n) */
-#define GATE_BACKOFF_CAP_MS 60000           /* the longest wait between connects */
-#define GATE_IDENTIFY_BACKOFF_BASE_MS 5000  /* failed identifies have a ladder of their own: */
-#define GATE_IDENTIFY_BACKOFF_CAP_MS 600000 /* at this cap 288 a day, far below 1000 */
-#define GATE_FIRST_RECONNECT_MS 250         /* the first reconnect comes at once, with jitter */
-#define GATE_STABLE_MS 30000                /* a connection that lasted this long resets the ladder */
-#define GATE_INVALID_WAIT_MS_MIN 1000       /* after op 9: a random wait between this */
-#define GATE_INVALID_WAIT_MS_MAX 5000       /* and this */
+#define GATE_BACKOFF_BASE_MS          1000   /* full jitter: random x min(cap, base x 2^n) */
+#define GATE_BACKOFF_CAP_MS           60000  /* the longest wait between connects */
+#define GATE_IDENTIFY_BACKOFF_BASE_MS 5000   /* failed identifies have a ladder of their own: */
+#define GATE_IDENTIFY_BACKOFF_CAP_MS  600000 /* at this cap 288 a day, far below 1000 */
+#define GATE_FIRST_RECONNECT_MS       250    /* the first reconnect comes at once, with jitter */
+#define GATE_STABLE_MS                30000 /* a connection that lasted this long resets the ladder */
+#define GATE_INVALID_WAIT_MS_MIN      1000 /* after op 9: a random wait between this */
+#define GATE_INVALID_WAIT_MS_MAX      5000 /* and this */
 
 #define GATE_RESUME_HOST_FAILURES_MAX 2 /* then the main URL, still resuming */
-#define GATE_RESUMES_MAX 5              /* without RESUMED; then a new session */
-#define GATE_EMPTY_MESSAGES_MAX 5       /* the fifth in a row reconnects */
-#define GATE_POISONED_MAX 3             /* undecodable closes without a new sequence drop the session */
+#define GATE_RESUMES_MAX              5 /* without RESUMED; then a new session */
+#define GATE_EMPTY_MESSAGES_MAX       5 /* the fifth in a row reconnects */
+#define GATE_POISONED_MAX             3 /* undecodable closes without a new sequence drop the session */
 
-#define GATE_QUEUE_EVENTS_MAX 100000        /* high mark: reading pauses */
-#define GATE_QUEUE_BYTES_MAX 67108864       /* high mark: reading pauses */
-#define GATE_QUEUE_HARD_FACTOR 4            /* hard mark: bytes already read are above the high one */
-#define GATE_QUEUE_NOTES_MAX 4096           /* moongate's own events; kept apart from the above */
-#define GATE_COMMANDS_MAX 4096              /* waiting for the I/O thread */
-#define GATE_COMMAND_BYTES_MAX 16777216     /* and their bytes */
-#define GATE_STOP_TIMEOUT_MS 2000           /* joining a thread never takes longer */
+#define GATE_QUEUE_EVENTS_MAX  100000   /* high mark: reading pauses */
+#define GATE_QUEUE_BYTES_MAX   67108864 /* high mark: reading pauses */
+#define GATE_QUEUE_HARD_FACTOR 4        /* hard mark: bytes already read are above the high one */
+#define GATE_QUEUE_NOTES_MAX   4096     /* moongate's own events; kept apart from the above */
+#define GATE_COMMANDS_MAX      4096     /* waiting for the I/O thread */
+#define GATE_COMMAND_BYTES_MAX 16777216 /* and their bytes */
+#define GATE_STOP_TIMEOUT_MS   2000     /* joining a thread never takes longer */
 
 _Static_assert(GATE_SENDS_RESERVED_MAX < GATE_SENDS_MAX, "commands need places too");
 _Static_assert(GATE_IDENTIFY_LEASE_MS > GATE_IDENTIFY_WINDOW_MS, "a lease outlives its window");

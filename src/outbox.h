@@ -7,8 +7,8 @@
 #include "moongate.h"
 
 struct gate_outbox {
-    struct gate_buf ring;   /* of struct gate_outbox_entry; grows up to the limit */
-    size_t first, count;    /* entries */
+    struct gate_buf ring; /* of struct gate_outbox_entry; grows up to the limit */
+    size_t first, count;  /* entries */
     size_t queued_bytes;
 };
 

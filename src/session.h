@@ -5,117 +5,109 @@
 #ifndef MOONGATE_SESSION_H
 #define MOONGATE_SESSION_H
 
+#include "backoff.h"
 #include "budget.h"
-#include "codec.h"
-#include "event.h"
 #include "heart.h"
-#include "inflate.h"
-#include "moongate.h"
+#include "machine.h"
 #include "outbox.h"
 
-#define GATE_STATES(X)                                                                             \
-    X(IDLE, "idle")               /* not started, or stopped; final */                             \
-    X(BACKOFF, "backoff")         /* until the next attempt */                                     \
-    X(WAITING, "waiting")         /* for an identify slot; no socket yet */                        \
-    X(CONNECTING, "connecting")   /* resolving, TCP, TLS, upgrade */                               \
-    X(HELLO, "hello")             /* open, HELLO has not come */                                   \
-    X(IDENTIFYING, "identifying") /* Identify sent, READY has not come */                          \
-    X(RESUMING, "resuming")       /* Resume sent, RESUMED has not come */                          \
-    X(READY, "ready")                                                                              \
-    X(CLOSING, "closing")         /* our close is sent, the socket is not gone yet */              \
-    X(DEAD, "dead")               /* a fatal close code; final */
-
-enum gate_state {
-#define X(name, word) GATE_STATE_##name,
-    GATE_STATES(X)
-#undef X
-    GATE_STATE_COUNT
+/* What follows once the connection that is being closed is gone. */
+enum gate_plan {
+    GATE_PLAN_NONE,     /* the peer closed: its code decides */
+    GATE_PLAN_RESUME,   /* come back, with the session */
+    GATE_PLAN_IDENTIFY, /* come back, without it */
+    GATE_PLAN_STOP      /* stay idle */
 };
 
-const char *gate_state_word(enum gate_state state);
-
-/* What a shard is started with. The shard copies everything; spans are borrowed for the call. */
-struct gate_options {
-    struct gate_span token; /* bare, without "Bot " */
-    struct gate_span url;   /* main URL, without query */
-    int shard_id, shard_count;
-    int64_t intents;
-    int large_threshold;    /* 0: not sent */
-    int version;            /* 0: GATE_VERSION_DEFAULT */
-    const struct gate_codec *codec; /* NULL: JSON */
-    enum gate_compress compress;
-    struct gate_span presence;      /* JSON of the op 3 object; len 0: not sent */
-    struct gate_span os, browser, device; /* len 0: "linux" (the platform), "moongate", "moongate" */
-
-    struct gate_span session_id;    /* of a session to take up; len 0: none */
-    struct gate_span session_url;   /* its resume URL; len 0: the main one */
-    int64_t session_seq;
-
-    int64_t connect_timeout_ms, hello_timeout_ms, ready_timeout_ms, send_timeout_ms; /* 0: default */
-    int64_t backoff_base_ms, backoff_cap_ms; /* -1: default; 0 is legal and means at once */
-    int64_t slack_ms;                        /* of beats; 0: exact */
-    size_t message_bytes_max;                /* 0: GATE_MESSAGE_BYTES_MAX */
-    uint64_t seed;                           /* of the shard's random numbers */
+/* Everything that dies with its connection; replaced whole by each CONNECT. */
+struct gate_connection {
+    struct gate_heart heart;
+    struct gate_budget budget;
+    int64_t opened_at_ms; /* -1: it never opened */
+    bool resume;          /* it was made to resume */
+    bool on_resume_host;  /* its URL is the session's own */
+    bool identify_sent, resume_sent;
+    uint32_t empty_messages; /* in a row */
+    enum gate_plan plan;
+    int sent_code;       /* the code of our close; 0: none */
+    int64_t wait_min_ms; /* before the next attempt, asked for by the plan */
 };
 
-enum gate_action_type {
-    GATE_ACT_CONNECT,    /* open `url` as connection `connection`; one at a time */
-    GATE_ACT_SEND,       /* write `bytes` (taken) as one message, in order */
-    GATE_ACT_CLOSE,      /* close frame with `code` and `reason`; then expect closed() */
-    GATE_ACT_ABORT,      /* drop the socket now; no closed() is expected, a late one is ignored */
-    GATE_ACT_EVENT,      /* hand `event` (taken) to the Lua side */
-    GATE_ACT_SLOT_ASK,   /* an identify slot is wanted: answer with gate_shard_grant() */
-    GATE_ACT_SLOT_SPENT, /* an Identify is leaving right now: the key's window counts from here */
-    GATE_ACT_SLOT_DONE   /* READY, failure, or never used: the key is free after its window */
+struct gate_session {
+    /* Fixed at init. */
+    struct gate_options options; /* its spans point into `strings` */
+    struct gate_buf strings;
+    bool trace_send; /* somebody hears `send`; set by the shard */
+
+    /* The machine. */
+    enum gate_state state;
+    int64_t deadline_ms; /* of the state alone; -1: none */
+    uint32_t generation; /* of the newest CONNECT */
+    struct gate_connection connection;
+    char url[GATE_URL_BYTES_MAX + 1]; /* of that connection */
+    bool slot_asked;                  /* an identify slot is wanted or held */
+
+    /* The session of the gateway; id "" means none. Replaced whole by READY, dropped whole. */
+    char id[GATE_SESSION_ID_BYTES_MAX + 1];
+    char resume_url[GATE_URL_BYTES_MAX + 1];
+    int64_t seq; /* -1: none yet */
+
+    /* Ladders and their counts. */
+    struct gate_backoff backoff;
+    uint32_t failed_resumes;    /* since the last RESUMED or READY */
+    uint32_t host_failures;     /* of the resume host, in a row */
+    uint32_t poisoned;          /* undecodable closes at one and the same sequence */
+    int64_t poisoned_seq;
+
+    struct gate_outbox outbox;
+    struct gate_action actions[GATE_ACTIONS_MAX]; /* ring, oldest at `first_action` */
+    uint32_t first_action, action_count;
+    struct gate_counts counts;
 };
 
-struct gate_action {
-    enum gate_action_type type;
-    uint32_t connection;        /* the generation it belongs to */
-    struct gate_span url;       /* CONNECT: valid until the next input */
-    struct gate_buf bytes;      /* SEND: the driver takes it; has GATE_HEADROOM_BYTES in front */
-    bool binary;                /* SEND: goes out in a binary frame */
-    bool secret;                /* SEND: holds the token; wipe it before freeing */
-    int code;                   /* CLOSE */
-    const char *reason;         /* CLOSE: a constant, or NULL */
-    struct gate_event event;    /* EVENT: the driver takes it */
-};
+/* GATE_EMEMORY; GATE_EVALUE for a token, URL or session id over its limit. */
+GATE_MUST_CHECK int gate_session_init(struct gate_session *session,
+                                      const struct gate_options *options);
+void gate_session_free(struct gate_session *session); /* wipes the token */
 
-/* How far a connection had come when it failed, for messages that point the right way. */
-#define GATE_PHASES(X)                                                                             \
-    X(NONE, "")                                                                                    \
-    X(RESOLVE, "resolve")                                                                          \
-    X(CONNECT, "connect")                                                                          \
-    X(TLS, "tls")                                                                                  \
-    X(UPGRADE, "upgrade")                                                                          \
-    X(OPEN, "open")
-enum gate_phase {
-#define X(name, word) GATE_PHASE_##name,
-    GATE_PHASES(X)
-#undef X
-    GATE_PHASE_COUNT
-};
-const char *gate_phase_word(enum gate_phase phase);
+/* Inputs, as shard.h has them. */
+int gate_session_start(struct gate_session *session, int64_t now_ms);
+int gate_session_opened(struct gate_session *session, int64_t now_ms);
+int gate_session_closed(struct gate_session *session, int64_t now_ms, const struct gate_close *why);
+int gate_session_tick(struct gate_session *session, int64_t now_ms);
+GATE_MUST_CHECK int gate_session_send(struct gate_session *session, int64_t now_ms,
+                                      struct gate_buf *take);
+int gate_session_pause(struct gate_session *session, int64_t now_ms, bool paused);
+int gate_session_grant(struct gate_session *session, int64_t now_ms);
+int gate_session_slept(struct gate_session *session, int64_t now_ms, int64_t asleep_ms);
+int gate_session_reconnect(struct gate_session *session, int64_t now_ms, int code,
+                           struct gate_span reason);
+int gate_session_stop(struct gate_session *session, int64_t now_ms, int code,
+                      struct gate_span reason);
 
-/* How a connection ended. Spans are borrowed for the call. */
-struct gate_close {
-    enum gate_phase phase;   /* OPEN: it had been open */
-    int code;                /* received; GATE_CLOSE_EMPTY, GATE_CLOSE_DROPPED where there was none */
-    struct gate_span reason; /* received; may be anything */
-    int error;               /* gate_error of a connection that never opened, else 0 */
-    struct gate_span detail; /* words for that error: "certificate has expired" */
-    int http_status;         /* of a refused upgrade, else 0 */
-    int64_t retry_after_ms;  /* of a refused upgrade, else 0 */
-};
+/* Bytes arrived, whatever they are. */
+void gate_session_heard(struct gate_session *session, int64_t now_ms);
 
-/* Numbers that stats() shows. Counted from the start of the shard. */
-struct gate_counts {
-    uint64_t bytes_in;       /* as they came from the transport: compressed, decrypted */
-    uint64_t bytes_inflated;
-    uint64_t messages_in, messages_out;
-    uint64_t events_heard, events_skipped, events_repeated, gaps;
-    uint64_t unknown_ops, empty_messages, undecodable;
-    uint64_t connects, identifies, resumes, resumed, readies, beats, acks, zombies;
-};
+/* One payload. True when it is a dispatch that belongs to listeners: not one that is repeated, and
+ * not one outside of a session. */
+bool gate_session_payload(struct gate_session *session, int64_t now_ms,
+                          const struct gate_envelope *envelope);
+
+/* A message of no bytes; a message or stream that could not be decoded, and why. */
+void gate_session_empty(struct gate_session *session, int64_t now_ms);
+void gate_session_undecodable(struct gate_session *session, int64_t now_ms, int error);
+
+/* Outputs. */
+int64_t gate_session_deadline(struct gate_session *session, int64_t now_ms);
+bool gate_session_next(struct gate_session *session, struct gate_action *out);
+
+/* Puts an event behind the actions asked for so far; takes its bytes. */
+void gate_session_emit(struct gate_session *session, struct gate_event *take);
+
+/* True while there is room for what one input may ask for. */
+bool gate_session_has_room(const struct gate_session *session);
+
+/* True between opened and the end or the beginning of our close. */
+bool gate_session_is_open(const struct gate_session *session);
 
 #endif

@@ -7,35 +7,35 @@
 #ifndef MOONGATE_SHARD_H
 #define MOONGATE_SHARD_H
 
-#include "session.h"
+#include "machine.h"
 
 struct gate_shard; /* see shard.c; made by gate_shard_new, as its size is nobody's business */
 
 /* A piece of a WebSocket message as the transport has it. */
 struct gate_piece {
-    uint32_t connection;    /* of the CONNECT action that opened it; a stale one is ignored */
+    uint32_t connection; /* of the CONNECT action that opened it; a stale one is ignored */
     struct gate_span bytes;
-    bool final;             /* the last piece of its WebSocket message */
-    bool binary;            /* its message's frame type */
+    bool final;  /* the last piece of its WebSocket message */
+    bool binary; /* its message's frame type */
 };
 
 /* The names somebody listens to. */
 struct gate_interest {
-    bool all;             /* "*" is heard: every dispatch */
-    bool send, receive;   /* the tracing events */
+    bool all;              /* "*" is heard: every dispatch */
+    bool send, receive;    /* the tracing events */
     struct gate_buf names; /* canonical names, each ended by a NUL */
 };
 
 /* What can be seen from outside. */
 struct gate_status {
     enum gate_state state;
-    int64_t seq;            /* -1: none yet */
-    int64_t latency_ms;     /* of the last acknowledged beat; -1: none yet */
-    int64_t interval_ms;    /* of HELLO; 0: none yet */
-    uint32_t connection;    /* generation */
+    int64_t seq;         /* -1: none yet */
+    int64_t latency_ms;  /* of the last acknowledged beat; -1: none yet */
+    int64_t interval_ms; /* of HELLO; 0: none yet */
+    uint32_t connection; /* generation */
     char session_id[GATE_SESSION_ID_BYTES_MAX + 1]; /* "": none */
     char session_url[GATE_URL_BYTES_MAX + 1];
-    char url[GATE_URL_BYTES_MAX + 1];  /* of the current or last connection, with its query */
+    char url[GATE_URL_BYTES_MAX + 1]; /* of the current or last connection, with its query */
     size_t outbox_commands;
     struct gate_counts counts;
 };

@@ -7,7 +7,7 @@
 #include "moongate.h"
 
 #define GATE_INTEGER_TEXT_MAX 24 /* "-9223372036854775808" and a NUL */
-#define GATE_NUMBER_TEXT_MAX 32  /* "-1.7976931348623157e+308" and a NUL */
+#define GATE_NUMBER_TEXT_MAX  32 /* "-1.7976931348623157e+308" and a NUL */
 
 /* True when the bytes are UTF-8 as RFC 3629 has it: no surrogates, no overlong forms. */
 bool gate_text_is_utf8(struct gate_span text);
