@@ -61,5 +61,5 @@ void gate_heart_pause(struct gate_heart *heart, int64_t now_ms, bool paused) {
 }
 
 int64_t gate_heart_deadline(const struct gate_heart *heart) {
-    return heart->interval_ms == 0 ? NEVER : heart->due_ms - heart->slack_ms;
+    return heart->interval_ms == 0 ? NEVER : heart->due_ms;
 }

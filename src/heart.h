@@ -44,7 +44,8 @@ void gate_heart_heard(struct gate_heart *heart, int64_t now_ms);
 /* Going on after a pause starts the judgement afresh: what was missed may lie unread. */
 void gate_heart_pause(struct gate_heart *heart, int64_t now_ms, bool paused);
 
-/* When gate_heart_pulse will have something to say; -1: never. */
+/* When the next beat is due; -1: never. Slack does not show here: a beat leaves early only when
+ * the driver is awake anyway. */
 int64_t gate_heart_deadline(const struct gate_heart *heart);
 
 #endif

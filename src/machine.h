@@ -75,7 +75,7 @@ struct gate_action {
     bool binary;             /* SEND: goes out in a binary frame */
     bool secret;             /* SEND: holds the token; wipe it before freeing */
     int code;                /* CLOSE */
-    const char *reason;      /* CLOSE: a constant, or NULL */
+    const char *reason;      /* CLOSE: valid until the next input */
     struct gate_event event; /* EVENT: the driver takes it */
 };
 
@@ -116,5 +116,12 @@ struct gate_counts {
     uint64_t notes_lost; /* own events that found no memory */
     uint64_t connects, identifies, resumes, resumed, readies, beats, acks, zombies;
 };
+
+/* Fills in the defaults and lets every span show a copy in `strings` (initialised, empty), but the
+ * session's, which are used up at once. GATE_EMEMORY; GATE_EVALUE for a text over its limit. */
+GATE_MUST_CHECK int gate_options_keep(struct gate_options *options, struct gate_buf *strings);
+
+/* Frees what an action holds (wiping secrets). For actions nobody carries out. */
+void gate_action_free(struct gate_action *action);
 
 #endif

@@ -26,7 +26,8 @@ struct gate_connection {
     int64_t opened_at_ms; /* -1: it never opened */
     bool resume;          /* it was made to resume */
     bool on_resume_host;  /* its URL is the session's own */
-    bool identify_sent, resume_sent;
+    bool greeted;         /* HELLO came */
+    bool resume_sent, resumed;
     uint32_t empty_messages; /* in a row */
     enum gate_plan plan;
     int sent_code;       /* the code of our close; 0: none */
@@ -44,8 +45,9 @@ struct gate_session {
     int64_t deadline_ms; /* of the state alone; -1: none */
     uint32_t generation; /* of the newest CONNECT */
     struct gate_connection connection;
-    char url[GATE_URL_BYTES_MAX + 1]; /* of that connection */
-    bool slot_asked;                  /* an identify slot is wanted or held */
+    char url[GATE_URL_BYTES_MAX + 1];       /* of that connection */
+    char reason[GATE_REASON_BYTES_MAX + 1]; /* of our close */
+    bool slot_asked;                        /* an identify slot is wanted or held */
 
     /* The session of the gateway; id "" means none. Replaced whole by READY, dropped whole. */
     char id[GATE_SESSION_ID_BYTES_MAX + 1];
@@ -54,12 +56,14 @@ struct gate_session {
 
     /* Ladders and their counts. */
     struct gate_backoff backoff;
-    uint32_t failed_resumes;    /* since the last RESUMED or READY */
-    uint32_t host_failures;     /* of the resume host, in a row */
-    uint32_t poisoned;          /* undecodable closes at one and the same sequence */
+    bool unproven;           /* an Identify left, and no connection has lasted since */
+    uint32_t failed_resumes; /* since the last RESUMED or READY */
+    uint32_t host_failures;  /* of the resume host, in a row */
+    uint32_t poisoned;       /* undecodable closes at one and the same sequence */
     int64_t poisoned_seq;
 
     struct gate_outbox outbox;
+    int64_t send_at_ms; /* when the next command may leave; -1: none is waiting */
     struct gate_action actions[GATE_ACTIONS_MAX]; /* ring, oldest at `first_action` */
     uint32_t first_action, action_count;
     struct gate_counts counts;
@@ -97,8 +101,14 @@ bool gate_session_payload(struct gate_session *session, int64_t now_ms,
 void gate_session_empty(struct gate_session *session, int64_t now_ms);
 void gate_session_undecodable(struct gate_session *session, int64_t now_ms, int error);
 
+/* What an opened connection needs did not fit into memory: drop it and try again later. */
+int gate_session_no_memory(struct gate_session *session, int64_t now_ms);
+
+/* Lets waiting commands leave; ends what the shard does with payloads. */
+void gate_session_settle(struct gate_session *session, int64_t now_ms);
+
 /* Outputs. */
-int64_t gate_session_deadline(struct gate_session *session, int64_t now_ms);
+int64_t gate_session_deadline(const struct gate_session *session);
 bool gate_session_next(struct gate_session *session, struct gate_action *out);
 
 /* Puts an event behind the actions asked for so far; takes its bytes. */

@@ -100,9 +100,6 @@ int64_t gate_shard_deadline(const struct gate_shard *shard);
 /* 1 and the oldest action in *out, whose buffers now belong to the caller; 0: none. */
 GATE_MUST_CHECK int gate_shard_next(struct gate_shard *shard, struct gate_action *out);
 
-/* Frees what an action holds (wiping secrets). For actions nobody carries out. */
-void gate_action_free(struct gate_action *action);
-
 enum gate_state gate_shard_state(const struct gate_shard *shard);
 void gate_shard_status(const struct gate_shard *shard, struct gate_status *out);
 

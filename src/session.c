@@ -1,0 +1,747 @@
+/* session.c - see session.h. The machine, as a table:
+ *
+ *  input               where                  what follows
+ *  ------------------  ---------------------  ----------------------------------------------------
+ *  start               idle, dead             session kept? CONNECT -> connecting
+ *                                             else SLOT_ASK -> waiting
+ *  backoff is over     backoff                the same
+ *  slot granted        waiting                CONNECT -> connecting; elsewhere SLOT_DONE
+ *  slot overdue        waiting                SLOT_ASK again
+ *  opened              connecting             fresh heart and budget -> hello
+ *  op 10               hello                  beats begin; SEND resume -> resuming, or SEND
+ * identify (SLOT_SPENT) -> identifying READY               identifying, resuming  new session ->
+ * ready, SLOT_DONE, EVENT RESUMED             resuming               -> ready, EVENT op 0 id.,
+ * res., ready       sequence forward, EVENT; repeated: dropped, counted op 1                hello
+ * to ready         SEND heartbeat, the timer stays op 11               hello to ready acknowledged,
+ * latency op 7                hello to ready         CLOSE 4000 -> closing, resume op 9 true, false
+ * hello to ready         CLOSE 4000 keep, CLOSE 1000 drop -> closing, then at least the random 1-5
+ * s other ops           hello to ready         counted, ignored (op 10 twice, op 0 before its time
+ * too) beat due            id., res., ready       SEND heartbeat, or zombie: ABORT -> backoff,
+ * resume HELLO overdue       hello                  CLOSE 4000 -> closing, resume READY overdue
+ * identifying, resuming  CLOSE 4000 -> closing; each dispatch restarts it empty message       hello
+ * to ready         counted; the fifth in a row: CLOSE 4000 -> closing undecodable         hello to
+ * ready         CLOSE 4000 -> closing, resume; the third at the same sequence drops the session
+ *  closed(code)        connecting to closing  row of the table in codes.c, or our own plan:
+ *                                             -> backoff, dead or idle
+ *  connect overdue     connecting             ABORT -> backoff
+ *  close overdue       closing                ABORT, then as if closed
+ *  slept               connecting to closing  ABORT -> backoff, at once
+ *  reconnect           hello to ready         CLOSE -> closing -> backoff; connecting: ABORT ->
+ * backoff; backoff: at once stop                anywhere               CLOSE -> closing -> idle;
+ * without a connection -> idle send                all but idle, dead     kept; SEND in ready, as
+ * the budget allows
+ *
+ * What stands in no row is ignored. Every state but idle and dead has a deadline. */
+#include "session.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "payload.h"
+#include "report.h"
+
+#define NEVER (-1)
+
+static struct gate_span span_of(const char *text) {
+    return (struct gate_span){text, strlen(text)};
+}
+
+static int64_t later(int64_t a_ms, int64_t b_ms) {
+    return a_ms > b_ms ? a_ms : b_ms;
+}
+
+static int64_t sooner(int64_t a_ms, int64_t b_ms) {
+    if (a_ms == NEVER) return b_ms;
+    return b_ms == NEVER || a_ms < b_ms ? a_ms : b_ms;
+}
+
+/* ---- Init and free --------------------------------------------------------------------------- */
+
+static void copy_text(char *to, struct gate_span from) {
+    if (from.len) memcpy(to, from.data, from.len);
+    to[from.len] = '\0';
+}
+
+static void open_payload(struct gate_buf *out) {
+    gate_buf_init(out, GATE_HEADROOM_BYTES, 0);
+}
+
+static void wipe_payload(struct gate_buf *out) {
+    gate_buf_wipe(out);
+    gate_buf_free(out);
+}
+
+/* Room first, so that growing leaves no copy of the token behind. */
+static int write_identify(const struct gate_session *session, struct gate_buf *out,
+                          struct gate_span token) {
+    open_payload(out);
+    int rc = gate_buf_reserve(out, GATE_PAYLOAD_BYTES_MAX);
+    if (rc < 0) return rc;
+    return gate_payload_identify(session->options.codec, out, &session->options, token);
+}
+
+/* An Identify that the gateway would refuse for its size is refused here, before anything runs. */
+static int try_identify(const struct gate_session *session) {
+    struct gate_buf trial;
+    int rc = write_identify(session, &trial, session->options.token);
+    if (rc == GATE_OK && trial.len > GATE_PAYLOAD_BYTES_MAX) rc = GATE_EPAYLOAD;
+    wipe_payload(&trial);
+    return rc;
+}
+
+int gate_session_init(struct gate_session *session, const struct gate_options *options) {
+    *session = (struct gate_session){.options = *options, .deadline_ms = NEVER, .seq = NEVER};
+    gate_buf_init(&session->strings, 0, 0);
+    gate_outbox_init(&session->outbox);
+    gate_backoff_init(&session->backoff, options->backoff_base_ms, options->backoff_cap_ms,
+                      options->seed);
+    int rc = gate_options_keep(&session->options, &session->strings);
+    if (rc == GATE_OK) rc = try_identify(session);
+    if (rc == GATE_OK && options->session_id.len) {
+        copy_text(session->id, options->session_id);
+        copy_text(session->resume_url, options->session_url);
+        session->seq = options->session_seq;
+        session->options.session_id = session->options.session_url = GATE_SPAN("");
+    }
+    if (rc < 0) gate_session_free(session);
+    return rc;
+}
+
+void gate_session_free(struct gate_session *session) {
+    struct gate_action action;
+    while (gate_session_next(session, &action)) gate_action_free(&action);
+    gate_outbox_free(&session->outbox);
+    wipe_payload(&session->strings);
+    session->options.token = (struct gate_span){NULL, 0};
+}
+
+/* ---- Actions --------------------------------------------------------------------------------- */
+
+bool gate_session_has_room(const struct gate_session *session) {
+    return session->action_count <= GATE_ACTIONS_MAX / 2;
+}
+
+/* A driver that does not drain loses actions, never memory. */
+static void ask(struct gate_session *session, struct gate_action *action) {
+    action->connection = session->generation;
+    if (session->action_count == GATE_ACTIONS_MAX) {
+        gate_action_free(action);
+        session->counts.notes_lost++;
+        return;
+    }
+    uint32_t at = (session->first_action + session->action_count++) % GATE_ACTIONS_MAX;
+    session->actions[at] = *action;
+}
+
+static void ask_plain(struct gate_session *session, enum gate_action_type type) {
+    ask(session, &(struct gate_action){.type = type});
+}
+
+bool gate_session_next(struct gate_session *session, struct gate_action *out) {
+    if (session->action_count == 0) return false;
+    *out = session->actions[session->first_action];
+    session->first_action = (session->first_action + 1) % GATE_ACTIONS_MAX;
+    session->action_count--;
+    return true;
+}
+
+void gate_session_emit(struct gate_session *session, struct gate_event *take) {
+    take->shard_id = session->options.shard_id;
+    ask(session, &(struct gate_action){.type = GATE_ACT_EVENT, .event = *take});
+}
+
+static void go(struct gate_session *session, enum gate_state state, int64_t deadline_ms) {
+    enum gate_state from = session->state;
+    session->state = state;
+    session->deadline_ms = deadline_ms;
+    if (from != state) gate_report_state(session, from, state);
+}
+
+bool gate_session_is_open(const struct gate_session *session) {
+    return session->state == GATE_STATE_HELLO || session->state == GATE_STATE_IDENTIFYING ||
+           session->state == GATE_STATE_RESUMING || session->state == GATE_STATE_READY;
+}
+
+/* ---- Attempts -------------------------------------------------------------------------------- */
+
+static bool has_session(const struct gate_session *session) {
+    return session->id[0] != '\0';
+}
+
+static void forget_session(struct gate_session *session) {
+    gate_wipe(session->id, sizeof session->id);
+    session->resume_url[0] = '\0';
+    session->seq = NEVER;
+    session->failed_resumes = 0;
+    session->host_failures = 0;
+}
+
+static void lose_session(struct gate_session *session, const char *reason) {
+    if (!has_session(session)) return;
+    gate_report_lost(session, reason);
+    forget_session(session);
+}
+
+static void ask_slot(struct gate_session *session) {
+    session->slot_asked = true;
+    ask_plain(session, GATE_ACT_SLOT_ASK);
+}
+
+static void release_slot(struct gate_session *session) {
+    if (!session->slot_asked) return;
+    session->slot_asked = false;
+    ask_plain(session, GATE_ACT_SLOT_DONE);
+}
+
+static bool begins_with(struct gate_span text, const char *prefix) {
+    return text.len >= strlen(prefix) && memcmp(text.data, prefix, strlen(prefix)) == 0;
+}
+
+/* The resume host is used unless it failed repeatedly, and never when it would carry the token in
+ * the clear although the main URL does not. protocol: Resuming. */
+static bool wants_resume_host(const struct gate_session *session) {
+    struct gate_span url = span_of(session->resume_url);
+    if (!has_session(session) || session->host_failures >= GATE_RESUME_HOST_FAILURES_MAX)
+        return false;
+    bool secret = begins_with(session->options.url, "wss://");
+    return begins_with(url, "wss://") || (!secret && begins_with(url, "ws://"));
+}
+
+/* The same query on every URL, also on the resume URL (protocol: Resuming). What a base brings of
+ * its own behind a question mark is dropped. */
+static void build_url(struct gate_session *session, struct gate_span base) {
+    const struct gate_options *o = &session->options;
+    const char *query = memchr(base.data, '?', base.len);
+    size_t len = query ? (size_t)(query - base.data) : base.len;
+    while (len && base.data[len - 1] == '/') len--;
+    const char *compress = gate_compress_word(o->compress);
+    snprintf(session->url, sizeof session->url, "%.*s/?v=%d&encoding=%s%s%s", (int)len, base.data,
+             o->version, o->codec->name, compress ? "&compress=" : "", compress ? compress : "");
+}
+
+static void connect_now(struct gate_session *session, int64_t now_ms) {
+    bool on_resume_host = wants_resume_host(session);
+    build_url(session, on_resume_host ? span_of(session->resume_url) : session->options.url);
+    session->generation++;
+    session->counts.connects++;
+    session->connection = (struct gate_connection){
+        .opened_at_ms = NEVER,
+        .resume = has_session(session),
+        .on_resume_host = on_resume_host,
+    };
+    gate_report_connect(session);
+    go(session, GATE_STATE_CONNECTING, now_ms + session->options.connect_timeout_ms);
+    ask(session, &(struct gate_action){.type = GATE_ACT_CONNECT, .url = span_of(session->url)});
+}
+
+/* A resume takes no identify slot and waits for none (protocol: Rate Limiting; Sharding). */
+static void attempt(struct gate_session *session, int64_t now_ms) {
+    if (has_session(session)) {
+        connect_now(session, now_ms);
+        return;
+    }
+    ask_slot(session);
+    go(session, GATE_STATE_WAITING, now_ms + GATE_SLOT_ASK_AGAIN_MS);
+}
+
+/* ---- Sending --------------------------------------------------------------------------------- */
+
+/* The packet as it leaves, for `send` listeners. */
+static void trace(struct gate_session *session, struct gate_span packet) {
+    struct gate_event event = {.codec = session->options.codec, .own = true, .name_len = 4};
+    gate_buf_init(&event.bytes, 0, 0);
+    int rc = gate_buf_append(&event.bytes, GATE_SPAN("send"));
+    if (rc == GATE_OK) rc = gate_buf_append(&event.bytes, packet);
+    if (rc < 0) {
+        gate_buf_free(&event.bytes);
+        session->counts.notes_lost++;
+        return;
+    }
+    event.data_at = event.name_len;
+    event.data_len = packet.len;
+    gate_session_emit(session, &event);
+}
+
+static void send_payload(struct gate_session *session, int64_t now_ms, struct gate_buf *take,
+                         bool secret) {
+    gate_budget_spend(&session->connection.budget, now_ms);
+    session->counts.messages_out++;
+    if (session->trace_send && !secret) trace(session, gate_buf_span(take));
+    ask(session, &(struct gate_action){.type = GATE_ACT_SEND,
+                                       .bytes = *take,
+                                       .binary = session->options.codec->binary,
+                                       .secret = secret});
+}
+
+static void finish(struct gate_session *session, int64_t now_ms, const struct gate_close *why);
+
+/* Drops the socket without asking the peer; `error` and `detail` say why. */
+static void abort_now(struct gate_session *session, int64_t now_ms, enum gate_phase phase,
+                      int error, const char *detail) {
+    ask_plain(session, GATE_ACT_ABORT);
+    finish(
+        session, now_ms,
+        &(struct gate_close){
+            .phase = phase, .code = GATE_CLOSE_DROPPED, .error = error, .detail = span_of(detail)});
+}
+
+static void send_beat(struct gate_session *session, int64_t now_ms, bool regular) {
+    struct gate_buf beat;
+    open_payload(&beat);
+    if (gate_payload_heartbeat(session->options.codec, &beat, session->seq) < 0) {
+        gate_buf_free(&beat);
+        abort_now(session, now_ms, GATE_PHASE_OPEN, GATE_EMEMORY, "no memory for a heartbeat");
+        return;
+    }
+    gate_heart_beat(&session->connection.heart, now_ms, regular);
+    session->counts.beats++;
+    send_payload(session, now_ms, &beat, false);
+}
+
+static int write_resume(const struct gate_session *session, struct gate_buf *out,
+                        struct gate_span token) {
+    open_payload(out);
+    int rc = gate_buf_reserve(out, GATE_PAYLOAD_BYTES_MAX);
+    if (rc < 0) return rc;
+    return gate_payload_resume(session->options.codec, out, token, session->id, session->seq);
+}
+
+typedef int greeting_writer(const struct gate_session *, struct gate_buf *, struct gate_span);
+
+/* What the trace shows of a greeting is written without the token. */
+static void trace_greeting(struct gate_session *session, greeting_writer *write) {
+    struct gate_buf shown;
+    if (!session->trace_send) return;
+    if (write(session, &shown, GATE_SPAN("(hidden)")) == GATE_OK)
+        trace(session, gate_buf_span(&shown));
+    gate_buf_free(&shown);
+}
+
+/* Identify or Resume. */
+static void send_greeting(struct gate_session *session, int64_t now_ms) {
+    bool resume = session->connection.resume;
+    greeting_writer *write = resume ? write_resume : write_identify;
+    struct gate_buf greeting;
+    int rc = write(session, &greeting, session->options.token);
+    if (rc < 0) {
+        wipe_payload(&greeting);
+        abort_now(session, now_ms, GATE_PHASE_OPEN, rc, "no memory for the greeting");
+        return;
+    }
+    session->connection.resume_sent = resume;
+    if (resume) {
+        session->counts.resumes++;
+    } else {
+        session->counts.identifies++;
+        session->unproven = true;
+        ask_plain(session, GATE_ACT_SLOT_SPENT);
+    }
+    trace_greeting(session, write);
+    send_payload(session, now_ms, &greeting, true);
+    go(session, resume ? GATE_STATE_RESUMING : GATE_STATE_IDENTIFYING,
+       now_ms + session->options.ready_timeout_ms);
+}
+
+static void expire_commands(struct gate_session *session, int64_t now_ms) {
+    struct gate_buf command;
+    gate_buf_init(&command, 0, 0);
+    while (gate_session_has_room(session) && session->outbox.count &&
+           gate_outbox_expires(&session->outbox) <= now_ms) {
+        if (!gate_outbox_pop(&session->outbox, &command)) break;
+        gate_report_expired(session);
+    }
+    gate_buf_free(&command);
+}
+
+/* Ends every input: commands leave as far as state, budget and the ring of actions allow. */
+void gate_session_settle(struct gate_session *session, int64_t now_ms) {
+    struct gate_budget *budget = &session->connection.budget;
+    expire_commands(session, now_ms);
+    session->send_at_ms = NEVER;
+    while (session->state == GATE_STATE_READY && session->outbox.count) {
+        session->send_at_ms = gate_budget_when(budget, now_ms, false);
+        if (session->send_at_ms > now_ms || !gate_session_has_room(session)) break;
+        struct gate_buf command;
+        open_payload(&command);
+        if (!gate_outbox_pop(&session->outbox, &command)) break;
+        send_payload(session, now_ms, &command, false);
+        session->send_at_ms = NEVER;
+    }
+}
+
+static int settle(struct gate_session *session, int64_t now_ms) {
+    gate_session_settle(session, now_ms);
+    return GATE_OK;
+}
+
+/* ---- Endings --------------------------------------------------------------------------------- */
+
+/* What the end of this connection says about the ladders. */
+static void account(struct gate_session *session, int64_t now_ms) {
+    const struct gate_connection *c = &session->connection;
+    if (c->opened_at_ms != NEVER && now_ms - c->opened_at_ms >= GATE_STABLE_MS) {
+        gate_backoff_reset(&session->backoff);
+        session->unproven = false;
+    }
+    if (c->on_resume_host) session->host_failures = c->greeted ? 0 : session->host_failures + 1;
+    if (c->resume_sent && !c->resumed) session->failed_resumes++;
+    if (session->failed_resumes >= GATE_RESUMES_MAX)
+        lose_session(session, "too many resumes without an answer");
+}
+
+static int64_t wait_before_next(struct gate_session *session, const struct gate_close *why) {
+    int64_t wait_ms = gate_backoff_connect_ms(&session->backoff);
+    if (!has_session(session) && session->unproven)
+        wait_ms = later(wait_ms, gate_backoff_identify_ms(&session->backoff));
+    return later(wait_ms, later(session->connection.wait_min_ms, why->retry_after_ms));
+}
+
+/* The connection is over, whoever ended it. The only way out of connecting to closing. */
+static void finish(struct gate_session *session, int64_t now_ms, const struct gate_close *why) {
+    struct gate_connection *c = &session->connection;
+    const struct gate_close_row *row = gate_close_lookup(why->code);
+    bool opened = c->opened_at_ms != NEVER;
+    bool fatal = opened && row->verdict == GATE_FATAL && c->plan != GATE_PLAN_STOP;
+    release_slot(session);
+    account(session, now_ms);
+    if (fatal || (c->plan == GATE_PLAN_NONE && opened && row->verdict == GATE_IDENTIFY))
+        lose_session(session, row->words);
+    if (c->plan == GATE_PLAN_IDENTIFY) lose_session(session, "the session was given up");
+    bool stays_down = fatal || c->plan == GATE_PLAN_STOP;
+    int64_t wait_ms = stays_down ? GATE_STAYS_DOWN : wait_before_next(session, why);
+    if (opened)
+        gate_report_close(session, why, wait_ms);
+    else if (!stays_down)
+        gate_report_failure(session, why, wait_ms);
+    if (fatal) gate_report_fatal(session, row);
+    gate_heart_init(&c->heart, 0);
+    if (fatal)
+        go(session, GATE_STATE_DEAD, NEVER);
+    else if (stays_down)
+        go(session, GATE_STATE_IDLE, NEVER);
+    else
+        go(session, GATE_STATE_BACKOFF, now_ms + wait_ms);
+}
+
+/* Asks the peer to close; what follows is `plan`. The reason travels in the frame. */
+static void close_with(struct gate_session *session, int64_t now_ms, int code,
+                       struct gate_span reason, enum gate_plan plan) {
+    size_t len = reason.len < GATE_REASON_BYTES_MAX ? reason.len : GATE_REASON_BYTES_MAX;
+    copy_text(session->reason, (struct gate_span){reason.data, len});
+    session->connection.plan = plan;
+    session->connection.sent_code = code;
+    release_slot(session);
+    gate_report_disconnect(session, code);
+    ask(session,
+        &(struct gate_action){.type = GATE_ACT_CLOSE, .code = code, .reason = session->reason});
+    go(session, GATE_STATE_CLOSING, now_ms + GATE_CLOSE_TIMEOUT_MS);
+}
+
+static void close_now(struct gate_session *session, int64_t now_ms, int code, const char *reason,
+                      enum gate_plan plan) {
+    close_with(session, now_ms, code, span_of(reason), plan);
+}
+
+/* ---- Payloads -------------------------------------------------------------------------------- */
+
+static void take_hello(struct gate_session *session, int64_t now_ms,
+                       const struct gate_envelope *envelope) {
+    struct gate_connection *c = &session->connection;
+    int64_t interval_ms;
+    int rc = gate_payload_read_hello(session->options.codec, envelope->data, &interval_ms);
+    if (rc < 0) {
+        gate_session_undecodable(session, now_ms, rc);
+        return;
+    }
+    c->greeted = true;
+    gate_heart_start(&c->heart, now_ms, interval_ms, gate_backoff_random(&session->backoff));
+    gate_budget_reserve(&c->budget, interval_ms);
+    send_greeting(session, now_ms);
+}
+
+static void become_ready(struct gate_session *session) {
+    release_slot(session);
+    session->failed_resumes = 0;
+    go(session, GATE_STATE_READY, NEVER);
+}
+
+static bool take_ready(struct gate_session *session, int64_t now_ms,
+                       const struct gate_envelope *envelope) {
+    char id[sizeof session->id], url[sizeof session->resume_url];
+    int rc = gate_payload_read_ready(session->options.codec, envelope->data, id, url);
+    if (rc < 0) {
+        gate_session_undecodable(session, now_ms, rc);
+        return false;
+    }
+    forget_session(session);
+    memcpy(session->id, id, sizeof id);
+    memcpy(session->resume_url, url, sizeof url);
+    session->seq = envelope->has_seq ? envelope->seq : 0;
+    session->counts.readies++;
+    become_ready(session);
+    return true;
+}
+
+/* null never overwrites, 0 is a number, a gap is reported, a repeat dropped. False: a repeat. */
+static bool move_sequence(struct gate_session *session, const struct gate_envelope *envelope) {
+    if (!envelope->has_seq) return true;
+    if (envelope->seq <= session->seq) {
+        session->counts.events_repeated++;
+        return false;
+    }
+    if (session->seq != NEVER && envelope->seq > session->seq + 1) {
+        session->counts.gaps++;
+        gate_report_gap(session, envelope->seq);
+    }
+    session->seq = envelope->seq;
+    return true;
+}
+
+static bool is_named(const struct gate_envelope *envelope, const char *name) {
+    return envelope->name.len == strlen(name) &&
+           memcmp(envelope->name.data, name, envelope->name.len) == 0;
+}
+
+static bool take_dispatch(struct gate_session *session, int64_t now_ms,
+                          const struct gate_envelope *envelope) {
+    if (session->state == GATE_STATE_HELLO) {
+        session->counts.unknown_ops++;
+        return false;
+    }
+    if (session->state != GATE_STATE_READY)
+        session->deadline_ms = now_ms + session->options.ready_timeout_ms;
+    if (is_named(envelope, "READY")) return take_ready(session, now_ms, envelope);
+    bool fresh = move_sequence(session, envelope);
+    if (!is_named(envelope, "RESUMED")) return fresh;
+    if (session->state == GATE_STATE_RESUMING) {
+        session->connection.resumed = true;
+        session->counts.resumed++;
+        become_ready(session);
+    }
+    return true;
+}
+
+static void take_invalid(struct gate_session *session, int64_t now_ms,
+                         const struct gate_envelope *envelope) {
+    bool keep = gate_payload_read_invalid(session->options.codec, envelope->data);
+    session->connection.wait_min_ms = gate_backoff_invalid_ms(&session->backoff);
+    close_now(session, now_ms, keep ? GATE_CLOSE_KEEP : GATE_CLOSE_NORMAL, "invalid session",
+              keep ? GATE_PLAN_RESUME : GATE_PLAN_IDENTIFY);
+}
+
+static void take_ack(struct gate_session *session, int64_t now_ms) {
+    gate_heart_ack(&session->connection.heart, now_ms);
+    session->counts.acks++;
+}
+
+bool gate_session_payload(struct gate_session *session, int64_t now_ms,
+                          const struct gate_envelope *envelope) {
+    bool deliver = false;
+    if (!gate_session_is_open(session)) return false;
+    session->connection.empty_messages = 0;
+    session->counts.messages_in++;
+    switch (envelope->op) {
+    case GATE_OP_DISPATCH: deliver = take_dispatch(session, now_ms, envelope); break;
+    case GATE_OP_HEARTBEAT: send_beat(session, now_ms, false); break;
+    case GATE_OP_HEARTBEAT_ACK: take_ack(session, now_ms); break;
+    case GATE_OP_RECONNECT:
+        close_now(session, now_ms, GATE_CLOSE_KEEP, "reconnecting", GATE_PLAN_RESUME);
+        break;
+    case GATE_OP_INVALID_SESSION: take_invalid(session, now_ms, envelope); break;
+    case GATE_OP_HELLO:
+        if (session->state == GATE_STATE_HELLO)
+            take_hello(session, now_ms, envelope);
+        else
+            session->counts.unknown_ops++;
+        break;
+    default: session->counts.unknown_ops++;
+    }
+    return deliver;
+}
+
+void gate_session_heard(struct gate_session *session, int64_t now_ms) {
+    gate_heart_heard(&session->connection.heart, now_ms);
+}
+
+void gate_session_empty(struct gate_session *session, int64_t now_ms) {
+    if (!gate_session_is_open(session)) return;
+    session->counts.empty_messages++;
+    if (++session->connection.empty_messages < GATE_EMPTY_MESSAGES_MAX) return;
+    close_now(session, now_ms, GATE_CLOSE_KEEP, "empty messages", GATE_PLAN_RESUME);
+}
+
+/* A message that stays undecodable at the same sequence would come again with every resume. */
+void gate_session_undecodable(struct gate_session *session, int64_t now_ms, int error) {
+    if (!gate_session_is_open(session)) return;
+    session->counts.undecodable++;
+    bool again = session->poisoned && session->poisoned_seq == session->seq;
+    session->poisoned = again ? session->poisoned + 1 : 1;
+    session->poisoned_seq = session->seq;
+    gate_report_undecodable(session, error);
+    bool drop = session->poisoned >= GATE_POISONED_MAX;
+    if (drop) session->poisoned = 0;
+    close_now(session, now_ms, GATE_CLOSE_KEEP, "undecodable message",
+              drop ? GATE_PLAN_IDENTIFY : GATE_PLAN_RESUME);
+}
+
+/* ---- Other inputs ---------------------------------------------------------------------------- */
+
+int gate_session_start(struct gate_session *session, int64_t now_ms) {
+    if (session->state != GATE_STATE_IDLE && session->state != GATE_STATE_DEAD) return GATE_EUSAGE;
+    gate_backoff_reset(&session->backoff);
+    session->host_failures = 0;
+    session->failed_resumes = 0;
+    attempt(session, now_ms);
+    return settle(session, now_ms);
+}
+
+int gate_session_opened(struct gate_session *session, int64_t now_ms) {
+    if (session->state != GATE_STATE_CONNECTING) return GATE_OK;
+    struct gate_connection *c = &session->connection;
+    c->opened_at_ms = now_ms;
+    gate_heart_init(&c->heart, session->options.slack_ms);
+    gate_budget_init(&c->budget);
+    gate_report_open(session);
+    go(session, GATE_STATE_HELLO, now_ms + session->options.hello_timeout_ms);
+    return settle(session, now_ms);
+}
+
+static bool has_connection(const struct gate_session *session) {
+    return gate_session_is_open(session) || session->state == GATE_STATE_CONNECTING ||
+           session->state == GATE_STATE_CLOSING;
+}
+
+int gate_session_closed(struct gate_session *session, int64_t now_ms,
+                        const struct gate_close *why) {
+    if (!has_connection(session)) return GATE_OK;
+    finish(session, now_ms, why);
+    return settle(session, now_ms);
+}
+
+/* The deadline of the state itself. */
+static void overdue(struct gate_session *session, int64_t now_ms) {
+    switch (session->state) {
+    case GATE_STATE_BACKOFF: attempt(session, now_ms); break;
+    case GATE_STATE_WAITING:
+        ask_slot(session);
+        session->deadline_ms = now_ms + GATE_SLOT_ASK_AGAIN_MS;
+        break;
+    case GATE_STATE_CONNECTING:
+        abort_now(session, now_ms, GATE_PHASE_NONE, GATE_ETIMEOUT,
+                  "no connection within connect_timeout");
+        break;
+    case GATE_STATE_HELLO:
+        close_now(session, now_ms, GATE_CLOSE_KEEP, "no HELLO", GATE_PLAN_RESUME);
+        break;
+    case GATE_STATE_IDENTIFYING:
+        close_now(session, now_ms, GATE_CLOSE_KEEP, "no READY", GATE_PLAN_RESUME);
+        break;
+    case GATE_STATE_RESUMING:
+        close_now(session, now_ms, GATE_CLOSE_KEEP, "no RESUMED", GATE_PLAN_RESUME);
+        break;
+    case GATE_STATE_CLOSING:
+        abort_now(session, now_ms, GATE_PHASE_OPEN, GATE_ETIMEOUT, "our close was not answered");
+        break;
+    default: break;
+    }
+}
+
+static void beat_or_bury(struct gate_session *session, int64_t now_ms) {
+    switch (gate_heart_pulse(&session->connection.heart, now_ms)) {
+    case GATE_PULSE_WAIT: break;
+    case GATE_PULSE_BEAT: send_beat(session, now_ms, true); break;
+    case GATE_PULSE_ZOMBIE:
+        session->counts.zombies++;
+        abort_now(session, now_ms, GATE_PHASE_OPEN, GATE_ETIMEOUT,
+                  "zombie: a heartbeat was not acknowledged");
+        break;
+    }
+}
+
+int gate_session_tick(struct gate_session *session, int64_t now_ms) {
+    if (gate_session_is_open(session)) beat_or_bury(session, now_ms);
+    if (session->deadline_ms != NEVER && now_ms >= session->deadline_ms) overdue(session, now_ms);
+    return settle(session, now_ms);
+}
+
+int gate_session_send(struct gate_session *session, int64_t now_ms, struct gate_buf *take) {
+    if (session->state == GATE_STATE_IDLE || session->state == GATE_STATE_DEAD) return GATE_ECLOSED;
+    if (take->len > GATE_PAYLOAD_BYTES_MAX) return GATE_EPAYLOAD;
+    int rc = gate_outbox_push(&session->outbox, take, now_ms + session->options.send_timeout_ms);
+    return rc < 0 ? rc : settle(session, now_ms);
+}
+
+int gate_session_pause(struct gate_session *session, int64_t now_ms, bool paused) {
+    gate_heart_pause(&session->connection.heart, now_ms, paused);
+    return GATE_OK;
+}
+
+int gate_session_grant(struct gate_session *session, int64_t now_ms) {
+    if (session->state == GATE_STATE_WAITING) {
+        connect_now(session, now_ms);
+        return settle(session, now_ms);
+    }
+    /* Nobody wants it any more, or the shard holds one already. */
+    if (!session->slot_asked) ask_plain(session, GATE_ACT_SLOT_DONE);
+    return GATE_OK;
+}
+
+/* The peers of a machine that slept are gone, whatever the sockets say. */
+int gate_session_slept(struct gate_session *session, int64_t now_ms, int64_t asleep_ms) {
+    (void)asleep_ms;
+    if (has_connection(session))
+        abort_now(session, now_ms,
+                  session->connection.opened_at_ms == NEVER ? GATE_PHASE_NONE : GATE_PHASE_OPEN,
+                  GATE_ECONNECT, "the machine was asleep");
+    if (session->state == GATE_STATE_BACKOFF) session->deadline_ms = now_ms;
+    return settle(session, now_ms);
+}
+
+int gate_session_no_memory(struct gate_session *session, int64_t now_ms) {
+    if (session->state != GATE_STATE_CONNECTING) return GATE_OK;
+    abort_now(session, now_ms, GATE_PHASE_OPEN, GATE_EMEMORY, "no memory for the connection");
+    return settle(session, now_ms);
+}
+
+static bool ends_session(int code) {
+    return code == 1000 || code == 1001;
+}
+
+int gate_session_reconnect(struct gate_session *session, int64_t now_ms, int code,
+                           struct gate_span reason) {
+    if (session->state == GATE_STATE_IDLE || session->state == GATE_STATE_DEAD) return GATE_EUSAGE;
+    enum gate_plan plan = ends_session(code) ? GATE_PLAN_IDENTIFY : GATE_PLAN_RESUME;
+    if (gate_session_is_open(session)) {
+        close_with(session, now_ms, code, reason, plan);
+    } else if (session->state == GATE_STATE_CONNECTING) {
+        abort_now(session, now_ms, GATE_PHASE_NONE, GATE_ECONNECT, "reconnect was asked for");
+    }
+    if (session->state == GATE_STATE_BACKOFF) session->deadline_ms = now_ms;
+    return settle(session, now_ms);
+}
+
+int gate_session_stop(struct gate_session *session, int64_t now_ms, int code,
+                      struct gate_span reason) {
+    session->connection.plan = GATE_PLAN_STOP;
+    if (ends_session(code)) forget_session(session);
+    if (gate_session_is_open(session)) {
+        close_with(session, now_ms, code, reason, GATE_PLAN_STOP);
+    } else if (session->state == GATE_STATE_CONNECTING) {
+        abort_now(session, now_ms, GATE_PHASE_NONE, GATE_ECONNECT, "stopped");
+    } else if (session->state == GATE_STATE_BACKOFF || session->state == GATE_STATE_WAITING) {
+        release_slot(session);
+        go(session, GATE_STATE_IDLE, NEVER);
+    }
+    return settle(session, now_ms);
+}
+
+/* ---- The deadline ---------------------------------------------------------------------------- */
+
+int64_t gate_session_deadline(const struct gate_session *session) {
+    if (session->state == GATE_STATE_IDLE || session->state == GATE_STATE_DEAD) return NEVER;
+    int64_t deadline_ms = session->deadline_ms;
+    if (gate_session_is_open(session))
+        deadline_ms = sooner(deadline_ms, gate_heart_deadline(&session->connection.heart));
+    deadline_ms = sooner(deadline_ms, gate_outbox_expires(&session->outbox));
+    return sooner(deadline_ms, session->send_at_ms);
+}
