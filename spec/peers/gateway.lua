@@ -83,7 +83,8 @@ local function run_client(port, options)
     backoff = { base = 0, cap = 0 },
   }
   bot:on("*", function(data, _, event)
-    heard[#heard + 1] = { event, event == "READY" and data.user.username or data.name or data.content }
+    local words = data.name or data.content or (data.user and data.user.username)
+    heard[#heard + 1] = { event, words }
     if event == "GUILD_CREATE" and #data.channels ~= 800 then
       fail(problems, "GUILD_CREATE with %d channels", #data.channels)
     elseif event == "MESSAGE_CREATE" and data.id ~= tostring(9007199254740993 + data.number) then

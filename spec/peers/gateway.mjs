@@ -221,11 +221,12 @@ class Connection {
     if (this.number === 2) {
       this.dispatch('RESUMED', { _trace: [] }, 1);
       await this.beats(BEATS);
-      await this.dispatch('MESSAGE_CREATE', message(5, 'five'), 5);
+      this.dispatch('MESSAGE_CREATE', message(5, 'five'), 9);
+      await this.beats(1); // the pongs come first
       this.say({ op: 7, s: null, t: null, d: null });
     } else {
       this.dispatch('RESUMED', { _trace: [] }, 1);
-      this.dispatch('MESSAGE_CREATE', message(6, 'goodbye'), 3);
+      this.dispatch('MESSAGE_CREATE', message(6, 'goodbye'), 1);
     }
   }
 }
