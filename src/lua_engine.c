@@ -1,0 +1,693 @@
+/* lua_engine.c - the running side as userdata: the engine, the records of its events, the shards.
+ * Called on the Lua thread only. It sees no shard of the core: it sends commands, takes events and
+ * reads snapshots. It never calls a function of the user.
+ *
+ *   what     metatable        user values
+ *   engine   moongate.engine  SPARE: a record that is free to be used again
+ *   record   moongate.record  DATA: its data, once decoded
+ *   shard    moongate.shard   ENGINE, and FIELDS: the table in which shard.lua keeps its side
+ *
+ * Nothing is kept in the registry, so a cycle through a listener can be collected. A shard points
+ * at the memory of its engine's userdata, which that user value keeps alive; a closed engine is a
+ * NULL in there, so any order of finalisers is safe. */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine.h"
+#include "lua_core.h"
+#include "lua_value.h"
+
+enum { SPARE = 1 };
+enum { DATA = 1 };
+enum { ENGINE = 1, FIELDS = 2 };
+
+#define ENCODE_BYTES_MAX   1048576 /* of one command; far above what is refused, to say how far */
+#define REQUEST_TIMEOUT_MS 15000
+#define PRINTED_BYTES_MAX  96                  /* of a shard */
+#define MONOTONIC_MIX      0x9e3779b97f4a7c15u /* odd, so that no clock value is lost */
+
+struct engine_box {
+    struct gate_engine *engine; /* NULL once closed */
+    struct gate_lua_rules rules;
+    struct gate_buf outgoing; /* a command being encoded; here so that raising leaks nothing */
+};
+
+enum record_state { RECORD_FREE, RECORD_FRESH, RECORD_DECODED, RECORD_BROKEN };
+
+struct record {
+    struct gate_event event; /* owned unless free */
+    enum record_state state;
+    int error; /* why it is broken */
+    struct gate_lua_rules rules;
+};
+
+struct shard_box {
+    struct engine_box *box; /* kept alive by the user value; NULL: not attached */
+    int id, count;
+    struct gate_status last; /* as it was seen the last time */
+};
+
+/* ---- The engine -------------------------------------------------------------------------------
+ */
+
+static struct engine_box *get_engine(lua_State *L, int index) {
+    return luaL_checkudata(L, index, GATE_LUA_ENGINE);
+}
+
+static struct engine_box *check_engine(lua_State *L) {
+    struct engine_box *box = get_engine(L, 1);
+    if (!box->engine) gate_lua_closed(L, "engine");
+    return box;
+}
+
+static struct gate_span check_span(lua_State *L, int index) {
+    struct gate_span span;
+    span.data = luaL_checklstring(L, index, &span.len);
+    return span;
+}
+
+static struct gate_span optional_span(lua_State *L, int index) {
+    struct gate_span none = {"", 0};
+    return lua_isnoneornil(L, index) ? none : check_span(L, index);
+}
+
+static size_t read_size(lua_State *L, const char *key) {
+    int64_t value = gate_lua_integer(L, 1, key, 0);
+    return value > 0 ? (size_t)value : 0;
+}
+
+/* Pushes a userdata of `bytes` zeros with `values` user values. */
+static void *push_box(lua_State *L, size_t bytes, int values, const char *class_name) {
+    void *box = lua_newuserdatauv(L, bytes, values);
+    memset(box, 0, bytes);
+    luaL_setmetatable(L, class_name);
+    return box;
+}
+
+static bool is_word(struct gate_span text, const char *word) {
+    return text.data && strcmp(text.data, word) == 0;
+}
+
+/* core.engine { ca_file =, insecure_tls =, proxy =, user_agent =, queue_events =, queue_bytes =,
+ * concurrency =, null = "drop"|"keep", invalid_utf8 = "pass"|"refuse" } -> engine, or nil, message,
+ * code */
+static int core_engine(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    struct gate_engine_options options = {
+        .ca_file = gate_lua_text(L, 1, "ca_file").data,
+        .insecure_tls = gate_lua_flag(L, 1, "insecure_tls", false),
+        .proxy = gate_lua_text(L, 1, "proxy").data,
+        .user_agent = gate_lua_text(L, 1, "user_agent").data,
+        .queue_events_max = read_size(L, "queue_events"),
+        .queue_bytes_max = read_size(L, "queue_bytes"),
+        .concurrency = (int)gate_lua_integer(L, 1, "concurrency", 0)};
+    struct gate_lua_rules rules = {.keep_null = is_word(gate_lua_text(L, 1, "null"), "keep"),
+                                   .refuse_utf8 =
+                                       is_word(gate_lua_text(L, 1, "invalid_utf8"), "refuse")};
+    struct engine_box *box = push_box(L, sizeof *box, 1, GATE_LUA_ENGINE);
+    box->rules = rules;
+    gate_buf_init(&box->outgoing, GATE_HEADROOM_BYTES, ENCODE_BYTES_MAX);
+    int error = GATE_ESYSTEM;
+    const char *detail = NULL;
+    box->engine = gate_engine_new(&options, &error, &detail);
+    if (box->engine) return 1;
+    return gate_lua_fail(L, error, "engine: %s", detail ? detail : gate_error_text(error));
+}
+
+/* engine:close(code): the session is kept unless the code says otherwise. At most two seconds. */
+static int close_engine(lua_State *L, int code) {
+    struct engine_box *box = get_engine(L, 1);
+    struct gate_engine *engine = box->engine;
+    box->engine = NULL;
+    gate_buf_free(&box->outgoing);
+    gate_engine_del(engine, code);
+    return 0;
+}
+
+static int engine_close(lua_State *L) {
+    return close_engine(L, (int)luaL_optinteger(L, 2, GATE_CLOSE_KEEP));
+}
+
+/* __gc and __close: only a stop that somebody asked for ends a session. The second argument of
+ * __close is an error object and no code. */
+static int engine_collect(lua_State *L) {
+    return close_engine(L, GATE_CLOSE_KEEP);
+}
+
+static int engine_tostring(lua_State *L) {
+    struct engine_box *box = get_engine(L, 1);
+    lua_pushstring(L, box->engine ? "Engine running" : "Engine closed");
+    return 1;
+}
+
+/* ---- Commands ---------------------------------------------------------------------------------
+ */
+
+/* Shards of one process must not move in step: the kernel's randomness, or what the clock and the
+ * addresses give where there is none. */
+static uint64_t make_seed(const void *salt) {
+    uint64_t seed = 0;
+    if (getentropy(&seed, sizeof seed) == 0) return seed;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    seed = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    return seed * MONOTONIC_MIX ^ (uint64_t)(uintptr_t)salt;
+}
+
+/* engine:start { token =, url =, shard_id =, shard_count =, intents =, ... } */
+static int engine_start(lua_State *L) {
+    struct engine_box *box = check_engine(L);
+    struct gate_options options;
+    gate_lua_options(L, 2, &options);
+    if (options.seed == 0) options.seed = make_seed(L);
+    return gate_lua_result(L, "start", gate_engine_start(box->engine, &options));
+}
+
+/* Writes { "op": op, "d": d } where d is the value at `data` (0: null). */
+static int encode_packet(lua_State *L, struct engine_box *box, int data, char *where) {
+    const struct gate_codec *codec = &gate_json;
+    const struct gate_sink *sink = codec->writer;
+    struct gate_writer writer;
+    int64_t op = luaL_checkinteger(L, 3);
+    int rc = codec->begin(&writer, &box->outgoing, true);
+    if (rc == GATE_OK) rc = sink->open_map(&writer);
+    if (rc == GATE_OK) rc = sink->key(&writer, GATE_SPAN("op"));
+    if (rc == GATE_OK) rc = sink->integer(&writer, op);
+    if (rc == GATE_OK) rc = sink->key(&writer, GATE_SPAN("d"));
+    if (rc == GATE_OK && data == 0)
+        rc = sink->null(&writer);
+    else if (rc == GATE_OK)
+        rc = gate_lua_encode(L, data, sink, &writer, where, GATE_LUA_WHERE_BYTES);
+    return rc == GATE_OK ? sink->close_map(&writer) : rc;
+}
+
+static int fail_send(lua_State *L, const struct engine_box *box, int rc, const char *where) {
+    if (rc == GATE_EPAYLOAD)
+        return gate_lua_fail(L, rc, "send: %d bytes, at most %d allowed: send less at once",
+                             (int)box->outgoing.len, GATE_PAYLOAD_BYTES_MAX);
+    if (rc == GATE_EMESSAGE)
+        return gate_lua_fail(L, GATE_EPAYLOAD, "send: more than %d bytes, at most %d allowed",
+                             ENCODE_BYTES_MAX, GATE_PAYLOAD_BYTES_MAX);
+    if (rc == GATE_EVALUE || rc == GATE_EUTF8 || rc == GATE_EDEPTH)
+        return gate_lua_fail(L, rc, "send: %s", where);
+    return gate_lua_result(L, "send", rc);
+}
+
+/* engine:send(id, bytes) or engine:send(id, op, d) */
+static int engine_send(lua_State *L) {
+    struct engine_box *box = check_engine(L);
+    int id = (int)luaL_checkinteger(L, 2);
+    char where[GATE_LUA_WHERE_BYTES] = "d";
+    int rc;
+    gate_buf_free(&box->outgoing);
+    if (lua_type(L, 3) == LUA_TSTRING) {
+        rc = gate_buf_append(&box->outgoing, check_span(L, 3));
+    } else {
+        rc = encode_packet(L, box, lua_isnoneornil(L, 4) ? 0 : 4, where);
+    }
+    if (rc == GATE_OK) rc = gate_engine_send(box->engine, id, &box->outgoing);
+    return fail_send(L, box, rc, where);
+}
+
+/* engine:interest(id, names, flags) */
+static int engine_interest(lua_State *L) {
+    struct engine_box *box = check_engine(L);
+    int id = (int)luaL_checkinteger(L, 2);
+    struct gate_interest interest;
+    gate_lua_interest(L, 3, 4, &interest);
+    int rc = gate_engine_interest(box->engine, id, &interest);
+    if (rc < 0) gate_buf_free(&interest.names);
+    return gate_lua_result(L, "interest", rc);
+}
+
+/* engine:stop_shard(id, code, reason) */
+static int engine_stop_shard(lua_State *L) {
+    struct engine_box *box = check_engine(L);
+    int id = (int)luaL_checkinteger(L, 2);
+    int code = (int)luaL_optinteger(L, 3, GATE_CLOSE_NORMAL);
+    return gate_lua_result(L, "disconnect",
+                           gate_engine_stop_shard(box->engine, id, code, optional_span(L, 4)));
+}
+
+/* engine:reconnect(id, code, reason) */
+static int engine_reconnect(lua_State *L) {
+    struct engine_box *box = check_engine(L);
+    int id = (int)luaL_checkinteger(L, 2);
+    int code = (int)luaL_optinteger(L, 3, GATE_CLOSE_KEEP);
+    return gate_lua_result(L, "reconnect",
+                           gate_engine_reconnect(box->engine, id, code, optional_span(L, 4)));
+}
+
+static int engine_concurrency(lua_State *L) {
+    struct engine_box *box = check_engine(L);
+    int concurrency = (int)luaL_checkinteger(L, 2);
+    return gate_lua_result(L, "concurrency", gate_engine_concurrency(box->engine, concurrency));
+}
+
+/* engine:request { id =, url =, method = "GET", authorization =, content_type =, body =,
+ * timeout_ms = }: the answer is an event named `http` of shard -1. */
+static int engine_request(lua_State *L) {
+    struct engine_box *box = check_engine(L);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    struct gate_span method = gate_lua_text(L, 2, "method");
+    struct gate_request request = {.method = method.data ? method.data : "GET",
+                                   .url = gate_lua_text(L, 2, "url"),
+                                   .authorization = gate_lua_text(L, 2, "authorization"),
+                                   .content_type = gate_lua_text(L, 2, "content_type"),
+                                   .body = gate_lua_text(L, 2, "body"),
+                                   .timeout_ms =
+                                       gate_lua_integer(L, 2, "timeout_ms", REQUEST_TIMEOUT_MS),
+                                   .id = gate_lua_integer(L, 2, "id", 0)};
+    return gate_lua_result(L, "request", gate_engine_request(box->engine, &request));
+}
+
+/* ---- Events -----------------------------------------------------------------------------------
+ */
+
+static struct record *get_record(lua_State *L) {
+    return luaL_checkudata(L, 1, GATE_LUA_RECORD);
+}
+
+static struct record *check_record(lua_State *L) {
+    struct record *record = get_record(L);
+    if (record->state == RECORD_FREE) gate_lua_closed(L, "record");
+    return record;
+}
+
+/* Pushes a free record: the engine's spare one, which serves nearly every event, or a new one while
+ * that is still in use further up the stack. */
+static struct record *push_record(lua_State *L) {
+    lua_getiuservalue(L, 1, SPARE);
+    struct record *spare = lua_touserdata(L, -1);
+    if (spare && spare->state == RECORD_FREE) return spare;
+    lua_pop(L, 1);
+    struct record *record = push_box(L, sizeof *record, 1, GATE_LUA_RECORD);
+    if (!spare) {
+        lua_pushvalue(L, -1);
+        lua_setiuservalue(L, 1, SPARE);
+    }
+    return record;
+}
+
+/* engine:next() -> record, name, shard id, own, seq, or nil when there is none */
+static int engine_next(lua_State *L) {
+    struct engine_box *box = check_engine(L);
+    struct gate_event event;
+    lua_settop(L, 1);
+    luaL_checkstack(L, 8, "event");
+    struct record *record = push_record(L);
+    if (gate_engine_next(box->engine, &event) != 1) {
+        lua_pushnil(L);
+        return 1;
+    }
+    record->event = event;
+    record->state = RECORD_FRESH;
+    record->rules = box->rules;
+    struct gate_span name = gate_event_name(&record->event);
+    lua_pushlstring(L, name.data, name.len);
+    lua_pushinteger(L, event.shard_id);
+    lua_pushboolean(L, event.own);
+    lua_pushinteger(L, (lua_Integer)event.seq);
+    return 5;
+}
+
+static int fail_decode(lua_State *L, const struct record *record) {
+    struct gate_span name = gate_event_name(&record->event);
+    lua_pushlstring(L, name.data, name.len);
+    return gate_lua_fail(L, record->error, "decode: %s: %s", lua_tostring(L, -1),
+                         gate_error_text(record->error));
+}
+
+/* record:data() -> the decoded value, the same one each time; or nil, message, code. */
+static int record_data(lua_State *L) {
+    struct record *record = check_record(L);
+    lua_settop(L, 1);
+    if (record->state == RECORD_FRESH && record->event.data_len > 0) {
+        record->error = gate_lua_decode(L, record->event.codec, gate_event_data(&record->event),
+                                        &record->rules, NULL);
+        record->state = record->error == GATE_OK ? RECORD_DECODED : RECORD_BROKEN;
+        if (record->state == RECORD_DECODED) lua_setiuservalue(L, 1, DATA);
+    }
+    if (record->state == RECORD_BROKEN) return fail_decode(L, record);
+    lua_getiuservalue(L, 1, DATA);
+    return 1;
+}
+
+/* record:raw() -> the encoded value as it came, "" where there is none. */
+static int record_raw(lua_State *L) {
+    struct record *record = check_record(L);
+    struct gate_span data = gate_event_data(&record->event);
+    lua_pushlstring(L, data.len ? data.data : "", data.len);
+    return 1;
+}
+
+/* record:done(): gives the memory back now and lets the engine use the record again. */
+static int record_done(lua_State *L) {
+    struct record *record = get_record(L);
+    if (record->state == RECORD_FREE) return 0;
+    if (record->state == RECORD_DECODED) {
+        lua_pushnil(L);
+        lua_setiuservalue(L, 1, DATA);
+    }
+    gate_event_free(&record->event);
+    record->state = RECORD_FREE;
+    return 0;
+}
+
+static int record_collect(lua_State *L) {
+    struct record *record = get_record(L);
+    if (record->state != RECORD_FREE) gate_event_free(&record->event);
+    record->state = RECORD_FREE;
+    return 0;
+}
+
+/* Methods first, then name, shard_id, seq (nil for moongate's own events) and own. */
+static int record_index(lua_State *L) {
+    const struct record *record = get_record(L);
+    lua_settop(L, 2);
+    lua_pushvalue(L, 2);
+    lua_rawget(L, lua_upvalueindex(1));
+    if (!lua_isnil(L, 3) || lua_type(L, 2) != LUA_TSTRING) return 1;
+    const char *key = lua_tostring(L, 2);
+    if (record->state == RECORD_FREE) return 1;
+    struct gate_span name = gate_event_name(&record->event);
+    if (strcmp(key, "name") == 0)
+        lua_pushlstring(L, name.data, name.len);
+    else if (strcmp(key, "shard_id") == 0)
+        lua_pushinteger(L, record->event.shard_id);
+    else if (strcmp(key, "own") == 0)
+        lua_pushboolean(L, record->event.own);
+    else if (strcmp(key, "seq") == 0 && !record->event.own)
+        lua_pushinteger(L, (lua_Integer)record->event.seq);
+    return 1;
+}
+
+static int record_tostring(lua_State *L) {
+    const struct record *record = get_record(L);
+    if (record->state == RECORD_FREE) {
+        lua_pushliteral(L, "Record free");
+        return 1;
+    }
+    struct gate_span name = gate_event_name(&record->event);
+    lua_pushliteral(L, "Record ");
+    lua_pushlstring(L, name.data, name.len);
+    lua_concat(L, 2);
+    return 1;
+}
+
+/* engine:fd(): readable while an event waits. Poll it, never read it. */
+static int engine_fd(lua_State *L) {
+    lua_pushinteger(L, gate_engine_fd(check_engine(L)->engine));
+    return 1;
+}
+
+/* engine:wait(timeout_s) -> true when an event waits, false when time is up, nil, "EINTR". */
+static int engine_wait(lua_State *L) {
+    struct engine_box *box = check_engine(L);
+    lua_Number seconds = luaL_optnumber(L, 2, -1);
+    int timeout_ms = seconds < 0 ? -1 : seconds > 86400 ? 86400000 : (int)(seconds * 1000 + 0.999);
+    struct pollfd waiting = {.fd = gate_engine_fd(box->engine), .events = POLLIN};
+    int ready = poll(&waiting, 1, timeout_ms);
+    if (ready < 0) {
+        lua_pushnil(L);
+        lua_pushstring(L, errno == EINTR ? "EINTR" : "ESYSTEM");
+        return 2;
+    }
+    lua_pushboolean(L, ready > 0);
+    return 1;
+}
+
+static void set_integer(lua_State *L, const char *key, int64_t value) {
+    lua_pushinteger(L, (lua_Integer)value);
+    lua_setfield(L, -2, key);
+}
+
+static int engine_counts(lua_State *L) {
+    struct engine_box *box = check_engine(L);
+    struct gate_engine_counts counts;
+    gate_engine_counts(box->engine, &counts);
+    lua_createtable(L, 0, 8);
+    set_integer(L, "queue_events", (int64_t)counts.queue_events);
+    set_integer(L, "queue_bytes", (int64_t)counts.queue_bytes);
+    set_integer(L, "queue_events_peak", (int64_t)counts.queue_events_peak);
+    set_integer(L, "queue_bytes_peak", (int64_t)counts.queue_bytes_peak);
+    set_integer(L, "events_out", (int64_t)counts.events_out);
+    set_integer(L, "notes_dropped", (int64_t)counts.notes_dropped);
+    set_integer(L, "pauses", (int64_t)counts.pauses);
+    lua_pushboolean(L, counts.paused);
+    lua_setfield(L, -2, "paused");
+    return 1;
+}
+
+/* ---- The shard --------------------------------------------------------------------------------
+ */
+
+static struct shard_box *get_shard(lua_State *L) {
+    return luaL_checkudata(L, 1, GATE_LUA_SHARD);
+}
+
+/* The status as of now; of a shard whose engine is gone, as of the end. */
+static const struct gate_status *read_status(struct shard_box *shard) {
+    struct gate_status status;
+    if (shard->box && shard->box->engine &&
+        gate_engine_status(shard->box->engine, shard->id, &status) == GATE_OK)
+        shard->last = status;
+    else if (shard->last.state != GATE_STATE_DEAD)
+        shard->last.state = GATE_STATE_IDLE;
+    return &shard->last;
+}
+
+/* core.shard(id, count) -> a shard that is attached to no engine yet */
+static int core_shard(lua_State *L) {
+    int id = (int)luaL_checkinteger(L, 1);
+    int count = (int)luaL_checkinteger(L, 2);
+    luaL_argcheck(L, id >= 0, 1, "a shard id is 0 or more");
+    struct shard_box *shard = push_box(L, sizeof *shard, 2, GATE_LUA_SHARD);
+    lua_newtable(L);
+    lua_setiuservalue(L, -2, FIELDS);
+    shard->id = id;
+    shard->count = count;
+    shard->last.state = GATE_STATE_IDLE;
+    shard->last.seq = -1;
+    shard->last.latency_ms = -1;
+    return 1;
+}
+
+/* core.shard_attach(shard, engine or nil, count): where its state is read from now on. nil keeps
+ * what was seen last. */
+static int core_shard_attach(lua_State *L) {
+    struct shard_box *shard = get_shard(L);
+    struct engine_box *box = lua_isnoneornil(L, 2) ? NULL : get_engine(L, 2);
+    read_status(shard);
+    shard->count = (int)luaL_optinteger(L, 3, shard->count);
+    shard->box = NULL;
+    lua_settop(L, 2);
+    lua_setiuservalue(L, 1, ENGINE);
+    shard->box = box;
+    if (!box && shard->last.state != GATE_STATE_DEAD) shard->last.state = GATE_STATE_IDLE;
+    return 0;
+}
+
+/* core.shard_fields(shard) -> the table in which shard.lua keeps its side: cluster, gateway, ... */
+static int core_shard_fields(lua_State *L) {
+    get_shard(L);
+    lua_getiuservalue(L, 1, FIELDS);
+    return 1;
+}
+
+/* core.shard_status(shard) -> everything that is known, as one table */
+static int core_shard_status(lua_State *L) {
+    gate_lua_push_status(L, read_status(get_shard(L)));
+    return 1;
+}
+
+static int shard_tostring(lua_State *L) {
+    struct shard_box *shard = get_shard(L);
+    const struct gate_status *status = read_status(shard);
+    lua_pushfstring(L, "Shard %d/%d %s", shard->id, shard->count, gate_state_word(status->state));
+    if (status->latency_ms >= 0 && status->state == GATE_STATE_READY) {
+        lua_pushfstring(L, ", %d ms", (int)status->latency_ms);
+        lua_concat(L, 2);
+    }
+    if (status->seq >= 0) {
+        lua_pushfstring(L, ", seq %f", (lua_Number)status->seq);
+        lua_concat(L, 2);
+    }
+    return 1;
+}
+
+static void push_text_or_nil(lua_State *L, const char *text) {
+    if (text[0])
+        lua_pushstring(L, text);
+    else
+        lua_pushnil(L);
+}
+
+static void push_id(lua_State *L, struct shard_box *shard) {
+    lua_pushinteger(L, shard->id);
+}
+
+static void push_count(lua_State *L, struct shard_box *shard) {
+    lua_pushinteger(L, shard->count);
+}
+
+static void push_seq(lua_State *L, struct shard_box *shard) {
+    int64_t seq = read_status(shard)->seq;
+    if (seq >= 0)
+        lua_pushinteger(L, (lua_Integer)seq);
+    else
+        lua_pushnil(L);
+}
+
+static void push_session(lua_State *L, struct shard_box *shard) {
+    push_text_or_nil(L, read_status(shard)->session_id);
+}
+
+static void push_state(lua_State *L, struct shard_box *shard) {
+    lua_pushstring(L, gate_state_word(read_status(shard)->state));
+}
+
+static void push_url(lua_State *L, struct shard_box *shard) {
+    push_text_or_nil(L, read_status(shard)->url);
+}
+
+static void push_latency(lua_State *L, struct shard_box *shard) {
+    int64_t latency_ms = read_status(shard)->latency_ms;
+    if (latency_ms >= 0)
+        lua_pushnumber(L, (lua_Number)latency_ms / 1000);
+    else
+        lua_pushnil(L);
+}
+
+/* The WebSocket of the moment in Spectacles' words; nil while there is none. */
+static void push_ws(lua_State *L, struct shard_box *shard) {
+    static const char *const ready_states[GATE_STATE_COUNT] = {[GATE_STATE_CONNECTING] =
+                                                                   "connecting",
+                                                               [GATE_STATE_HELLO] = "open",
+                                                               [GATE_STATE_IDENTIFYING] = "open",
+                                                               [GATE_STATE_RESUMING] = "open",
+                                                               [GATE_STATE_READY] = "open",
+                                                               [GATE_STATE_CLOSING] = "closing"};
+    const struct gate_status *status = read_status(shard);
+    const char *ready_state = ready_states[status->state];
+    if (!ready_state) {
+        lua_pushnil(L);
+        return;
+    }
+    lua_createtable(L, 0, 6);
+    lua_pushstring(L, ready_state);
+    lua_setfield(L, -2, "ready_state");
+    lua_pushstring(L, status->url);
+    lua_setfield(L, -2, "url");
+    lua_pushliteral(L, "");
+    lua_setfield(L, -2, "protocol");
+    set_integer(L, "bytes_in", (int64_t)status->counts.bytes_in);
+    set_integer(L, "messages_in", (int64_t)status->counts.messages_in);
+    set_integer(L, "messages_out", (int64_t)status->counts.messages_out);
+}
+
+static const struct shard_property {
+    const char *name;
+    void (*push)(lua_State *L, struct shard_box *shard);
+} shard_properties[] = {{"id", push_id},           {"count", push_count}, {"seq", push_seq},
+                        {"session", push_session}, {"state", push_state}, {"url", push_url},
+                        {"latency", push_latency}, {"ws", push_ws},       {NULL, NULL}};
+
+/* What Lua keeps in the user value and shows under the same name. */
+static const char *const shard_fields[] = {"cluster", "gateway", "version", NULL};
+
+static int push_field(lua_State *L, const char *key) {
+    for (const char *const *field = shard_fields; *field; field++) {
+        if (strcmp(*field, key) != 0) continue;
+        lua_getiuservalue(L, 1, FIELDS);
+        lua_getfield(L, -1, key);
+        return 1;
+    }
+    lua_pushnil(L);
+    return 1;
+}
+
+/* Methods first, then properties. */
+static int shard_index(lua_State *L) {
+    struct shard_box *shard = get_shard(L);
+    lua_settop(L, 2);
+    lua_pushvalue(L, 2);
+    lua_rawget(L, lua_upvalueindex(1));
+    if (!lua_isnil(L, 3) || lua_type(L, 2) != LUA_TSTRING) return 1;
+    const char *key = lua_tostring(L, 2);
+    for (const struct shard_property *property = shard_properties; property->name; property++) {
+        if (strcmp(property->name, key) != 0) continue;
+        property->push(L, shard);
+        return 1;
+    }
+    return push_field(L, key);
+}
+
+/* ---- Registration -----------------------------------------------------------------------------
+ */
+
+/* Makes a class whose __index is `index` over its methods, or the methods themselves. */
+static void register_class(lua_State *L, const char *name, const luaL_Reg *methods,
+                           const luaL_Reg *meta, lua_CFunction index) {
+    gate_lua_class(L, name, methods, meta);
+    lua_pushvalue(L, -2);
+    if (index) lua_pushcclosure(L, index, 1);
+    lua_setfield(L, -2, "__index");
+    lua_pop(L, 1);
+}
+
+static void register_engine(lua_State *L) {
+    static const luaL_Reg methods[] = {{"start", engine_start},
+                                       {"send", engine_send},
+                                       {"interest", engine_interest},
+                                       {"stop_shard", engine_stop_shard},
+                                       {"reconnect", engine_reconnect},
+                                       {"concurrency", engine_concurrency},
+                                       {"request", engine_request},
+                                       {"next", engine_next},
+                                       {"wait", engine_wait},
+                                       {"fd", engine_fd},
+                                       {"counts", engine_counts},
+                                       {"close", engine_close},
+                                       {NULL, NULL}};
+    static const luaL_Reg meta[] = {{"__gc", engine_collect},
+                                    {"__close", engine_collect},
+                                    {"__tostring", engine_tostring},
+                                    {NULL, NULL}};
+    register_class(L, GATE_LUA_ENGINE, methods, meta, NULL);
+    lua_pop(L, 1);
+}
+
+static void register_record(lua_State *L) {
+    static const luaL_Reg methods[] = {
+        {"data", record_data}, {"raw", record_raw}, {"done", record_done}, {NULL, NULL}};
+    static const luaL_Reg meta[] = {
+        {"__gc", record_collect}, {"__tostring", record_tostring}, {NULL, NULL}};
+    register_class(L, GATE_LUA_RECORD, methods, meta, record_index);
+    lua_pop(L, 1);
+}
+
+/* shard.lua adds its methods to core.shard_methods. */
+static void register_shard(lua_State *L) {
+    static const luaL_Reg methods[] = {{NULL, NULL}};
+    static const luaL_Reg meta[] = {{"__tostring", shard_tostring}, {NULL, NULL}};
+    register_class(L, GATE_LUA_SHARD, methods, meta, shard_index);
+    lua_setfield(L, -2, "shard_methods");
+}
+
+void gate_lua_engine_open(lua_State *L) {
+    static const luaL_Reg functions[] = {{"engine", core_engine},
+                                         {"shard", core_shard},
+                                         {"shard_attach", core_shard_attach},
+                                         {"shard_fields", core_shard_fields},
+                                         {"shard_status", core_shard_status},
+                                         {NULL, NULL}};
+    luaL_setfuncs(L, functions, 0);
+    register_engine(L);
+    register_record(L);
+    register_shard(L);
+}
