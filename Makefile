@@ -1,0 +1,99 @@
+# moongate - one word a target; `make demo` and `make test` are all a newcomer needs.
+
+MODE    := plain
+BUILD   := .build/$(MODE)
+TREE    := $(CURDIR)/$(BUILD)/tree
+LUA     := lua5.4
+ROCKS   := LUAROCKS_CONFIG=$(CURDIR)/$(BUILD)/config.lua luarocks --lua-version=5.4
+SPECS   :=
+BUSTED  := busted --lua=$(LUA) $(SPECS)
+
+WARN    := -Wall -Wextra -Wconversion -Wshadow -Wundef -Wstrict-prototypes -Wmissing-prototypes
+C       := -std=c11 -D_GNU_SOURCE -fPIC -pthread -I/usr/include/lua5.4 -Isrc
+CFLAGS_plain    := -O2 -g
+CFLAGS_asan     := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+CFLAGS_tsan     := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+CFLAGS_coverage := -O0 -g --coverage
+CFLAGS  := $(CFLAGS_$(MODE))
+
+# Lua's own search paths, so that everything below runs against the installed tree and nothing else.
+export LUA_PATH_5_4  := $(TREE)/share/lua/5.4/?.lua;$(TREE)/share/lua/5.4/?/init.lua;$(CURDIR)/spec/?.lua;;
+export LUA_CPATH_5_4 := $(TREE)/lib/lua/5.4/?.so;$(CURDIR)/$(BUILD)/?.so;;
+export MOONGATE_BUILD := $(CURDIR)/$(BUILD)
+
+SOURCES := $(wildcard *.rockspec src/*.[ch] lua/moongate/*.lua)
+UNITS   := $(filter-out src/transport.c src/engine.c src/sandbox% src/lua_%, $(wildcard src/*.c))
+
+all: $(BUILD)/installed
+
+demo: need all
+	$(LUA) examples/demo.lua
+
+test: need check specs
+
+# The specs alone, against the installed tree: make specs SPECS=spec/json_spec.lua
+specs: all $(BUILD)/moongate_unit.so $(BUILD)/stall.so
+	$(RUN) $(BUSTED)
+
+check: need
+	$(ROCKS) lint moongate-scm-1.rockspec
+	luacheck --quiet lua spec examples
+	clang-format --dry-run --Werror src/*.[ch] spec/*.c
+	for file in src/*.c spec/*.c; do $(CC) $(C) $(WARN) -Werror -fsyntax-only $$file || exit 1; done
+
+asan: need
+	$(MAKE) specs MODE=asan RUN="env ASAN_OPTIONS=detect_leaks=1:halt_on_error=1 \
+	  LSAN_OPTIONS=suppressions=$(CURDIR)/spec/leaks.txt:print_suppressions=0 \
+	  LD_PRELOAD=$$($(CC) -print-file-name=libasan.so):$$($(CC) -print-file-name=libubsan.so)"
+
+tsan: need
+	$(MAKE) specs MODE=tsan RUN="env TSAN_OPTIONS=halt_on_error=1:exitcode=66 \
+	  LD_PRELOAD=$$($(CC) -print-file-name=libtsan.so)"
+
+valgrind: need all
+	valgrind --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=definite \
+	  --errors-for-leak-kinds=definite --suppressions=spec/valgrind.txt $(LUA) examples/demo.lua
+
+# Clients and a server that moongate did not write.
+peers: all
+	sh .ci/need python3-discord nodejs npm openssl
+	spec/peers/run
+
+bench: need all
+	$(LUA) spec/bench/decode.lua
+
+fuzz: SECONDS ?= 60
+fuzz:
+	sh .ci/need clang
+	sh spec/fuzz/run $(SECONDS)
+
+install:
+	luarocks --lua-version=5.4 make moongate-scm-1.rockspec
+
+clean:
+	rm -rf .build
+
+# What a fresh Debian lacks.
+need:
+	@sh .ci/need gcc libc6-dev lua5.4 liblua5.4-dev luarocks lua-cjson lua-busted lua-check \
+	  libwebsockets-dev libssl-dev zlib1g-dev libzstd-dev clang-format valgrind lua-http
+
+# LuaRocks builds in a copy, so that two modes never share an object file. lua-cjson is Debian's.
+$(BUILD)/installed: $(SOURCES)
+	rm -rf $(BUILD)/source $(TREE) && mkdir -p $(BUILD)/source
+	cp -r *.rockspec src lua $(BUILD)/source
+	echo 'rocks_provided = { ["lua-cjson"] = "2.1.0-1" }' > $(BUILD)/config.lua
+	cd $(BUILD)/source && $(ROCKS) make --tree=$(TREE) moongate-scm-1.rockspec \
+	  CFLAGS="$(CFLAGS) -fPIC" LIBFLAG="-shared $(CFLAGS)" > ../rocks.log 2>&1 \
+	  || { cat ../rocks.log; exit 1; }
+	touch $@
+
+$(BUILD)/moongate_unit.so: spec/unit.c $(UNITS) $(wildcard src/*.h)
+	mkdir -p $(BUILD)
+	$(CC) $(C) $(CFLAGS) -shared -o $@ spec/unit.c $(UNITS) -lz -lzstd
+
+$(BUILD)/stall.so: spec/stall.c
+	mkdir -p $(BUILD)
+	$(CC) $(C) -O1 -shared -o $@ $< -ldl
+
+.PHONY: all demo test specs check asan tsan valgrind peers bench fuzz install clean need

@@ -1,0 +1,85 @@
+rockspec_format = "3.0"
+package = "moongate"
+version = "scm-1"
+
+source = {
+  -- A placeholder: the project has no public home yet. Build from a checkout with `luarocks make`.
+  url = "git+https://example.invalid/moongate.git",
+}
+
+description = {
+  summary = "The Discord Gateway for Lua",
+  detailed = [[
+A C core that keeps a bot's session on the Discord Gateway alive whatever happens, wrapped as a Lua
+module: heartbeats on a thread of their own, resumes, bounded queues, and an emitter to script with.
+]],
+  license = "MIT",
+  labels = { "discord", "gateway", "websocket", "bot" },
+}
+
+supported_platforms = { "linux", "macosx" }
+
+dependencies = {
+  "lua >= 5.4, < 5.5",
+  "lua-cjson >= 2.1.0",
+}
+
+external_dependencies = {
+  LIBWEBSOCKETS = { header = "libwebsockets.h", library = "websockets" },
+  OPENSSL = { header = "openssl/ssl.h", library = "ssl" },
+  ZLIB = { header = "zlib.h", library = "z" },
+  ZSTD = { header = "zstd.h", library = "zstd" },
+}
+
+local include = {
+  "$(LIBWEBSOCKETS_INCDIR)", "$(OPENSSL_INCDIR)", "$(ZLIB_INCDIR)", "$(ZSTD_INCDIR)",
+}
+local libraries = {
+  "$(LIBWEBSOCKETS_LIBDIR)", "$(OPENSSL_LIBDIR)", "$(ZLIB_LIBDIR)", "$(ZSTD_LIBDIR)",
+}
+
+build = {
+  type = "builtin",
+  modules = {
+    ["moongate"] = "lua/moongate/init.lua",
+    ["moongate.cluster"] = "lua/moongate/cluster.lua",
+    ["moongate.commands"] = "lua/moongate/commands.lua",
+    ["moongate.emitter"] = "lua/moongate/emitter.lua",
+    ["moongate.events"] = "lua/moongate/events.lua",
+    ["moongate.gateway"] = "lua/moongate/gateway.lua",
+    ["moongate.intents"] = "lua/moongate/intents.lua",
+    ["moongate.options"] = "lua/moongate/options.lua",
+    ["moongate.sandbox"] = "lua/moongate/sandbox.lua",
+    ["moongate.scheduler"] = "lua/moongate/scheduler.lua",
+    ["moongate.shard"] = "lua/moongate/shard.lua",
+    ["moongate.snowflake"] = "lua/moongate/snowflake.lua",
+    ["moongate.core"] = {
+      sources = {
+        "src/codes.c", "src/buf.c", "src/text.c", "src/heart.c", "src/budget.c", "src/backoff.c",
+        "src/outbox.c", "src/json.c", "src/inflate.c", "src/event.c", "src/machine.c",
+        "src/payload.c", "src/report.c", "src/session.c", "src/shard.c", "src/queue.c",
+        "src/resolver.c", "src/transport.c", "src/engine.c", "src/lua_core.c", "src/lua_value.c",
+        "src/lua_machine.c", "src/lua_engine.c",
+      },
+      defines = { "_GNU_SOURCE" },
+      incdirs = include,
+      libdirs = libraries,
+      libraries = { "websockets", "ssl", "crypto", "z", "zstd", "pthread" },
+    },
+    ["moongate.sandbox.core"] = {
+      sources = {
+        "src/codes.c", "src/buf.c", "src/text.c", "src/json.c", "src/lua_value.c",
+        "src/sandbox.c", "src/lua_sandbox.c",
+      },
+      defines = { "_GNU_SOURCE" },
+      incdirs = include,
+      libdirs = libraries,
+      libraries = { "ssl", "crypto", "z", "pthread" },
+    },
+  },
+}
+
+test = {
+  type = "command",
+  command = "make check",
+}
