@@ -6,7 +6,8 @@
 // The script, over three connections of one session:
 //   1  HELLO; READY and a large GUILD_CREATE in many fragments with pings between them; after some
 //      beats two messages; then the socket is destroyed without a close frame.
-//   2  RESUME at its own path; two missed messages replayed, RESUMED; after some beats a fifth; op 7.
+//   2  RESUME at its own path; two missed messages replayed, RESUMED; after some beats a fifth
+//      message; op 7.
 //   3  RESUME; RESUMED, then "goodbye", upon which the client stops with 1000.
 
 import { createRequire } from 'node:module';
@@ -14,6 +15,7 @@ import { createServer as createPlain } from 'node:http';
 import { createServer as createTls } from 'node:https';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import zlib from 'node:zlib';
 
 const [folder, keyFile, certificateFile] = process.argv.slice(2);
@@ -97,9 +99,10 @@ class Connection {
   }
 
   takePong(payload) {
+    // RFC 6455, 5.5.3: a pong may answer the newest of several pings and with it all before.
     const at = this.pings.indexOf(payload);
     if (at < 0) complain(`connection ${this.number}: a pong that answers nothing: ${payload}`);
-    else this.pings.splice(at, 1);
+    this.pings.splice(0, at + 1);
     this.note.pongs += 1;
   }
 
@@ -138,7 +141,10 @@ class Connection {
         this.socket.send(bytes.subarray(from, to), options);
         from = to;
         sent += 1;
-        if (cuts > 1 && sent % 3 === 0) this.ping();
+        if (cuts > 1 && sent % 3 === 0) {
+          this.ping();
+          await sleep(2); // most fragments and pings shall arrive alone
+        }
       }
     });
     return this.queue;
