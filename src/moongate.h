@@ -142,6 +142,8 @@ extern const struct gate_intent_row gate_intents[]; /* ended by a NULL name */
 #define GATE_HEADER_BYTES_MAX     16384    /* lws: its default of 4096 fails on usual CDN headers */
 #define GATE_HEADROOM_BYTES       32       /* before a payload, for the transport's frame header */
 #define GATE_BODY_BYTES_MAX       4194304  /* an HTTP answer; GET /gateway/bot needs 200 bytes */
+#define GATE_HOST_BYTES_MAX       95       /* lws: two of them must fit into 256 with a proxy */
+#define GATE_TARGET_BYTES_MAX     1900     /* lws: a request line is cut at 2048 */
 #define GATE_URL_BYTES_MAX        512      /* real ones have 40; a longer resume URL is ignored */
 #define GATE_SESSION_ID_BYTES_MAX 256      /* real ones have 32; treated as opaque */
 #define GATE_TOKEN_BYTES_MAX      512      /* real ones have 72 */
@@ -191,6 +193,12 @@ extern const struct gate_intent_row gate_intents[]; /* ended by a NULL name */
 #define GATE_RESUMES_MAX              5 /* without RESUMED; then a new session */
 #define GATE_EMPTY_MESSAGES_MAX       5 /* the fifth in a row reconnects */
 #define GATE_POISONED_MAX             3 /* undecodable closes without a new sequence drop the session */
+
+#define GATE_ADDRESSES_MAX       8     /* of a name; more are not tried in one attempt */
+#define GATE_ADDRESS_TIMEOUT_MS  5000  /* for one of several addresses, up to the upgrade */
+#define GATE_RESOLVE_WORKERS_MAX 4     /* threads: so many stuck lookups hold up the others */
+#define GATE_RESOLVE_CACHE_MS    30000 /* a good answer is used again */
+#define GATE_LINKS_MAX           1024  /* descriptors of one I/O thread; 16 bytes each */
 
 #define GATE_QUEUE_EVENTS_MAX  100000   /* high mark: reading pauses */
 #define GATE_QUEUE_BYTES_MAX   67108864 /* high mark: reading pauses */

@@ -1,0 +1,262 @@
+/* queue.c - see queue.h.
+ *
+ *   push --> first -> ... -> last      spare -> ... (at most SPARES_MAX)
+ *            pop <--^                    ^-- pop's used node    push's spare --^
+ *
+ * The bell is rung and hushed outside the lock. A push that finds `rung` false sets it and rings
+ * afterwards. A pop that empties the queue clears it, hushes, and looks again: whatever was pushed
+ * before that second look is rung for once more, whatever comes later rings for itself. So the bell
+ * may ring once too often, which the next pop that finds nothing hushes, and never once too few. */
+#include "queue.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <time.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <sys/eventfd.h>
+#endif
+
+#define SPARES_MAX 64 /* enough for a burst; the rest goes back to the allocator */
+
+/* ---- The bell -------------------------------------------------------------------------------- */
+
+#ifdef __linux__
+int gate_bell_init(struct gate_bell *bell) {
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    *bell = (struct gate_bell){fd, fd};
+    return fd < 0 ? GATE_ESYSTEM : GATE_OK;
+}
+#else
+static bool prepare_end(int fd) {
+    return fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 && fcntl(fd, F_SETFL, O_NONBLOCK) == 0;
+}
+
+int gate_bell_init(struct gate_bell *bell) {
+    int ends[2];
+    *bell = (struct gate_bell){-1, -1};
+    if (pipe(ends) != 0) return GATE_ESYSTEM;
+    *bell = (struct gate_bell){ends[0], ends[1]};
+    if (prepare_end(ends[0]) && prepare_end(ends[1])) return GATE_OK;
+    gate_bell_free(bell);
+    return GATE_ESYSTEM;
+}
+#endif
+
+void gate_bell_free(struct gate_bell *bell) {
+    if (bell->read_fd >= 0) close(bell->read_fd);
+    if (bell->write_fd >= 0 && bell->write_fd != bell->read_fd) close(bell->write_fd);
+    *bell = (struct gate_bell){-1, -1};
+}
+
+/* Eight bytes are what an eventfd wants and a pipe takes. A bell that is full rings already. */
+void gate_bell_ring(const struct gate_bell *bell) {
+    uint64_t one = 1;
+    ssize_t written;
+    do {
+        written = write(bell->write_fd, &one, sizeof one);
+    } while (written < 0 && errno == EINTR);
+}
+
+void gate_bell_hush(const struct gate_bell *bell) {
+    char sink[512];
+    ssize_t got;
+    do {
+        got = read(bell->read_fd, sink, sizeof sink);
+    } while (got == (ssize_t)sizeof sink || (got < 0 && errno == EINTR));
+}
+
+static int64_t read_clock_ms(void) {
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    return (int64_t)at.tv_sec * 1000 + at.tv_nsec / 1000000;
+}
+
+bool gate_bell_wait(const struct gate_bell *bell, int64_t timeout_ms) {
+    struct pollfd at = {.fd = bell->read_fd, .events = POLLIN};
+    int64_t until_ms = read_clock_ms() + timeout_ms;
+    for (;;) {
+        int64_t left_ms = until_ms - read_clock_ms();
+        int found = poll(&at, 1, left_ms > 0 ? (int)left_ms : 0);
+        if (found > 0) return true;
+        if (found == 0 || errno != EINTR) return false;
+    }
+}
+
+/* ---- The queue ------------------------------------------------------------------------------- */
+
+int gate_queue_init(struct gate_queue *queue, const struct gate_queue_limits *limits,
+                    bool with_bell) {
+    *queue = (struct gate_queue){.limits = *limits, .bell = {-1, -1}};
+    if (with_bell && gate_bell_init(&queue->bell) < 0) return GATE_ESYSTEM;
+    if (pthread_mutex_init(&queue->lock, NULL) == 0) return GATE_OK;
+    gate_bell_free(&queue->bell);
+    return GATE_ESYSTEM;
+}
+
+static void drop_all(struct gate_node *node, void (*drop)(struct gate_node *node)) {
+    while (node) {
+        struct gate_node *next = node->next;
+        drop(node);
+        node = next;
+    }
+}
+
+void gate_queue_free(struct gate_queue *queue, void (*drop)(struct gate_node *node)) {
+    drop_all(queue->first, drop);
+    drop_all(queue->spare, drop);
+    queue->first = queue->last = queue->spare = NULL;
+    pthread_mutex_destroy(&queue->lock);
+    gate_bell_free(&queue->bell);
+}
+
+/* 0 means no limit. The product cannot overflow: limits are far below SIZE_MAX / hard_factor or
+ * they never bind. */
+static bool is_over(size_t value, size_t limit, size_t factor) {
+    return limit != 0 && limit <= SIZE_MAX / factor && value > limit * factor;
+}
+
+static bool has_room(const struct gate_queue *queue, const struct gate_node *node) {
+    const struct gate_queue_limits *limits = &queue->limits;
+    const struct gate_queue_counts *counts = &queue->counts;
+    size_t factor = limits->hard_factor ? limits->hard_factor : 1;
+    if (node->kind == GATE_NODE_PAYLOAD)
+        return !is_over(counts->count + 1, limits->count_max, factor) &&
+               !is_over(counts->bytes + node->bytes, limits->bytes_max, factor);
+    if (node->kind == GATE_NODE_NOTE) factor = 1;
+    return !is_over(counts->notes + 1, limits->notes_max, factor) &&
+           !is_over(counts->notes_bytes + node->bytes, limits->bytes_max, factor);
+}
+
+static void note_level(struct gate_queue *queue) {
+    const struct gate_queue_limits *limits = &queue->limits;
+    struct gate_queue_counts *counts = &queue->counts;
+    if (counts->count > counts->count_peak) counts->count_peak = counts->count;
+    if (counts->bytes > counts->bytes_peak) counts->bytes_peak = counts->bytes;
+    bool high = (limits->count_max && counts->count >= limits->count_max) ||
+                (limits->bytes_max && counts->bytes >= limits->bytes_max);
+    if (high && !counts->full) counts->filled++;
+    if (high) counts->full = true;
+}
+
+/* Returns whether a queue that was full is at its low mark now. */
+static bool note_drained(struct gate_queue *queue) {
+    const struct gate_queue_limits *limits = &queue->limits;
+    struct gate_queue_counts *counts = &queue->counts;
+    if (!counts->full) return false;
+    if (limits->count_max && counts->count > limits->count_max / 2) return false;
+    if (limits->bytes_max && counts->bytes > limits->bytes_max / 2) return false;
+    counts->full = false;
+    return true;
+}
+
+static void append_node(struct gate_queue *queue, struct gate_node *node) {
+    struct gate_queue_counts *counts = &queue->counts;
+    node->next = NULL;
+    if (queue->last)
+        queue->last->next = node;
+    else
+        queue->first = node;
+    queue->last = node;
+    counts->pushed++;
+    if (node->kind == GATE_NODE_PAYLOAD) {
+        counts->count++;
+        counts->bytes += node->bytes;
+        note_level(queue);
+    } else {
+        counts->notes++;
+        counts->notes_bytes += node->bytes;
+    }
+}
+
+static struct gate_node *take_spare(struct gate_queue *queue) {
+    struct gate_node *spare = queue->spare;
+    if (!spare) return NULL;
+    queue->spare = spare->next;
+    queue->spares--;
+    return spare;
+}
+
+enum gate_pushed gate_queue_push(struct gate_queue *queue, struct gate_node *node,
+                                 struct gate_node **spare) {
+    bool ring = false, full = false;
+    pthread_mutex_lock(&queue->lock);
+    bool taken = has_room(queue, node);
+    if (taken) {
+        append_node(queue, node);
+        ring = !queue->rung && queue->bell.write_fd >= 0;
+        queue->rung = true;
+        full = queue->counts.full;
+    } else if (node->kind != GATE_NODE_PAYLOAD) {
+        queue->counts.notes_dropped++;
+    }
+    if (spare) *spare = take_spare(queue);
+    pthread_mutex_unlock(&queue->lock);
+    if (ring) gate_bell_ring(&queue->bell);
+    if (!taken) return GATE_PUSHED_REFUSED;
+    return full ? GATE_PUSHED_FULL : GATE_PUSHED;
+}
+
+static struct gate_node *unlink_first(struct gate_queue *queue, bool *drained) {
+    struct gate_node *node = queue->first;
+    struct gate_queue_counts *counts = &queue->counts;
+    if (!node) return NULL;
+    queue->first = node->next;
+    if (!queue->first) queue->last = NULL;
+    node->next = NULL;
+    counts->popped++;
+    if (node->kind == GATE_NODE_PAYLOAD) {
+        counts->count--;
+        counts->bytes -= node->bytes;
+        *drained = note_drained(queue);
+    } else {
+        counts->notes--;
+        counts->notes_bytes -= node->bytes;
+    }
+    return node;
+}
+
+/* See the comment at the top for why this looks twice. */
+static void hush_bell(struct gate_queue *queue) {
+    gate_bell_hush(&queue->bell);
+    pthread_mutex_lock(&queue->lock);
+    bool again = queue->first != NULL;
+    pthread_mutex_unlock(&queue->lock);
+    if (again) gate_bell_ring(&queue->bell);
+}
+
+struct gate_node *gate_queue_pop(struct gate_queue *queue, struct gate_node *used,
+                                 struct gate_node **unwanted, bool *drained) {
+    bool hush = false;
+    *drained = false;
+    *unwanted = used;
+    pthread_mutex_lock(&queue->lock);
+    struct gate_node *node = unlink_first(queue, drained);
+    if (used && queue->spares < SPARES_MAX) {
+        used->next = queue->spare;
+        queue->spare = used;
+        queue->spares++;
+        *unwanted = NULL;
+    }
+    if (!queue->first && (queue->rung || !node)) {
+        queue->rung = false;
+        hush = queue->bell.read_fd >= 0;
+    }
+    pthread_mutex_unlock(&queue->lock);
+    if (hush) hush_bell(queue);
+    return node;
+}
+
+bool gate_queue_is_full(struct gate_queue *queue) {
+    pthread_mutex_lock(&queue->lock);
+    bool full = queue->counts.full;
+    pthread_mutex_unlock(&queue->lock);
+    return full;
+}
+
+void gate_queue_count(struct gate_queue *queue, struct gate_queue_counts *out) {
+    pthread_mutex_lock(&queue->lock);
+    *out = queue->counts;
+    pthread_mutex_unlock(&queue->lock);
+}

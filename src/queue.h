@@ -1,0 +1,95 @@
+/* queue.h - a bounded queue of nodes between two threads, and the descriptor that tells of it.
+ * Made and freed by the engine. The I/O thread pushes events and pops commands, the Lua thread the
+ * other way round; any number of threads may do either. The lock covers pointer moves and counts,
+ * never an allocation or a system call. */
+#ifndef MOONGATE_QUEUE_H
+#define MOONGATE_QUEUE_H
+
+#include <pthread.h>
+
+#include "moongate.h"
+
+/* A descriptor that is readable while it rings. Any thread may ring and hush. */
+struct gate_bell {
+    int read_fd, write_fd; /* one eventfd, or the two ends of a pipe */
+};
+
+/* GATE_ESYSTEM when there is no descriptor to be had; the bell needs no free then. */
+GATE_MUST_CHECK int gate_bell_init(struct gate_bell *bell);
+void gate_bell_free(struct gate_bell *bell);
+void gate_bell_ring(const struct gate_bell *bell);
+void gate_bell_hush(const struct gate_bell *bell);
+
+/* Waits until it rings: true, or false after `timeout_ms`. Signals do not cut the wait short. */
+bool gate_bell_wait(const struct gate_bell *bell, int64_t timeout_ms);
+
+enum gate_node_kind {
+    GATE_NODE_PAYLOAD, /* counts towards the marks; refused only at the hard one */
+    GATE_NODE_NOTE,    /* counted apart; dropped above `notes_max` */
+    GATE_NODE_VITAL    /* counted with the notes; dropped only far above them */
+};
+
+/* The first field of whatever travels. The pusher fills in all but `next`. */
+struct gate_node {
+    struct gate_node *next;
+    size_t bytes; /* of memory that hangs on it */
+    enum gate_node_kind kind;
+};
+
+/* Marks. A queue that reaches `count_max` payloads or `bytes_max` of their bytes is full until both
+ * are at half or below; pushing goes on up to `hard_factor` times the marks. */
+struct gate_queue_limits {
+    size_t count_max, bytes_max; /* 0: none */
+    size_t notes_max;            /* and as many bytes of notes as `bytes_max` */
+    unsigned hard_factor;        /* 1: what is full refuses */
+};
+
+struct gate_queue_counts {
+    size_t count, bytes; /* of payloads */
+    size_t count_peak, bytes_peak;
+    size_t notes, notes_bytes;
+    uint64_t pushed, popped, notes_dropped;
+    uint64_t filled; /* how often it became full */
+    bool full;
+};
+
+struct gate_queue {
+    struct gate_queue_limits limits; /* constant */
+    struct gate_bell bell;           /* constant; read_fd -1: none */
+    pthread_mutex_t lock;            /* of everything below */
+    struct gate_node *first, *last;
+    struct gate_node *spare; /* used nodes on their way back to a pusher */
+    size_t spares;
+    struct gate_queue_counts counts;
+    bool rung; /* the bell has been rung for what is in here */
+};
+
+/* `with_bell`: the queue rings while it is not empty. GATE_ESYSTEM; the queue needs no free then.
+ */
+GATE_MUST_CHECK int gate_queue_init(struct gate_queue *queue,
+                                    const struct gate_queue_limits *limits, bool with_bell);
+
+/* Hands every node that is left, spares included, to `drop`. Nobody else may be at the queue. */
+void gate_queue_free(struct gate_queue *queue, void (*drop)(struct gate_node *node));
+
+enum gate_pushed {
+    GATE_PUSHED,        /* taken */
+    GATE_PUSHED_FULL,   /* taken; the queue is full: stop bringing more */
+    GATE_PUSHED_REFUSED /* not taken: over the hard mark, or a note too many */
+};
+
+/* Takes `node` unless it is refused. *spare (may be NULL): a used node to fill next time, or NULL;
+ * the caller owns it. */
+GATE_MUST_CHECK enum gate_pushed gate_queue_push(struct gate_queue *queue, struct gate_node *node,
+                                                 struct gate_node **spare);
+
+/* The oldest node, which the caller owns, or NULL. `used` (may be NULL) goes back to the pushers,
+ * or into *unwanted when they have enough. *drained: this call took the queue from full to half:
+ * whoever stopped bringing may go on. */
+struct gate_node *gate_queue_pop(struct gate_queue *queue, struct gate_node *used,
+                                 struct gate_node **unwanted, bool *drained);
+
+bool gate_queue_is_full(struct gate_queue *queue);
+void gate_queue_count(struct gate_queue *queue, struct gate_queue_counts *out);
+
+#endif

@@ -1,0 +1,159 @@
+/* tls.c - see tls.h.
+ *
+ * The SSL_CTX is our own because libwebsockets' has three faults that cannot be mended from
+ * outside: it cuts the host name at 127 bytes and at the first colon, so that an IPv6 literal is
+ * not checked at all; it sends numeric addresses as SNI, which RFC 6066 forbids; and it uses up the
+ * error queue before anybody can read it. OpenSSL's info callback comes at the start of the
+ * handshake, before the first byte is written, which is where name and SNI are set; and at each of
+ * its steps, where the reason of a failure is still to be had. */
+#include "tls.h"
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <string.h>
+
+struct finder { /* hangs on the SSL_CTX */
+    gate_tls_find *find;
+    void *owner;
+};
+
+static int finder_index = -1;
+
+static void set_words(struct gate_tls_state *state, int error, const char *words) {
+    state->error = error;
+    snprintf(state->words, sizeof state->words, "%s", words);
+}
+
+/* Both sides of the name check: what the server is asked for, and what its certificate must say. */
+static void bind_name(struct gate_tls_state *state, SSL *ssl) {
+    X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
+    X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    /* Without a name for SNI the one that libwebsockets has put there must go. */
+    SSL_set_tlsext_host_name(ssl, NULL);
+    if (state->literal) {
+        X509_VERIFY_PARAM_set1_host(param, NULL, 0);
+        state->bound = X509_VERIFY_PARAM_set1_ip_asc(param, state->host) == 1;
+    } else {
+        state->bound = X509_VERIFY_PARAM_set1_host(param, state->host, 0) == 1 &&
+                       SSL_set_tlsext_host_name(ssl, state->host) == 1;
+    }
+}
+
+/* Reasons that mean "this is no TLS": a plain HTTP server answers in plain text. */
+static bool is_plain_text(int reason) {
+    return reason == SSL_R_WRONG_VERSION_NUMBER || reason == SSL_R_HTTP_REQUEST ||
+           reason == SSL_R_PACKET_LENGTH_TOO_LONG || reason == SSL_R_UNSUPPORTED_PROTOCOL;
+}
+
+static void note_failure(struct gate_tls_state *state) {
+    unsigned long code = ERR_peek_last_error();
+    if (state->error || code == 0) return;
+    const char *words = ERR_reason_error_string(code);
+    if (ERR_GET_LIB(code) == ERR_LIB_SSL && is_plain_text(ERR_GET_REASON(code)))
+        words = "the server does not speak TLS on this port";
+    set_words(state, GATE_ETLS, words ? words : "the handshake failed");
+}
+
+static void note_alert(struct gate_tls_state *state, int alert) {
+    if (state->error) return;
+    state->error = GATE_ETLS;
+    snprintf(state->words, sizeof state->words, "the server refused: %s",
+             SSL_alert_desc_string_long(alert));
+}
+
+static void watch_handshake(const SSL *watched, int where, int value) {
+    SSL *ssl = (SSL *)(uintptr_t)watched;
+    const struct finder *finder = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(watched), finder_index);
+    struct gate_tls_state *state = finder->find(finder->owner, ssl);
+    if (!state || state->done) return;
+    if (where & SSL_CB_HANDSHAKE_START)
+        bind_name(state, ssl);
+    else if (where & SSL_CB_HANDSHAKE_DONE)
+        state->done = true;
+    else if (where == SSL_CB_READ_ALERT)
+        note_alert(state, value);
+    else if (where == SSL_CB_CONNECT_EXIT && value <= 0)
+        note_failure(state);
+}
+
+/* ---- Certificates ---------------------------------------------------------------------------- */
+
+/* OpenSSL's words name the fault, but not whose name was missing. */
+static void note_certificate(struct gate_tls_state *state, int code, int depth) {
+    const char *words = X509_verify_cert_error_string(code), *of = depth ? "of an issuer: " : "";
+    state->error = GATE_ECERTIFICATE;
+    if (code == X509_V_ERR_HOSTNAME_MISMATCH || code == X509_V_ERR_IP_ADDRESS_MISMATCH)
+        snprintf(state->words, sizeof state->words, "it is not for %.100s (%s)", state->host,
+                 words);
+    else
+        snprintf(state->words, sizeof state->words, "%s%s", of, words);
+}
+
+bool gate_tls_judge(struct gate_tls_state *state, void *store, bool ok) {
+    if (state->insecure) {
+        X509_STORE_CTX_set_error(store, X509_V_OK);
+        return true;
+    }
+    if (ok && state->bound) return true;
+    if (ok) X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION);
+    if (!state->error)
+        note_certificate(state, X509_STORE_CTX_get_error(store),
+                         X509_STORE_CTX_get_error_depth(store));
+    return false;
+}
+
+/* ---- The context ----------------------------------------------------------------------------- */
+
+static void free_finder(void *parent, void *finder, CRYPTO_EX_DATA *data, int index, long number,
+                        void *argument) {
+    (void)parent, (void)data, (void)index, (void)number, (void)argument;
+    OPENSSL_free(finder);
+}
+
+/* The index is one for the process; several engines may start at once. */
+static CRYPTO_ONCE once = CRYPTO_ONCE_STATIC_INIT;
+static void make_index(void) {
+    finder_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, free_finder);
+}
+
+static bool hang_finder(SSL_CTX *context, gate_tls_find *find, void *owner) {
+    if (!CRYPTO_THREAD_run_once(&once, make_index) || finder_index < 0) return false;
+    struct finder *finder = OPENSSL_malloc(sizeof *finder);
+    if (!finder) return false;
+    *finder = (struct finder){find, owner};
+    if (SSL_CTX_set_ex_data(context, finder_index, finder) == 1) return true;
+    OPENSSL_free(finder);
+    return false;
+}
+
+void *gate_tls_new(const char *ca_file, gate_tls_find *find, void *owner, int *error,
+                   const char **detail) {
+    *error = GATE_EMEMORY;
+    *detail = "no TLS context to be had";
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    if (!context) return NULL;
+    if (!hang_finder(context, find, owner)) {
+        SSL_CTX_free(context);
+        return NULL;
+    }
+    SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
+    SSL_CTX_set_options(context, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
+    /* Idle connections give their 34 kB of record buffers back. */
+    SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_info_callback(context, watch_handshake);
+    int loaded = ca_file ? SSL_CTX_load_verify_locations(context, ca_file, NULL)
+                         : SSL_CTX_set_default_verify_paths(context);
+    ERR_clear_error();
+    if (loaded == 1 || !ca_file) return context;
+    *error = GATE_ECERTIFICATE;
+    *detail = "ca_file cannot be read or holds no PEM certificate";
+    SSL_CTX_free(context);
+    return NULL;
+}
+
+void gate_tls_del(void *context) {
+    SSL_CTX_free(context);
+}

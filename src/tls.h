@@ -1,0 +1,37 @@
+/* tls.h - the TLS settings of all connections of one transport, and words for what went wrong.
+ * Called by transport.c on the I/O thread, and by libwebsockets' callbacks there. Whom to trust is
+ * decided here and nowhere else. Types of OpenSSL stay behind void pointers. */
+#ifndef MOONGATE_TLS_H
+#define MOONGATE_TLS_H
+
+#include "moongate.h"
+
+#define GATE_TLS_WORDS_MAX 160
+
+/* What is known of one handshake; part of a connection. */
+struct gate_tls_state {
+    const char *host; /* NUL-terminated: who has to prove its name; borrowed for the handshake */
+    bool literal;     /* the host is a numeric address */
+    bool insecure;    /* any certificate will do */
+    bool bound;       /* the handshake has begun and checks against `host` */
+    bool done;        /* the handshake has succeeded */
+    int error;        /* GATE_ECERTIFICATE or GATE_ETLS; 0: none seen */
+    char words[GATE_TLS_WORDS_MAX]; /* "" or what the error was */
+};
+
+/* Finds the state of a handshake by its SSL object; NULL: not one of ours. */
+typedef struct gate_tls_state *gate_tls_find(void *owner, void *ssl);
+
+/* An SSL_CTX that trusts `ca_file` (PEM), or the system's store where NULL, in which case OpenSSL
+ * honours $SSL_CERT_FILE and $SSL_CERT_DIR. TLS 1.2 or newer. NULL on failure: *error is
+ * GATE_EMEMORY or GATE_ECERTIFICATE (ca_file cannot be read or has no certificate), *detail says
+ * so in words, a constant. `find` is called for each handshake with `owner`. */
+void *gate_tls_new(const char *ca_file, gate_tls_find *find, void *owner, int *error,
+                   const char **detail);
+void gate_tls_del(void *context); /* NULL is fine */
+
+/* Judges one certificate of the chain, from the verification callback. `store` is the
+ * X509_STORE_CTX, `ok` OpenSSL's own opinion. True: accepted. */
+bool gate_tls_judge(struct gate_tls_state *state, void *store, bool ok);
+
+#endif
