@@ -88,9 +88,9 @@ $(BUILD)/installed: $(SOURCES)
 	  || { cat ../rocks.log; exit 1; }
 	touch $@
 
-$(BUILD)/moongate_unit.so: spec/unit.c $(UNITS) $(wildcard src/*.h)
+$(BUILD)/moongate_unit.so: $(wildcard spec/unit*.[ch]) $(UNITS) $(wildcard src/*.h)
 	mkdir -p $(BUILD)
-	$(CC) $(C) $(CFLAGS) -shared -o $@ spec/unit.c $(UNITS) -lz -lzstd
+	$(CC) $(C) $(CFLAGS) -shared -o $@ $(wildcard spec/unit*.c) $(UNITS) -lz -lzstd
 
 $(BUILD)/stall.so: spec/stall.c
 	mkdir -p $(BUILD)

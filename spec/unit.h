@@ -1,0 +1,17 @@
+/* unit.h - the openers that unit.c collects: each leaves a table or a function on the stack. */
+#ifndef MOONGATE_UNIT_H
+#define MOONGATE_UNIT_H
+
+#include <lauxlib.h>
+#include <lua.h>
+
+void unit_open_heart(lua_State *L);
+void unit_open_budget(lua_State *L);
+void unit_open_slots(lua_State *L);
+void unit_open_backoff(lua_State *L);
+void unit_open_outbox(lua_State *L);
+void unit_open_buf(lua_State *L);
+void unit_open_inflate(lua_State *L);
+void unit_open_deflate(lua_State *L);
+
+#endif

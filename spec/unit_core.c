@@ -1,0 +1,424 @@
+/* unit_core.c - heart, budget, slots, backoff, outbox, buf and inflate as small Lua objects, for
+ * busted. Test-only. Each piece is a userdata whose methods carry the names of the C functions. */
+#include <string.h>
+#include <zlib.h>
+
+#include "../src/backoff.h"
+#include "../src/budget.h"
+#include "../src/heart.h"
+#include "../src/inflate.h"
+#include "../src/outbox.h"
+#include "unit.h"
+
+static void *new_object(lua_State *L, size_t bytes, const char *class) {
+    void *object = lua_newuserdatauv(L, bytes, 0);
+    memset(object, 0, bytes);
+    luaL_setmetatable(L, class);
+    return object;
+}
+
+static void new_class(lua_State *L, const char *class, const luaL_Reg *methods,
+                      lua_CFunction make) {
+    luaL_newmetatable(L, class);
+    luaL_setfuncs(L, methods, 0);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -2, "__index");
+    lua_pop(L, 1);
+    lua_pushcfunction(L, make);
+}
+
+static int push_result(lua_State *L, int rc) {
+    if (rc >= 0) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    lua_pushnil(L);
+    lua_pushstring(L, gate_error_name(rc));
+    return 2;
+}
+
+static int push_time(lua_State *L, int64_t time_ms) {
+    if (time_ms < 0)
+        lua_pushnil(L);
+    else
+        lua_pushinteger(L, time_ms);
+    return 1;
+}
+
+static struct gate_span check_text(lua_State *L, int index) {
+    struct gate_span text;
+    text.data = luaL_checklstring(L, index, &text.len);
+    return text;
+}
+
+/* ---- heart ----------------------------------------------------------------------------------- */
+
+#define HEART "unit.heart"
+static struct gate_heart *heart_of(lua_State *L) {
+    return luaL_checkudata(L, 1, HEART);
+}
+static int heart_new(lua_State *L) {
+    int64_t slack_ms = luaL_optinteger(L, 1, 0);
+    gate_heart_init(new_object(L, sizeof(struct gate_heart), HEART), slack_ms);
+    return 1;
+}
+static int heart_start(lua_State *L) {
+    gate_heart_start(heart_of(L), luaL_checkinteger(L, 2), luaL_checkinteger(L, 3),
+                     luaL_checknumber(L, 4));
+    return 0;
+}
+static int heart_pulse(lua_State *L) {
+    static const char *const words[] = {"wait", "beat", "zombie"};
+    lua_pushstring(L, words[gate_heart_pulse(heart_of(L), luaL_checkinteger(L, 2))]);
+    return 1;
+}
+static int heart_beat(lua_State *L) {
+    gate_heart_beat(heart_of(L), luaL_checkinteger(L, 2), lua_toboolean(L, 3));
+    return 0;
+}
+static int heart_ack(lua_State *L) {
+    gate_heart_ack(heart_of(L), luaL_checkinteger(L, 2));
+    return 0;
+}
+static int heart_heard(lua_State *L) {
+    gate_heart_heard(heart_of(L), luaL_checkinteger(L, 2));
+    return 0;
+}
+static int heart_pause(lua_State *L) {
+    gate_heart_pause(heart_of(L), luaL_checkinteger(L, 2), lua_toboolean(L, 3));
+    return 0;
+}
+static int heart_deadline(lua_State *L) {
+    return push_time(L, gate_heart_deadline(heart_of(L)));
+}
+static int heart_latency(lua_State *L) {
+    return push_time(L, heart_of(L)->latency_ms);
+}
+void unit_open_heart(lua_State *L) {
+    static const luaL_Reg methods[] = {
+        {"start", heart_start},       {"pulse", heart_pulse},     {"beat", heart_beat},
+        {"ack", heart_ack},           {"heard", heart_heard},     {"pause", heart_pause},
+        {"deadline", heart_deadline}, {"latency", heart_latency}, {NULL, NULL}};
+    new_class(L, HEART, methods, heart_new);
+}
+
+/* ---- budget ---------------------------------------------------------------------------------- */
+
+#define BUDGET "unit.budget"
+static struct gate_budget *budget_of(lua_State *L) {
+    return luaL_checkudata(L, 1, BUDGET);
+}
+static int budget_new(lua_State *L) {
+    gate_budget_init(new_object(L, sizeof(struct gate_budget), BUDGET));
+    return 1;
+}
+static int budget_reserve(lua_State *L) {
+    gate_budget_reserve(budget_of(L), luaL_checkinteger(L, 2));
+    return 0;
+}
+static int budget_when(lua_State *L) {
+    return push_time(L,
+                     gate_budget_when(budget_of(L), luaL_checkinteger(L, 2), lua_toboolean(L, 3)));
+}
+static int budget_spend(lua_State *L) {
+    gate_budget_spend(budget_of(L), luaL_checkinteger(L, 2));
+    return 0;
+}
+static int budget_reserved(lua_State *L) {
+    lua_pushinteger(L, budget_of(L)->reserved);
+    return 1;
+}
+void unit_open_budget(lua_State *L) {
+    static const luaL_Reg methods[] = {{"reserve", budget_reserve},
+                                       {"when", budget_when},
+                                       {"spend", budget_spend},
+                                       {"reserved", budget_reserved},
+                                       {NULL, NULL}};
+    new_class(L, BUDGET, methods, budget_new);
+}
+
+/* ---- slots ----------------------------------------------------------------------------------- */
+
+#define SLOTS      "unit.slots"
+#define SHARDS_MAX 256
+struct unit_slots {
+    struct gate_slots slots;
+    struct gate_slot shard[SHARDS_MAX];
+};
+static struct unit_slots *slots_of(lua_State *L) {
+    return luaL_checkudata(L, 1, SLOTS);
+}
+static struct gate_slot *slot_at(lua_State *L, int index) {
+    lua_Integer id = luaL_checkinteger(L, index);
+    luaL_argcheck(L, id >= 0 && id < SHARDS_MAX, index, "shard id out of range");
+    return &slots_of(L)->shard[id];
+}
+static int slots_new(lua_State *L) {
+    int concurrency = (int)luaL_checkinteger(L, 1);
+    struct unit_slots *unit = new_object(L, sizeof *unit, SLOTS);
+    gate_slots_init(&unit->slots, concurrency);
+    for (int i = 0; i < SHARDS_MAX; i++) gate_slot_init(&unit->shard[i], i);
+    return 1;
+}
+static int slots_ask(lua_State *L) {
+    gate_slots_ask(&slots_of(L)->slots, slot_at(L, 2));
+    return 0;
+}
+static int slots_leave(lua_State *L) {
+    gate_slots_leave(&slots_of(L)->slots, slot_at(L, 2));
+    return 0;
+}
+static int slots_spent(lua_State *L) {
+    gate_slots_spent(&slots_of(L)->slots, luaL_checkinteger(L, 2), slot_at(L, 3)->shard_id);
+    return 0;
+}
+static int slots_done(lua_State *L) {
+    gate_slots_done(&slots_of(L)->slots, luaL_checkinteger(L, 2), slot_at(L, 3)->shard_id);
+    return 0;
+}
+static int slots_next(lua_State *L) {
+    struct gate_slot *slot = gate_slots_next(&slots_of(L)->slots, luaL_checkinteger(L, 2));
+    return push_time(L, slot ? slot->shard_id : -1);
+}
+static int slots_deadline(lua_State *L) {
+    return push_time(L, gate_slots_deadline(&slots_of(L)->slots, luaL_checkinteger(L, 2)));
+}
+static int slots_resize(lua_State *L) {
+    gate_slots_resize(&slots_of(L)->slots, luaL_checkinteger(L, 2), (int)luaL_checkinteger(L, 3));
+    return 0;
+}
+void unit_open_slots(lua_State *L) {
+    static const luaL_Reg methods[] = {{"ask", slots_ask},       {"leave", slots_leave},
+                                       {"spent", slots_spent},   {"done", slots_done},
+                                       {"next", slots_next},     {"deadline", slots_deadline},
+                                       {"resize", slots_resize}, {NULL, NULL}};
+    new_class(L, SLOTS, methods, slots_new);
+}
+
+/* ---- backoff --------------------------------------------------------------------------------- */
+
+#define BACKOFF "unit.backoff"
+static struct gate_backoff *backoff_of(lua_State *L) {
+    return luaL_checkudata(L, 1, BACKOFF);
+}
+static int backoff_new(lua_State *L) {
+    int64_t base_ms = luaL_checkinteger(L, 1), cap_ms = luaL_checkinteger(L, 2);
+    uint64_t seed = (uint64_t)luaL_checkinteger(L, 3);
+    struct gate_backoff *backoff = new_object(L, sizeof *backoff, BACKOFF);
+    gate_backoff_init(backoff, base_ms, cap_ms, seed);
+    return 1;
+}
+static int backoff_connect(lua_State *L) {
+    return push_time(L, gate_backoff_connect_ms(backoff_of(L)));
+}
+static int backoff_identify(lua_State *L) {
+    return push_time(L, gate_backoff_identify_ms(backoff_of(L)));
+}
+static int backoff_invalid(lua_State *L) {
+    return push_time(L, gate_backoff_invalid_ms(backoff_of(L)));
+}
+static int backoff_random(lua_State *L) {
+    lua_pushnumber(L, gate_backoff_random(backoff_of(L)));
+    return 1;
+}
+static int backoff_reset(lua_State *L) {
+    gate_backoff_reset(backoff_of(L));
+    return 0;
+}
+void unit_open_backoff(lua_State *L) {
+    static const luaL_Reg methods[] = {{"connect", backoff_connect}, {"identify", backoff_identify},
+                                       {"invalid", backoff_invalid}, {"random", backoff_random},
+                                       {"reset", backoff_reset},     {NULL, NULL}};
+    new_class(L, BACKOFF, methods, backoff_new);
+}
+
+/* ---- buf ------------------------------------------------------------------------------------- */
+
+#define BUF "unit.buf"
+static struct gate_buf *buf_of(lua_State *L) {
+    return luaL_checkudata(L, 1, BUF);
+}
+static int buf_new(lua_State *L) {
+    size_t headroom = (size_t)luaL_optinteger(L, 1, 0), max = (size_t)luaL_optinteger(L, 2, 0);
+    gate_buf_init(new_object(L, sizeof(struct gate_buf), BUF), headroom, max);
+    return 1;
+}
+static int buf_append(lua_State *L) {
+    return push_result(L, gate_buf_append(buf_of(L), check_text(L, 2)));
+}
+static int buf_reserve(lua_State *L) {
+    return push_result(L, gate_buf_reserve(buf_of(L), (size_t)luaL_checkinteger(L, 2)));
+}
+static int buf_clear(lua_State *L) {
+    gate_buf_clear(buf_of(L), (size_t)luaL_checkinteger(L, 2));
+    return 0;
+}
+static int buf_text(lua_State *L) {
+    lua_pushlstring(L, buf_of(L)->data ? buf_of(L)->data : "", buf_of(L)->len);
+    return 1;
+}
+/* Everything that belongs to the buffer, headroom and unused room too. */
+static int buf_memory(lua_State *L) {
+    const struct gate_buf *buf = buf_of(L);
+    if (!buf->data) return 0;
+    lua_pushlstring(L, buf->data - buf->headroom_bytes, buf->headroom_bytes + buf->capacity);
+    return 1;
+}
+static int buf_capacity(lua_State *L) {
+    lua_pushinteger(L, (lua_Integer)buf_of(L)->capacity);
+    return 1;
+}
+static int buf_wipe(lua_State *L) {
+    struct gate_buf *buf = buf_of(L);
+    if (buf->data) memset(buf->data - buf->headroom_bytes, 'x', buf->headroom_bytes);
+    gate_buf_wipe(buf);
+    return 0;
+}
+static int buf_move(lua_State *L) {
+    gate_buf_move(buf_of(L), luaL_checkudata(L, 2, BUF));
+    return 0;
+}
+static int buf_free(lua_State *L) {
+    gate_buf_free(buf_of(L));
+    return 0;
+}
+void unit_open_buf(lua_State *L) {
+    static const luaL_Reg methods[] = {{"append", buf_append},
+                                       {"reserve", buf_reserve},
+                                       {"clear", buf_clear},
+                                       {"text", buf_text},
+                                       {"memory", buf_memory},
+                                       {"wipe", buf_wipe},
+                                       {"capacity", buf_capacity},
+                                       {"move", buf_move},
+                                       {"free", buf_free},
+                                       {"__gc", buf_free},
+                                       {NULL, NULL}};
+    new_class(L, BUF, methods, buf_new);
+}
+
+/* ---- outbox ---------------------------------------------------------------------------------- */
+
+#define OUTBOX "unit.outbox"
+static struct gate_outbox *outbox_of(lua_State *L) {
+    return luaL_checkudata(L, 1, OUTBOX);
+}
+static int outbox_new(lua_State *L) {
+    gate_outbox_init(new_object(L, sizeof(struct gate_outbox), OUTBOX));
+    return 1;
+}
+static int outbox_push(lua_State *L) {
+    struct gate_buf take;
+    struct gate_span text = check_text(L, 2);
+    int64_t expires_ms = luaL_optinteger(L, 3, 0);
+    gate_buf_init(&take, GATE_HEADROOM_BYTES, 0);
+    int rc = gate_buf_append(&take, text);
+    if (rc == GATE_OK) rc = gate_outbox_push(outbox_of(L), &take, expires_ms);
+    if (rc < 0) gate_buf_free(&take);
+    return push_result(L, rc);
+}
+static int outbox_pop(lua_State *L) {
+    struct gate_buf out;
+    gate_buf_init(&out, 0, 0);
+    if (!gate_outbox_pop(outbox_of(L), &out)) return 0;
+    lua_pushlstring(L, out.data, out.len);
+    gate_buf_free(&out);
+    return 1;
+}
+static int outbox_expires(lua_State *L) {
+    return push_time(L, gate_outbox_expires(outbox_of(L)));
+}
+static int outbox_bytes(lua_State *L) {
+    lua_pushinteger(L, (lua_Integer)outbox_of(L)->queued_bytes);
+    return 1;
+}
+static int outbox_free(lua_State *L) {
+    gate_outbox_free(outbox_of(L));
+    return 0;
+}
+void unit_open_outbox(lua_State *L) {
+    static const luaL_Reg methods[] = {{"push", outbox_push},       {"pop", outbox_pop},
+                                       {"expires", outbox_expires}, {"bytes", outbox_bytes},
+                                       {"__gc", outbox_free},       {NULL, NULL}};
+    new_class(L, OUTBOX, methods, outbox_new);
+}
+
+/* ---- inflate and its counterpart ------------------------------------------------------------- */
+
+#define INFLATE "unit.inflate"
+struct unit_inflate {
+    struct gate_inflate inflate;
+    struct gate_buf out;
+};
+static struct unit_inflate *inflate_of(lua_State *L) {
+    return luaL_checkudata(L, 1, INFLATE);
+}
+static int inflate_new(lua_State *L) {
+    static const char *const words[] = {"none", "zlib-stream", NULL};
+    int kind = luaL_checkoption(L, 1, NULL, words);
+    size_t max = (size_t)luaL_optinteger(L, 2, 0);
+    struct unit_inflate *unit = new_object(L, sizeof *unit, INFLATE);
+    gate_buf_init(&unit->out, 0, max);
+    if (gate_inflate_open(&unit->inflate, (enum gate_compress)kind) < 0)
+        return luaL_error(L, "inflate: no memory");
+    return 1;
+}
+/* push(bytes, final) -> complete, or nil, code */
+static int inflate_push(lua_State *L) {
+    struct unit_inflate *unit = inflate_of(L);
+    int rc = gate_inflate_push(&unit->inflate, check_text(L, 2), lua_toboolean(L, 3), &unit->out);
+    if (rc < 0) return push_result(L, rc);
+    lua_pushboolean(L, rc);
+    return 1;
+}
+/* take() -> what was inflated since the last call */
+static int inflate_take(lua_State *L) {
+    struct unit_inflate *unit = inflate_of(L);
+    lua_pushlstring(L, unit->out.data ? unit->out.data : "", unit->out.len);
+    gate_buf_clear(&unit->out, 0);
+    return 1;
+}
+static int inflate_free(lua_State *L) {
+    gate_inflate_close(&inflate_of(L)->inflate);
+    gate_buf_free(&inflate_of(L)->out);
+    return 0;
+}
+void unit_open_inflate(lua_State *L) {
+    static const luaL_Reg methods[] = {
+        {"push", inflate_push}, {"take", inflate_take}, {"__gc", inflate_free}, {NULL, NULL}};
+    new_class(L, INFLATE, methods, inflate_new);
+}
+
+#define DEFLATE "unit.deflate"
+static int deflate_new(lua_State *L) {
+    int level = (int)luaL_optinteger(L, 1, Z_DEFAULT_COMPRESSION);
+    z_stream *stream = new_object(L, sizeof *stream, DEFLATE);
+    if (deflateInit(stream, level) != Z_OK) return luaL_error(L, "deflate: no memory");
+    return 1;
+}
+/* push(text) -> one message of a zlib-stream, flush mark and all */
+static int deflate_push(lua_State *L) {
+    z_stream *stream = luaL_checkudata(L, 1, DEFLATE);
+    struct gate_span text = check_text(L, 2);
+    luaL_Buffer out;
+    luaL_buffinit(L, &out);
+    stream->next_in = (z_const Bytef *)(uintptr_t)text.data;
+    stream->avail_in = (uInt)text.len;
+    do {
+        stream->next_out = (Bytef *)luaL_prepbuffer(&out);
+        stream->avail_out = LUAL_BUFFERSIZE;
+        deflate(stream, Z_SYNC_FLUSH);
+        luaL_addsize(&out, LUAL_BUFFERSIZE - stream->avail_out);
+    } while (stream->avail_out == 0);
+    luaL_pushresult(&out);
+    return 1;
+}
+static int deflate_free(lua_State *L) {
+    deflateEnd(luaL_checkudata(L, 1, DEFLATE));
+    return 0;
+}
+void unit_open_deflate(lua_State *L) {
+    static const luaL_Reg methods[] = {
+        {"push", deflate_push}, {"__gc", deflate_free}, {NULL, NULL}};
+    new_class(L, DEFLATE, methods, deflate_new);
+}
