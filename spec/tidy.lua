@@ -193,23 +193,35 @@ function tidy.includes(text)
   return own, foreign
 end
 
--- The layers as a table from noun to number, read from Markdown rows such as
--- `| 3 | session.c/.h | ... |`; nil when there are fewer than ten.
+-- The layers as a table from noun to { layer =, room = }, read from Markdown rows such as
+-- `| 3 | session.c/.h, report.c/.h | ... |`: the files of one row are one room. Nil when there are
+-- fewer than ten rows.
 function tidy.read_layers(markdown)
   local layers, rows = {}, 0
   for _, line in each_line(markdown) do
     local number, names = line:match("^|%s*(%d+)%s*|([^|]*)|")
     if number then
       rows = rows + 1
-      for noun in names:gmatch("([%w_]+)%.[ch]%f[^%w]") do layers[noun] = tonumber(number) end
+      for noun in names:gmatch("([%w_]+)%.[ch]%f[^%w]") do
+        layers[noun] = { layer = tonumber(number), room = rows }
+      end
     end
   end
   return rows >= 10 and layers or nil
 end
 
--- Headers that files of their own layer share.
-local shared_headers = { ["moongate.h"] = true, ["codec.h"] = true, ["lua_core.h"] = true,
-  ["lua_compat.h"] = true, ["machine.h"] = true }
+-- The same from a list of { number, noun, ... }.
+function tidy.draw_layers(rows)
+  local layers = {}
+  for room, row in ipairs(rows) do
+    for at = 2, #row do layers[row[at]] = { layer = row[1], room = room } end
+  end
+  return layers
+end
+
+-- Headers that all files of their layer share.
+local shared_headers = { ["moongate.h"] = true, ["codec.h"] = true, ["machine.h"] = true,
+  ["lua_core.h"] = true, ["lua_value.h"] = true, ["lua_compat.h"] = true }
 -- The sandbox is the other end of the wire: it must not share a judgement with the core.
 local core_only = { session = true, shard = true, queue = true, engine = true, transport = true,
   resolver = true, heart = true, budget = true, outbox = true }
@@ -218,30 +230,26 @@ local function is_sandbox(noun)
   return noun:match("^sandbox") or noun:match("^lua_sandbox")
 end
 
-local function layer_of(layers, noun)
-  return layers[noun] or (noun:match("^lua_") and layers.lua_)
-end
-
--- Rule: a file includes only headers of a smaller layer, of its own noun, or shared by its layer.
+-- Rule: a file includes only headers of a smaller layer, of its own room, or shared by its layer.
 function tidy.layers(name, text, layers)
   local bad, noun = {}, name:match("([%w_]+)%.[ch]$")
-  local own, layer = tidy.includes(text), layer_of(layers, noun)
-  if not layer and not is_sandbox(noun) then
+  local own, mine = tidy.includes(text), layers[noun]
+  if not mine and not is_sandbox(noun) then
     complain(bad, "%s: has no layer; put it into the table", name)
     return bad
   end
   for _, header in ipairs(own) do
     local other = header:match("([%w_]+)%.h$")
-    local number = layer_of(layers, other)
+    local its = layers[other]
     if is_sandbox(noun) then
       if core_only[other] then complain(bad, "%s: the sandbox includes %s", name, header) end
     elseif is_sandbox(other) then
       complain(bad, "%s: includes %s of the sandbox", name, header)
-    elseif not number then
+    elseif not its then
       complain(bad, "%s: includes %s, which has no layer", name, header)
-    elseif other ~= noun and number >= layer
-      and not (number == layer and shared_headers[header]) then
-      complain(bad, "%s (layer %d) includes %s (layer %d)", name, layer, header, number)
+    elseif its.room ~= mine.room and its.layer >= mine.layer
+      and not (its.layer == mine.layer and shared_headers[header]) then
+      complain(bad, "%s (layer %d) includes %s (layer %d)", name, mine.layer, header, its.layer)
     end
   end
   return bad
@@ -249,18 +257,19 @@ end
 
 -- What the pure core may see of the world: no socket, thread, clock, random device or Lua.
 local pure_nouns = { moongate = true, codes = true, buf = true, text = true, budget = true,
-  heart = true, codec = true, json = true, etf = true, inflate = true, event = true,
-  outbox = true, session = true, shard = true }
+  heart = true, backoff = true, codec = true, json = true, json_read = true, etf = true,
+  inflate = true, event = true, outbox = true, machine = true, payload = true, report = true,
+  session = true, shard = true }
 local pure_headers = { "assert.h", "ctype.h", "errno.h", "float.h", "inttypes.h", "limits.h",
   "locale.h", "math.h", "stdarg.h", "stdbool.h", "stddef.h", "stdint.h", "stdio.h", "stdlib.h",
-  "string.h" }
+  "string.h", "emmintrin.h", "arm_neon.h" }
 for _, header in ipairs(pure_headers) do pure_headers[header] = true end
 
 -- Which files may see a foreign library, as patterns over the file's noun.
 local foreign_headers = {
   ["libwebsockets.h"] = { "^transport$" },
-  ["zlib.h"] = { "^inflate$", "^etf$", "^sandbox" },
-  ["zstd.h"] = { "^inflate$", "^sandbox" },
+  ["zlib.h"] = { "^inflate$", "^etf$", "^sandbox", "^lua_core$" }, -- the last for its version
+  ["zstd.h"] = { "^inflate$", "^sandbox", "^lua_core$" },
   ["netdb.h"] = { "^resolver$", "^sandbox" },
   ["lua.h"] = { "^lua_" },
   ["lualib.h"] = { "^lua_" },
@@ -306,16 +315,21 @@ local function declared(header)
   return found
 end
 
+-- All of `headers`, a table from anything to text, at once.
+function tidy.declarations(headers)
+  local all = {}
+  for _, header in pairs(headers) do
+    for name, told in pairs(declared(header)) do all[name] = all[name] or told end
+  end
+  return all
+end
+
 -- Rule: what is not static is declared in a header, with its contract in a comment.
--- `headers` is a table from name to text.
-function tidy.contracts(name, text, headers)
+-- `declarations` comes from tidy.declarations.
+function tidy.contracts(name, text, declarations)
   local bad = {}
   for _, fn in ipairs(tidy.functions(text)) do
-    local told
-    for _, header in pairs(headers) do
-      local state = declared(header)[fn.name]
-      if state ~= nil then told = told or state end
-    end
+    local told = declarations[fn.name]
     if fn.static then told = true end
     if told == nil then
       complain(bad, "%s:%d: %s is neither static nor in a header", name, fn.from, fn.name)

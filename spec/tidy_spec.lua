@@ -58,12 +58,19 @@ local function expect_none(bad)
 end
 
 -- Layers, should README.md have no house page; else its table is read instead.
-local layers = {
-  moongate = 0, codes = 0,
-  buf = 1, text = 1, budget = 1, heart = 1, backoff = 1,
-  codec = 2, json = 2, etf = 2, inflate = 2, event = 2, outbox = 2,
-  machine = 3, payload = 3,
-  session = 4, shard = 5, queue = 6, resolver = 7, transport = 7, engine = 8, lua_ = 9,
+local layers = tidy.draw_layers {
+  { 0, "moongate" }, { 0, "codes" },
+  { 1, "buf" }, { 1, "text" }, { 1, "budget" }, { 1, "heart" }, { 1, "backoff" }, { 1, "url" },
+  { 2, "codec" }, { 2, "json", "json_read" }, { 2, "etf" }, { 2, "inflate" }, { 2, "event" },
+  { 2, "outbox" },
+  { 3, "machine" }, { 3, "payload" },
+  { 4, "session", "report" },
+  { 5, "shard" },
+  { 6, "queue" },
+  { 7, "resolver" }, { 7, "transport" },
+  { 8, "engine" },
+  { 9, "lua_core" }, { 9, "lua_compat" }, { 9, "lua_value" }, { 9, "lua_machine" },
+  { 9, "lua_engine" },
 }
 
 -- src nouns and Lua modules whose spec has another name, and why.
@@ -77,10 +84,9 @@ local page = readme and tidy.house_page(readme)
 
 describe("tidy: the tree", function()
   it("includes only what the layers allow", function()
-    local drawn = page and tidy.read_layers(page)
-    if drawn then drawn.lua_ = drawn.lua_ or drawn.lua_core end
+    local drawn = page and tidy.read_layers(page) or layers
     expect_none(judge({ "^src/.*%.[ch]$" }, function(file, text)
-      return tidy.layers(file, text, drawn or layers)
+      return tidy.layers(file, text, drawn)
     end))
   end)
 
@@ -99,7 +105,7 @@ describe("tidy: the tree", function()
 
   it("has no line over 100 columns", function()
     local code = { "^src/", "^lua/", "^examples/", "^spec/.*%.lua$", "^spec/.*%.[ch]$",
-      "^spec/.*%.mjs$", "^spec/.*%.py$", "^spec/.*%.sh$", "^Makefile$" }
+      "^spec/.*%.mjs$", "^spec/.*%.py$", "^spec/.*%.sh$" }
     expect_none(judge(code, function(file, text)
       return tidy.long_lines(file, text, 100)
     end))
@@ -117,8 +123,9 @@ describe("tidy: the tree", function()
       headers[file] = text
       return {}
     end)
+    local declarations = tidy.declarations(headers)
     expect_none(judge({ "^src/.*%.c$" }, function(file, text)
-      return tidy.contracts(file, text, headers)
+      return tidy.contracts(file, text, declarations)
     end))
   end)
 
@@ -127,8 +134,10 @@ describe("tidy: the tree", function()
   end)
 
   it("has headers with guards, short enough to read", function()
+    -- The vocabulary, and a reader that is compiled twice, are as long as they are.
+    local long = { ["src/moongate.h"] = true, ["src/json_read.h"] = true }
     expect_none(judge({ "^src/.*%.h$" }, function(file, text)
-      return tidy.header_shape(file, text, file ~= "src/moongate.h" and 150)
+      return tidy.header_shape(file, text, not long[file] and 150)
     end))
   end)
 
@@ -252,11 +261,12 @@ describe("tidy: the rules", function()
       { nil, "src/json.c", '#include "codec.h"\n#include "buf.h"\n#include <zlib.h>\n', layers },
       { nil, "src/shard.c", '#include "shard.h"\n#include "session.h"\n', layers },
       { nil, "src/lua_value.c", '#include "lua_core.h"\n#include "engine.h"\n', layers },
-      { nil, "src/session.c", '/* #include "shard.h" */\n', layers },
+      { nil, "src/session.c", '/* #include "shard.h" */\n#include "report.h"\n', layers },
+      { nil, "src/report.h", '#include "session.h"\n', layers },
       { nil, "src/sandbox.c", '#include "sandbox.h"\n#include "buf.h"\n', layers },
       { "(layer 4) includes shard.h (layer 5)", "src/session.c", '#include "shard.h"\n', layers },
       { "includes inflate.h", "src/json.c", '#include "inflate.h"\n', layers },
-      { "includes lua_value.h", "src/lua_core.c", '#include "lua_value.h"\n', layers },
+      { "includes lua_engine.h", "src/lua_core.c", '#include "lua_engine.h"\n', layers },
       { "has no layer", "src/else.c", "", layers },
       { "else.h, which has no layer", "src/buf.c", '#include "else.h"\n', layers },
       { "the sandbox includes session.h", "src/sandbox_wire.c", '#include "session.h"\n', layers },
@@ -265,7 +275,7 @@ describe("tidy: the rules", function()
     })
     local rows = {}
     for number = 0, 9 do rows[#rows + 1] = ("| %d | n%d.c/.h | why |\n"):format(number, number) end
-    assert.same(7, tidy.read_layers(table.concat(rows)).n7)
+    assert.same({ layer = 7, room = 8 }, tidy.read_layers(table.concat(rows)).n7)
     assert.is_nil(tidy.read_layers(table.concat(rows, "", 1, 9)))
   end)
 
@@ -286,7 +296,7 @@ describe("tidy: the rules", function()
 
   it("contracts", function()
     local code = "int gate_f(int a) {\n}\n"
-    hold("contracts", {
+    local rows = {
       { nil, "a.c", code, { "/* What f does. */\nint gate_f(int a);\n" } },
       { nil, "a.c", code, { "/* Both. */\nvoid gate_e(void);\nint gate_f(\n    int a);\n" } },
       { nil, "a.c", code, { "int gate_f(int a); /* beside it */\n" } },
@@ -296,7 +306,9 @@ describe("tidy: the rules", function()
       { "gate_f has no comment", "a.c", code, { "int gate_f(int a);\n" } },
       { "gate_f has no comment", "a.c", code,
         { "/* Of e. */\nvoid e(void);\n\nint gate_f(int);" } },
-    })
+    }
+    for _, row in ipairs(rows) do row[4] = tidy.declarations(row[4]) end
+    hold("contracts", rows)
   end)
 
   it("reasons", function()
