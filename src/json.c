@@ -1,0 +1,462 @@
+/* json.c - JSON (RFC 8259): the envelope scan, the walk into a sink, the sink that writes.
+ * Called through gate_json by the session and the shard on the I/O thread and by lua_value.c on the
+ * Lua thread. Keeps no state and never looks behind the end of what it is given. */
+#include <limits.h>
+#include <string.h>
+
+#include "codec.h"
+#include "text.h"
+
+/* ---- The walk -------------------------------------------------------------------------------- */
+
+struct target {
+    const struct gate_sink *sink;
+    void *to;
+};
+
+static inline int pass_null(struct target *target) {
+    return target->sink->null(target->to);
+}
+static inline int pass_boolean(struct target *target, bool value) {
+    return target->sink->boolean(target->to, value);
+}
+static inline int pass_integer(struct target *target, int64_t value) {
+    return target->sink->integer(target->to, value);
+}
+static inline int pass_number(struct target *target, double value) {
+    return target->sink->number(target->to, value);
+}
+static inline int pass_text(struct target *target, struct gate_span text) {
+    return target->sink->text(target->to, text);
+}
+static inline int pass_open_list(struct target *target) {
+    return target->sink->open_list(target->to);
+}
+static inline int pass_close_list(struct target *target) {
+    return target->sink->close_list(target->to);
+}
+static inline int pass_open_map(struct target *target) {
+    return target->sink->open_map(target->to);
+}
+static inline int pass_key(struct target *target, struct gate_span text) {
+    return target->sink->key(target->to, text);
+}
+static inline int pass_close_map(struct target *target) {
+    return target->sink->close_map(target->to);
+}
+
+#define READ_TO         struct target
+#define READ_CALL(name) pass_##name
+#include "json_read.h"
+
+static int walk(struct gate_span value, const struct gate_sink *sink, void *to,
+                struct gate_buf *scratch) {
+    struct target target = {sink, to};
+    struct reader reader = {
+        .at = value.data, .end = value.data + value.len, .scratch = scratch, .to = &target};
+    return read_whole(&reader);
+}
+
+/* ---- Skipping -------------------------------------------------------------------------------- */
+
+/* Sixty-four bytes at a time: where quotes, backslashes and brackets stand, a bit for each byte. */
+#define BLOCK_BYTES 64
+struct marks {
+    uint64_t quotes, slashes, opens, closes;
+};
+
+/* '[' and '{', ']' and '}' differ in one bit, so each pair takes one comparison. */
+#define BRACKET_BIT 0x20
+
+#ifdef __SSE2__
+
+static inline uint64_t mark_equal(__m128i bytes, char byte) {
+    return (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(byte)));
+}
+
+static void mark_block(const char *block, struct marks *out) {
+    *out = (struct marks){0};
+    for (int i = 0; i < BLOCK_BYTES; i += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(block + i));
+        __m128i folded = _mm_or_si128(bytes, _mm_set1_epi8(BRACKET_BIT));
+        out->quotes |= mark_equal(bytes, '"') << i;
+        out->slashes |= mark_equal(bytes, '\\') << i;
+        out->opens |= mark_equal(folded, '{') << i;
+        out->closes |= mark_equal(folded, '}') << i;
+    }
+}
+
+#else
+
+/* A bit for each byte of `word` that equals `byte`; exact for every byte. The product gathers the
+ * eight high bits in its top byte. */
+static inline uint64_t mark_equal(uint64_t word, char byte) {
+    uint64_t low = spread(0x7F), differ = word ^ spread((unsigned char)byte);
+    uint64_t zeros = ~(((differ & low) + low) | differ | low);
+    return (zeros >> 7) * UINT64_C(0x0102040810204080) >> 56;
+}
+
+static inline uint64_t load_eight(const char *at) {
+    uint64_t word = 0;
+    for (int i = 0; i < 8; i++) word |= (uint64_t)(unsigned char)at[i] << (8 * i);
+    return word;
+}
+
+static void mark_block(const char *block, struct marks *out) {
+    *out = (struct marks){0};
+    for (int i = 0; i < BLOCK_BYTES; i += 8) {
+        uint64_t word = load_eight(block + i), folded = word | spread(BRACKET_BIT);
+        out->quotes |= mark_equal(word, '"') << i;
+        out->slashes |= mark_equal(word, '\\') << i;
+        out->opens |= mark_equal(folded, '{') << i;
+        out->closes |= mark_equal(folded, '}') << i;
+    }
+}
+
+#endif
+
+/* What one block leaves to the next. */
+struct skipper {
+    uint64_t in_string; /* all ones: the block begins inside a string */
+    bool escaped;       /* its first byte is behind a backslash */
+    int depth;
+};
+
+/* The bytes that a backslash escapes. */
+static uint64_t mark_escaped(uint64_t slashes, bool *carry) {
+    uint64_t escaped = *carry;
+    slashes &= ~escaped;
+    *carry = false;
+    while (slashes) {
+        uint64_t slash = slashes & (~slashes + 1), next = slash << 1;
+        if (next == 0) *carry = true;
+        escaped |= next;
+        slashes &= ~(slash | next);
+    }
+    return escaped;
+}
+
+/* The bytes from each opening quote up to its closing one: a bit is set where the number of quotes
+ * up to it is odd. */
+static uint64_t mark_strings(uint64_t quotes, uint64_t *carry) {
+    uint64_t inside = quotes;
+    for (int shift = 1; shift < BLOCK_BYTES; shift *= 2) inside ^= inside << shift;
+    inside ^= *carry;
+    *carry = inside >> (BLOCK_BYTES - 1) ? ~UINT64_C(0) : 0;
+    return inside;
+}
+
+/* Returns the offset behind the bracket that ends it all, 0 when this block does not have it, or an
+ * error. */
+static int skip_block(struct skipper *skipper, const char *block) {
+    struct marks marks;
+    mark_block(block, &marks);
+    if (marks.slashes || skipper->escaped)
+        marks.quotes &= ~mark_escaped(marks.slashes, &skipper->escaped);
+    uint64_t brackets =
+        (marks.opens | marks.closes) & ~mark_strings(marks.quotes, &skipper->in_string);
+    for (; brackets; brackets &= brackets - 1) {
+        int at = __builtin_ctzll(brackets);
+        if (marks.opens >> at & 1) {
+            if (skipper->depth++ == GATE_DEPTH_MAX) return GATE_EDEPTH;
+        } else if (--skipper->depth == 0) {
+            return at + 1;
+        }
+    }
+    return 0;
+}
+
+/* Steps over the container at `at` by its brackets alone: what it holds is the decoder's affair. */
+static int skip_container(struct reader *reader) {
+    struct skipper skipper = {0};
+    int found = 0;
+    while (found == 0 && reader->end - reader->at >= BLOCK_BYTES) {
+        found = skip_block(&skipper, reader->at);
+        if (found == 0) reader->at += BLOCK_BYTES;
+    }
+    if (found == 0) {
+        char block[BLOCK_BYTES];
+        size_t left = (size_t)(reader->end - reader->at);
+        memset(block, ' ', sizeof block);
+        memcpy(block, reader->at, left);
+        found = skip_block(&skipper, block);
+    }
+    if (found <= 0) return found < 0 ? found : GATE_ESYNTAX;
+    reader->at += found;
+    return GATE_OK;
+}
+
+static int skip_string(struct reader *reader) {
+    const char *at = reader->at + 1;
+    for (;;) {
+        at = find_special(at, reader->end);
+        if (at == reader->end) return GATE_ESYNTAX;
+        if (*at == '"') break;
+        if (*at != '\\' || reader->end - at < 2) return GATE_ESYNTAX;
+        at += 2;
+    }
+    reader->at = at + 1;
+    return GATE_OK;
+}
+
+static int skip_value(struct reader *reader) {
+    bool is_integer;
+    switch (*reader->at) {
+    case '{':
+    case '[': return skip_container(reader);
+    case '"': return skip_string(reader);
+    case 't': return skip_word(reader, "true", 4);
+    case 'f': return skip_word(reader, "false", 5);
+    case 'n': return skip_word(reader, "null", 4);
+    default: return skip_number(reader, &is_integer);
+    }
+}
+
+/* ---- The envelope ---------------------------------------------------------------------------- */
+
+/* An integer of at most 53 bits and not below zero, or null: -1. */
+static int take_integer(struct reader *reader, int64_t *out) {
+    bool is_integer;
+    const char *from = reader->at;
+    *out = -1;
+    if (*from == 'n') return skip_word(reader, "null", 4);
+    int rc = skip_number(reader, &is_integer);
+    if (rc < 0 || !is_integer || *from == '-') return GATE_ESYNTAX;
+    struct gate_span digits = {from, (size_t)(reader->at - from)};
+    return gate_text_to_integer(digits, out) ? GATE_OK : GATE_ESYNTAX;
+}
+
+static int take_op(struct reader *reader, struct gate_envelope *out) {
+    int64_t op;
+    int rc = take_integer(reader, &op);
+    if (rc < 0 || op > INT_MAX) return GATE_ESYNTAX;
+    out->op = (int)op;
+    return GATE_OK;
+}
+
+static int take_seq(struct reader *reader, struct gate_envelope *out) {
+    int64_t seq;
+    int rc = take_integer(reader, &seq);
+    if (rc < 0) return rc;
+    out->has_seq = seq >= 0;
+    out->seq = seq >= 0 ? seq : 0;
+    return GATE_OK;
+}
+
+/* Names of events are words: one with escapes, or a long one, is not from the gateway. */
+static int take_name(struct reader *reader, struct gate_envelope *out) {
+    out->name = (struct gate_span){NULL, 0};
+    if (*reader->at == 'n') return skip_word(reader, "null", 4);
+    if (*reader->at != '"') return GATE_ESYNTAX;
+    const char *from = reader->at + 1, *stop = find_special(from, reader->end);
+    size_t len = (size_t)(stop - from);
+    if (stop == reader->end || *stop != '"' || len > GATE_NAME_BYTES_MAX) return GATE_ESYNTAX;
+    out->name = (struct gate_span){from, len};
+    reader->at = stop + 1;
+    return GATE_OK;
+}
+
+static int take_data(struct reader *reader, struct gate_envelope *out) {
+    const char *from = reader->at;
+    int rc = skip_value(reader);
+    out->data = (struct gate_span){from, (size_t)(reader->at - from)};
+    return rc;
+}
+
+#define KEY_BYTES_MAX 2 /* "op" */
+
+static const struct {
+    const char *key;
+    int (*take)(struct reader *reader, struct gate_envelope *out);
+} members[] = {{"t", take_name}, {"s", take_seq}, {"op", take_op}, {"d", take_data}};
+
+static int take_member(struct reader *reader, struct gate_span key, struct gate_envelope *out) {
+    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
+        if (strlen(members[i].key) == key.len && memcmp(members[i].key, key.data, key.len) == 0)
+            return members[i].take(reader, out);
+    return skip_value(reader);
+}
+
+/* Reads a key with its colon and stops at its value. A key that is too long for the scratch buffer
+ * once its escapes are rewritten is none that the envelope knows: it comes out empty. */
+static int take_key(struct reader *reader, struct gate_span *key) {
+    reader->at = skip_space(reader->at, reader->end);
+    if (reader->at == reader->end || *reader->at != '"') return GATE_ESYNTAX;
+    const char *from = reader->at;
+    int rc = read_string(reader, key);
+    if (rc == GATE_EMESSAGE) {
+        *key = (struct gate_span){NULL, 0};
+        reader->at = from;
+        rc = skip_string(reader);
+    }
+    if (rc < 0) return rc;
+    reader->at = skip_space(reader->at, reader->end);
+    rc = skip_word(reader, ":", 1);
+    if (rc < 0) return rc;
+    reader->at = skip_space(reader->at, reader->end);
+    return reader->at < reader->end ? GATE_OK : GATE_ESYNTAX;
+}
+
+static int scan_members(struct reader *reader, struct gate_envelope *out) {
+    struct gate_span key;
+    int more = !read_empty(reader, '}');
+    while (more > 0) {
+        int rc = take_key(reader, &key);
+        if (rc == GATE_OK) rc = take_member(reader, key, out);
+        if (rc < 0) return rc;
+        more = read_separator(reader, '}');
+    }
+    return more;
+}
+
+static int scan(struct gate_span message, struct gate_envelope *out) {
+    /* The scratch buffer is full with its few bytes, so it never allocates. */
+    char bytes[KEY_BYTES_MAX];
+    struct gate_buf scratch = {.data = bytes, .capacity = sizeof bytes, .len_max = sizeof bytes};
+    struct reader reader = {
+        .at = message.data, .end = message.data + message.len, .scratch = &scratch};
+    *out = (struct gate_envelope){.op = -1};
+    reader.at = skip_space(reader.at, reader.end);
+    if (reader.at == reader.end || *reader.at != '{') return GATE_ESYNTAX;
+    int rc = scan_members(&reader, out);
+    if (rc < 0) return rc;
+    /* White space behind a payload belongs to it: what is left must be another payload. */
+    reader.at = skip_space(reader.at, reader.end);
+    out->used = (size_t)(reader.at - message.data);
+    return GATE_OK;
+}
+
+/* ---- The writer ------------------------------------------------------------------------------ */
+
+static int begin(struct gate_writer *writer, struct gate_buf *out, bool message) {
+    (void)message;
+    writer->out = out;
+    writer->depth = 0;
+    writer->comma = false;
+    writer->after_key = false;
+    return GATE_OK;
+}
+
+static int write_bytes(struct gate_writer *writer, const char *bytes, size_t len) {
+    return gate_buf_append(writer->out, (struct gate_span){bytes, len});
+}
+
+/* The separator before a value or a key; afterwards one is due. */
+static int write_comma(struct gate_writer *writer) {
+    bool due = writer->comma;
+    writer->comma = true;
+    return due ? gate_buf_append_byte(writer->out, ',') : GATE_OK;
+}
+
+static int write_scalar(void *to, const char *bytes, size_t len) {
+    int rc = write_comma(to);
+    return rc < 0 ? rc : write_bytes(to, bytes, len);
+}
+
+static int write_null(void *to) {
+    return write_scalar(to, "null", 4);
+}
+
+static int write_boolean(void *to, bool value) {
+    return value ? write_scalar(to, "true", 4) : write_scalar(to, "false", 5);
+}
+
+static int write_integer(void *to, int64_t value) {
+    char digits[GATE_INTEGER_TEXT_MAX];
+    return write_scalar(to, digits, gate_text_from_integer(value, digits));
+}
+
+static int write_number(void *to, double value) {
+    char digits[GATE_NUMBER_TEXT_MAX];
+    if (value - value != 0) return GATE_EVALUE; /* JSON has no infinity and no NaN */
+    return write_scalar(to, digits, gate_text_from_number(value, digits));
+}
+
+/* RFC 8259, 7: quote, backslash and control characters; everything else may stand as it is. */
+static int write_escape(struct gate_writer *writer, char byte) {
+    static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt", hex[] = "0123456789abcdef";
+    const char *found = byte ? strchr(from, byte) : NULL;
+    if (found) return write_bytes(writer, (char[]){'\\', to[found - from]}, 2);
+    char code[] = {'\\', 'u', '0', '0', hex[byte >> 4 & 0xF], hex[byte & 0xF]};
+    return write_bytes(writer, code, sizeof code);
+}
+
+static int write_string(struct gate_writer *writer, struct gate_span text) {
+    const char *at = text.data, *end = at + text.len;
+    int rc = gate_buf_append_byte(writer->out, '"');
+    while (rc == GATE_OK && at < end) {
+        const char *stop = find_special(at, end);
+        rc = write_bytes(writer, at, (size_t)(stop - at));
+        if (rc == GATE_OK && stop < end) rc = write_escape(writer, *stop++);
+        at = stop;
+    }
+    return rc < 0 ? rc : gate_buf_append_byte(writer->out, '"');
+}
+
+static int write_text(void *to, struct gate_span text) {
+    int rc = write_comma(to);
+    return rc < 0 ? rc : write_string(to, text);
+}
+
+static int write_key(void *to, struct gate_span text) {
+    struct gate_writer *writer = to;
+    int rc = write_text(writer, text);
+    writer->comma = false;
+    return rc < 0 ? rc : gate_buf_append_byte(writer->out, ':');
+}
+
+static int open_container(struct gate_writer *writer, char bracket) {
+    if (writer->depth == GATE_DEPTH_MAX) return GATE_EDEPTH;
+    int rc = write_comma(writer);
+    if (rc < 0) return rc;
+    writer->depth++;
+    writer->comma = false;
+    return gate_buf_append_byte(writer->out, bracket);
+}
+
+static int close_container(struct gate_writer *writer, char bracket) {
+    writer->depth--;
+    writer->comma = true;
+    return gate_buf_append_byte(writer->out, bracket);
+}
+
+static int write_open_list(void *to) {
+    return open_container(to, '[');
+}
+
+static int write_close_list(void *to) {
+    return close_container(to, ']');
+}
+
+static int write_open_map(void *to) {
+    return open_container(to, '{');
+}
+
+static int write_close_map(void *to) {
+    return close_container(to, '}');
+}
+
+static const struct gate_sink writer = {
+    .null = write_null,
+    .boolean = write_boolean,
+    .integer = write_integer,
+    .number = write_number,
+    .text = write_text,
+    .open_list = write_open_list,
+    .close_list = write_close_list,
+    .open_map = write_open_map,
+    .key = write_key,
+    .close_map = write_close_map,
+};
+
+/* ---- The table of encodings ------------------------------------------------------------------ */
+
+const struct gate_codec gate_json = {
+    .name = "json", .binary = false, .scan = scan, .walk = walk, .begin = begin, .writer = &writer};
+
+const struct gate_codec *gate_codec_find(const char *name) {
+    static const struct gate_codec *const codecs[] = {&gate_json};
+    for (size_t i = 0; i < sizeof codecs / sizeof codecs[0]; i++)
+        if (strcmp(codecs[i]->name, name) == 0) return codecs[i];
+    return NULL;
+}
