@@ -45,8 +45,9 @@ static inline int pass_close_map(struct target *target) {
     return target->sink->close_map(target->to);
 }
 
-#define READ_TO         struct target
-#define READ_CALL(name) pass_##name
+#define READ_TO             struct target
+#define READ_CALL(name)     pass_##name
+#define READ_SKIPS_NULL(to) false
 #include "json_read.h"
 
 static int walk(struct gate_span value, const struct gate_sink *sink, void *to,
@@ -186,16 +187,17 @@ static int skip_container(struct reader *reader) {
     return GATE_OK;
 }
 
+/* Steps over the rest of a string, with its closing quote. */
 static int skip_string(struct reader *reader) {
-    const char *at = reader->at + 1;
     for (;;) {
-        at = find_special(at, reader->end);
-        if (at == reader->end) return GATE_ESYNTAX;
-        if (*at == '"') break;
-        if (*at != '\\' || reader->end - at < 2) return GATE_ESYNTAX;
-        at += 2;
+        reader->at = find_special(reader->at, reader->end);
+        if (reader->at == reader->end) return GATE_ESYNTAX;
+        char byte = *reader->at;
+        if (byte == '"') break;
+        if (byte != '\\' || reader->end - reader->at < 2) return GATE_ESYNTAX;
+        reader->at += 2;
     }
-    reader->at = at + 1;
+    reader->at++;
     return GATE_OK;
 }
 
@@ -204,7 +206,7 @@ static int skip_value(struct reader *reader) {
     switch (*reader->at) {
     case '{':
     case '[': return skip_container(reader);
-    case '"': return skip_string(reader);
+    case '"': reader->at++; return skip_string(reader);
     case 't': return skip_word(reader, "true", 4);
     case 'f': return skip_word(reader, "false", 5);
     case 'n': return skip_word(reader, "null", 4);
@@ -277,23 +279,16 @@ static int take_member(struct reader *reader, struct gate_span key, struct gate_
     return skip_value(reader);
 }
 
-/* Reads a key with its colon and stops at its value. A key that is too long for the scratch buffer
- * once its escapes are rewritten is none that the envelope knows: it comes out empty. */
+/* A key that is too long for the scratch buffer once its escapes are rewritten is none that the
+ * envelope knows: its rest is skipped, and it comes out empty. */
 static int take_key(struct reader *reader, struct gate_span *key) {
-    reader->at = skip_space(reader->at, reader->end);
-    if (reader->at == reader->end || *reader->at != '"') return GATE_ESYNTAX;
-    const char *from = reader->at;
-    int rc = read_string(reader, key);
+    int rc = read_key(reader, key);
     if (rc == GATE_EMESSAGE) {
         *key = (struct gate_span){NULL, 0};
-        reader->at = from;
         rc = skip_string(reader);
+        if (rc == GATE_OK) rc = read_colon(reader);
     }
     if (rc < 0) return rc;
-    reader->at = skip_space(reader->at, reader->end);
-    rc = skip_word(reader, ":", 1);
-    if (rc < 0) return rc;
-    reader->at = skip_space(reader->at, reader->end);
     return reader->at < reader->end ? GATE_OK : GATE_ESYNTAX;
 }
 

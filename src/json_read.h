@@ -3,7 +3,8 @@
  * and the calls become direct ones: that pair is the hot path of the whole product. Pure.
  *
  * Define before including: READ_TO, the type of the target, and READ_CALL(name), the name of its
- * functions, which look like those of struct gate_sink but for their first argument, a READ_TO *.
+ * functions, which look like those of struct gate_sink but for their first argument, a READ_TO *,
+ * and READ_SKIPS_NULL(to): true when a member that is null need not be mentioned at all.
  * Everything in here is static: a text without a .c file of its own. */
 #ifndef MOONGATE_JSON_READ_H
 #define MOONGATE_JSON_READ_H
@@ -255,16 +256,29 @@ static int read_list(struct reader *reader) {
     return READ_CALL(close_list)(reader->to);
 }
 
-static inline int read_key(struct reader *reader) {
-    struct gate_span key;
+static inline int read_colon(struct reader *reader) {
+    reader->at = skip_space(reader->at, reader->end);
+    int rc = skip_word(reader, ":", 1);
+    reader->at = skip_space(reader->at, reader->end);
+    return rc;
+}
+
+/* Reads a key with its colon, and stops at its value. */
+static inline int read_key(struct reader *reader, struct gate_span *key) {
     reader->at = skip_space(reader->at, reader->end);
     if (reader->at == reader->end || *reader->at != '"') return GATE_ESYNTAX;
-    int rc = read_string(reader, &key);
+    int rc = read_string(reader, key);
+    return rc < 0 ? rc : read_colon(reader);
+}
+
+static inline int read_member(struct reader *reader) {
+    struct gate_span key;
+    int rc = read_key(reader, &key);
     if (rc < 0) return rc;
+    if (READ_SKIPS_NULL(reader->to) && reader->at < reader->end && *reader->at == 'n')
+        return skip_word(reader, "null", 4);
     rc = READ_CALL(key)(reader->to, key);
-    if (rc < 0) return rc;
-    reader->at = skip_space(reader->at, reader->end);
-    return skip_word(reader, ":", 1);
+    return rc < 0 ? rc : read_value(reader);
 }
 
 static int read_map(struct reader *reader) {
@@ -273,8 +287,7 @@ static int read_map(struct reader *reader) {
     int rc = READ_CALL(open_map)(reader->to);
     int more = rc == GATE_OK && !read_empty(reader, '}');
     while (more > 0) {
-        rc = read_key(reader);
-        if (rc == GATE_OK) rc = read_value(reader);
+        rc = read_member(reader);
         if (rc < 0) return rc;
         more = read_separator(reader, '}');
     }

@@ -45,13 +45,13 @@ void gate_lua_mark_array(lua_State *L) {
 
 /* Keys of objects come again and again: they are found here by their bytes, and their Lua strings
  * in the table of anchors, without hashing them anew. */
-#define KEYS          512 /* a power of two; Discord's events have about 400 different keys */
-#define KEY_BYTES_MAX 24  /* longer keys are rare and take the ordinary way */
+#define KEY_BITS      9 /* Discord's events have about 400 different keys */
+#define KEYS          (1 << KEY_BITS)
+#define KEY_BYTES_MAX 24 /* longer keys are rare and take the ordinary way */
 
 struct known_key {
-    uint64_t head, tail; /* the first and the last eight bytes, overlapping in short keys */
-    uint32_t len;        /* 0: free */
-    char bytes[KEY_BYTES_MAX];
+    uint64_t head, middle, tail; /* its bytes; the words overlap in short keys */
+    size_t len;                  /* 0: free */
 };
 
 /* What outlives a call: a userdata in the registry, one for each lua_State. Memory of C belongs to
@@ -62,8 +62,9 @@ struct workspace {
     struct known_key keys[KEYS];
 };
 
-#define ANCHORED_MARK (KEYS + 1) /* anchors: strings of the keys at 1..KEYS, then the array mark   \
-                                  */
+#define ANCHORED_MARK                                                                              \
+    (KEYS + 1) /* anchors: strings of the keys at 1..KEYS, then the array mark                     \
+                */
 
 static const char workspace_key; /* its address is the key in the registry */
 
@@ -106,7 +107,8 @@ static struct workspace *push_workspace(lua_State *L) {
 /* ---- The builder: what it stands on ------------------------------------------------------------
  */
 
-#define PENDING_MAX 1024 /* members of one container on the stack before they move into its table  \
+#define PENDING_MAX                                                                                \
+    1024                 /* members of one container on the stack before they move into its table  \
                           */
 #define STACK_MAX   4096 /* and of all open ones; Lua 5.1 allows a C function 8000 places */
 #define STACK_STEP  128  /* places asked of Lua at a time */
@@ -116,10 +118,12 @@ enum kind { ROOT, LIST, MAP };
 
 struct frame {
     enum kind kind;
-    int slot;     /* index of the table, or of the nil in its place */
-    int flush_at; /* a stack this high has to be flushed */
-    int count;    /* members already in the table */
-    bool made;    /* the slot holds the table */
+    int slot;                 /* index of the table, or of the nil in its place */
+    int flush_at;             /* a stack this high has to be flushed */
+    int count;                /* members already in the table */
+    bool made;                /* the slot holds the table */
+    bool twice;               /* a key has come twice: the pairs must be set in their order */
+    uint64_t seen[KEYS / 64]; /* MAP: the numbers of the keys so far; equal keys have equal ones */
 };
 
 struct builder {
@@ -140,8 +144,14 @@ static inline void set_limit(struct builder *builder) {
     builder->limit = flush_at < builder->room ? flush_at : builder->room;
 }
 
-/* Moves what is pending into the table. Later pairs overwrite earlier ones, so the order counts. */
-static void flush_pairs(lua_State *L, int slot, int pending) {
+/* Moves what is pending into the table; from the top, which needs no copies. Of equal keys the last
+ * one counts, so then they go the longer way. */
+static void flush_pairs(lua_State *L, const struct frame *frame, int pending) {
+    int slot = frame->slot;
+    if (!frame->twice) {
+        for (int i = pending; i > 0; i -= 2) lua_rawset(L, slot);
+        return;
+    }
     for (int i = 1; i <= pending; i += 2) {
         lua_pushvalue(L, slot + i);
         lua_pushvalue(L, slot + i + 1);
@@ -175,7 +185,7 @@ static void flush(struct builder *builder) {
         frame->made = true;
     }
     if (frame->kind == MAP)
-        flush_pairs(L, slot, pending);
+        flush_pairs(L, frame, pending);
     else if (first)
         flush_first_items(L, slot, pending);
     else
@@ -254,6 +264,8 @@ static inline int open_container(struct builder *builder, enum kind kind) {
     frame->slot = slot;
     frame->count = 0;
     frame->made = false;
+    frame->twice = false;
+    if (kind == MAP) memset(frame->seen, 0, sizeof frame->seen);
     int crowded = builder->base + STACK_MAX - PENDING_MAX;
     frame->flush_at = slot < crowded ? slot + PENDING_MAX : slot + 2;
     set_limit(builder);
@@ -293,9 +305,9 @@ static int build_close_map(struct builder *builder) {
     return close_container(builder);
 }
 
-/* Loads up to eight bytes; which of them count double does not matter as long as the length is
- * compared too. */
-static inline uint64_t load_head(const char *at, size_t len) {
+/* Up to eight bytes in a word. Which of them count double does not matter: whoever compares words
+ * compares the lengths too. */
+static inline uint64_t load_word(const char *at, size_t len) {
     uint64_t word = 0;
     if (len >= 8) {
         memcpy(&word, at, 8);
@@ -310,47 +322,70 @@ static inline uint64_t load_head(const char *at, size_t len) {
     return word;
 }
 
-static inline bool is_known(const struct known_key *known, uint64_t head, uint64_t tail,
-                            struct gate_span text) {
-    return known->head == head && known->tail == tail && known->len == text.len &&
-           (text.len <= 16 || memcmp(known->bytes, text.data, text.len) == 0);
+static inline struct known_key describe_key(struct gate_span text) {
+    struct known_key key = {.head = load_word(text.data, text.len), .len = text.len};
+    key.middle = text.len > 16 ? load_word(text.data + 8, 8) : 0;
+    key.tail = text.len > 8 ? load_word(text.data + text.len - 8, 8) : 0;
+    return key;
 }
 
-static void learn_key(struct builder *builder, int nth, struct known_key *known,
+/* The number of a key, 0 to KEYS - 1. */
+static inline int number_key(const struct known_key *key) {
+    uint64_t hash = (key->head ^ key->tail * UINT64_C(0x9E3779B97F4A7C15) ^ key->len) *
+                    UINT64_C(0xD6E8FEB86659FD93);
+    return (int)(hash >> (64 - KEY_BITS));
+}
+
+static inline bool is_same_key(const struct known_key *a, const struct known_key *b) {
+    return ((a->head ^ b->head) | (a->middle ^ b->middle) | (a->tail ^ b->tail) |
+            (uint64_t)(a->len ^ b->len)) == 0;
+}
+
+#define COMPARE_MAX 64 /* pending members; above it comparing keys costs more than it saves */
+
+/* The key on top has a number that was seen before: is it really the same key? */
+static bool has_twin(struct builder *builder) {
+    const struct frame *frame = builder->frame;
+    if (builder->top - frame->slot > COMPARE_MAX) return true;
+    for (int i = frame->slot + 1; i < builder->top; i += 2)
+        if (lua_rawequal(builder->L, i, builder->top)) return true;
+    return false;
+}
+
+/* The bytes are described last: until the string is anchored, Lua may run out of memory. */
+static void learn_key(struct builder *builder, int number, const struct known_key *key,
                       struct gate_span text) {
+    struct known_key *known = &builder->space->keys[number];
     lua_pushlstring(builder->L, text.data, text.len);
+    if (text.len == 0 || text.len > KEY_BYTES_MAX) return;
+    known->len = 0;
     lua_pushvalue(builder->L, -1);
-    known->len = 0; /* until the string is in its place, should Lua run out of memory */
-    lua_rawseti(builder->L, builder->anchors, nth);
-    memcpy(known->bytes, text.data, text.len);
-    known->len = (uint32_t)text.len;
+    lua_rawseti(builder->L, builder->anchors, number + 1);
+    *known = *key;
 }
 
 static inline int build_key(struct builder *builder, struct gate_span text) {
     if (builder->refuse_utf8 && !gate_text_is_utf8(text)) return GATE_EUTF8;
+    struct known_key key = describe_key(text);
+    int number = number_key(&key);
+    if (is_same_key(&key, &builder->space->keys[number]) && text.len - 1 < KEY_BYTES_MAX)
+        lua_rawgeti(builder->L, builder->anchors, number + 1);
+    else
+        learn_key(builder, number, &key, text);
     builder->top++;
-    if (text.len == 0 || text.len > KEY_BYTES_MAX) {
-        lua_pushlstring(builder->L, text.data, text.len);
-        return GATE_OK;
-    }
-    uint64_t head = load_head(text.data, text.len), tail = head;
-    if (text.len > 8) tail = load_head(text.data + text.len - 8, 8);
-    uint64_t hash =
-        (head ^ (tail * UINT64_C(0x9E3779B97F4A7C15)) ^ text.len) * UINT64_C(0xD6E8FEB86659FD93);
-    int nth = (int)(hash >> 55);
-    struct known_key *known = &builder->space->keys[nth];
-    if (is_known(known, head, tail, text)) {
-        lua_rawgeti(builder->L, builder->anchors, nth + 1);
-        return GATE_OK;
-    }
-    learn_key(builder, nth + 1, known, text);
-    known->head = head;
-    known->tail = tail;
+    uint64_t *seen = &builder->frame->seen[number / 64], bit = UINT64_C(1) << (number % 64);
+    if (*seen & bit) builder->frame->twice = builder->frame->twice || has_twin(builder);
+    *seen |= bit;
     return GATE_OK;
 }
 
-#define READ_TO         struct builder
-#define READ_CALL(name) build_##name
+static inline bool skips_null(const struct builder *builder) {
+    return !builder->keep_null && !builder->refuse_utf8;
+}
+
+#define READ_TO             struct builder
+#define READ_CALL(name)     build_##name
+#define READ_SKIPS_NULL(to) skips_null(to)
 #include "json_read.h"
 
 static int sink_null(void *to) {
