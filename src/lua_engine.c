@@ -278,18 +278,17 @@ static struct record *check_record(lua_State *L) {
     return record;
 }
 
-/* Pushes a free record: the engine's spare one, which serves nearly every event, or a new one while
- * that is still in use further up the stack. */
+/* Pushes a free record: the engine's spare one, which serves nearly every event. While that is in
+ * use further up the stack, or was forgotten by somebody whom Ctrl-C threw out, a new one takes its
+ * place. */
 static struct record *push_record(lua_State *L) {
     lua_getiuservalue(L, 1, SPARE);
     struct record *spare = lua_touserdata(L, -1);
     if (spare && spare->state == RECORD_FREE) return spare;
     lua_pop(L, 1);
     struct record *record = push_box(L, sizeof *record, 1, GATE_LUA_RECORD);
-    if (!spare) {
-        lua_pushvalue(L, -1);
-        lua_setiuservalue(L, 1, SPARE);
-    }
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, 1, SPARE);
     return record;
 }
 
@@ -514,8 +513,9 @@ static int shard_tostring(lua_State *L) {
         lua_concat(L, 2);
     }
     if (status->seq >= 0) {
-        lua_pushfstring(L, ", seq %f", (lua_Number)status->seq);
-        lua_concat(L, 2);
+        lua_pushliteral(L, ", seq ");
+        lua_pushinteger(L, (lua_Integer)status->seq);
+        lua_concat(L, 3);
     }
     return 1;
 }

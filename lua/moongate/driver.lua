@@ -1,0 +1,167 @@
+-- driver.lua: the Lua end of one engine: the scheduler's source for it, and its HTTP requests.
+-- Called by cluster.lua, which gets the events, and by gateway.lua, which asks over HTTP. On the Lua
+-- thread, as everything in Lua.
+--
+-- The scheduler holds the source, the source holds the driver weakly: a client that nobody refers to
+-- any more is collected although it runs, and its engine then closes with the session kept.
+
+local core = require "moongate.core"
+local scheduler = require "moongate.scheduler"
+
+local driver = {}
+
+local REQUEST_SPARE_S = 5 -- the engine answers within a request's own timeout; this is for the queue
+
+-- ---- The source --------------------------------------------------------------------------------
+
+local Source = {}
+
+local function driver_of(source)
+  local owner = source[1]
+  if owner and owner.engine then return owner end
+  scheduler.detach(source)
+  return nil
+end
+
+function Source:fd()
+  local owner = driver_of(self)
+  return owner and owner.engine:fd()
+end
+
+function Source:pump(limit)
+  local owner = driver_of(self)
+  return owner and owner:pump(limit) or 0
+end
+
+function Source:timeout()
+  local owner = self[1]
+  return owner and owner.retry_in and owner:retry_in() or nil
+end
+
+local function weak_keys()
+  return setmetatable({}, { __mode = "k" })
+end
+
+local source_meta = { __mode = "v", __index = Source }
+
+-- ---- The driver --------------------------------------------------------------------------------
+
+local Driver = {}
+Driver.__index = Driver
+
+-- The keys of the normalised options that an engine takes.
+local ENGINE_KEYS = {
+  "ca_file", "insecure_tls", "proxy", "user_agent", "queue_events", "queue_bytes", "null",
+  "invalid_utf8",
+}
+
+--- Starts an engine. `handle(record, name, shard_id, own, seq)` gets each of its events but the HTTP
+-- answers; the record is only valid until it returns. `retry_in()`, if given, says when the owner
+-- wants another turn. Returns nil, message, code when the engine cannot start.
+function driver.new(options, handle, retry_in)
+  local wanted = {}
+  for _, key in ipairs(ENGINE_KEYS) do wanted[key] = options[key] end
+  local engine, message, code = core.engine(wanted)
+  if not engine then return nil, message, code end
+  local self = setmetatable({
+    engine = engine,
+    handle = handle,
+    retry_in = retry_in,
+    requests = {}, -- id -> waiter
+    last_request = 0,
+    waits = weak_keys(), -- waiter -> true: to be cancelled with the driver
+  }, Driver)
+  self.source = setmetatable({ self }, source_meta)
+  scheduler.attach(self.source)
+  return self
+end
+
+local function closed()
+  return nil, "cancelled", "ECLOSED"
+end
+
+local function answer(self, record)
+  local data = record:data()
+  local waiter = type(data) == "table" and self.requests[data.id]
+  if waiter then waiter:wake(data) end
+end
+
+--- Hands on at most `limit` events without waiting. Returns how many there were. Ends early when an
+-- error waits to be raised, so that it comes right behind its event.
+function Driver:pump(limit)
+  local engine = self.engine
+  local handled = 0
+  while handled < limit and self.engine == engine and engine do
+    local record, name, shard_id, own, seq = engine:next()
+    if not record then break end
+    handled = handled + 1
+    if own and name == "http" then
+      answer(self, record)
+    elseif self.handle then
+      self.handle(record, name, shard_id, own, seq)
+    end
+    record:done()
+    if scheduler.failing() then break end
+  end
+  return handled
+end
+
+--- Sends an HTTP request { url, method, authorization, content_type, body, timeout } and waits,
+-- at most `timeout` seconds. Returns { status, body, headers }, or nil, message, code.
+function Driver:request(request)
+  if not self.engine then return closed() end
+  local timeout_s = request.timeout
+  local id = self.last_request + 1
+  self.last_request = id
+  local accepted, message, code = self.engine:request {
+    id = id,
+    url = request.url,
+    method = request.method or "GET",
+    authorization = request.authorization,
+    content_type = request.content_type,
+    body = request.body,
+    timeout_ms = math.ceil(timeout_s * 1000),
+  }
+  if not accepted then return nil, message, code end
+  local waiter = scheduler.waiter()
+  self.requests[id] = waiter
+  local data, why, why_code = waiter:wait(timeout_s + REQUEST_SPARE_S)
+  self.requests[id] = nil
+  if not data then return nil, "request: " .. tostring(why), why_code or "ETIMEOUT" end
+  if data.error then return nil, data.message or data.error, data.error end
+  return data
+end
+
+--- Waits on a waiter as long as the driver is open; returns what it returns.
+function Driver:wait(waiter, timeout_s)
+  if not self.engine then return closed() end
+  self.waits[waiter] = true
+  return waiter:wait(timeout_s)
+end
+
+--- Waits so many seconds. Returns true, or nil, message, code when the driver was closed meanwhile.
+function Driver:pause(seconds)
+  local _, message, code = self:wait(scheduler.waiter(), seconds)
+  if code then return nil, message, code end
+  return true
+end
+
+--- Ends every request and pause with "cancelled" and ECLOSED.
+function Driver:cancel()
+  local requests, waits = self.requests, self.waits
+  self.requests, self.waits = {}, weak_keys()
+  for _, waiter in pairs(requests) do waiter:cancel() end
+  for waiter in pairs(waits) do waiter:cancel() end
+end
+
+--- Closes the engine with a close code (nil: the sessions are kept). Twice is fine.
+function Driver:close(code)
+  local engine = self.engine
+  if not engine then return end
+  self.engine = nil
+  scheduler.detach(self.source)
+  engine:close(code)
+  self:cancel()
+end
+
+return driver
