@@ -14,6 +14,7 @@ struct gate_budget {
     uint32_t reserved; /* places that only beats, identify and resume may use */
 };
 
+/* Nothing sent yet, the least reserved. */
 void gate_budget_init(struct gate_budget *budget);
 
 /* Keeps room for the beats of a window: ceil(window / interval) + 3, within the limits. */
@@ -44,12 +45,15 @@ struct gate_slots {
     } keys[GATE_CONCURRENCY_MAX];
 };
 
+/* Every key free. `concurrency` is brought into 1 to GATE_CONCURRENCY_MAX. */
 void gate_slots_init(struct gate_slots *slots, int concurrency);
 
 /* Changes max_concurrency at run time; those who wait are queued anew, in order of shard id;
  * holders keep their lease under the new key where it is free. */
 void gate_slots_resize(struct gate_slots *slots, int64_t now_ms, int concurrency);
 
+/* One shard: ask queues it, leave takes it out; spent tells of its Identify, done of READY, failure
+ * or no need any more. */
 void gate_slot_init(struct gate_slot *slot, int shard_id);
 void gate_slots_ask(struct gate_slots *slots, struct gate_slot *slot); /* twice does nothing */
 void gate_slots_leave(struct gate_slots *slots,

@@ -24,6 +24,7 @@ enum gate_pulse {
     GATE_PULSE_ZOMBIE /* drop the connection */
 };
 
+/* Not beating yet. */
 void gate_heart_init(struct gate_heart *heart, int64_t slack_ms);
 
 /* HELLO: the first beat is due at interval x jitter, jitter in [0, 1). protocol: Heartbeat
@@ -38,6 +39,7 @@ enum gate_pulse gate_heart_pulse(const struct gate_heart *heart, int64_t now_ms)
  * the timer stays. */
 void gate_heart_beat(struct gate_heart *heart, int64_t now_ms, bool regular);
 
+/* An ACK came; bytes of any kind came. */
 void gate_heart_ack(struct gate_heart *heart, int64_t now_ms);
 void gate_heart_heard(struct gate_heart *heart, int64_t now_ms);
 

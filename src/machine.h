@@ -28,6 +28,7 @@ enum gate_state {
         GATE_STATE_COUNT
 };
 
+/* The word of a state as Lua shows it. Never NULL. */
 const char *gate_state_word(enum gate_state state);
 
 /* What a shard is started with. The shard copies everything; spans are borrowed for the call. */
@@ -93,6 +94,8 @@ enum gate_phase {
 #undef X
         GATE_PHASE_COUNT
 };
+
+/* The word of a phase as Lua shows it. Never NULL. */
 const char *gate_phase_word(enum gate_phase phase);
 
 /* How a connection ended. Spans are borrowed for the call. */

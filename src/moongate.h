@@ -136,7 +136,7 @@ extern const struct gate_intent_row gate_intents[]; /* ended by a NULL name */
 #define GATE_VERSION_DEFAULT 10 /* the newest gateway version that is not deprecated */
 
 #define GATE_PAYLOAD_BYTES_MAX    4096     /* Discord closes with 4002 above it */
-#define GATE_MESSAGE_BYTES_MAX    67108864 /* 64 MiB: four times the largest message ever reported */
+#define GATE_MESSAGE_BYTES_MAX    67108864 /* 64 MiB: four times the largest ever reported */
 #define GATE_KEEP_BYTES_MAX       262144   /* a message buffer larger than this is given back */
 #define GATE_READ_BYTES           16384    /* lws: smaller reads spin under TLS with flow control */
 #define GATE_HEADER_BYTES_MAX     16384    /* lws: its default of 4096 fails on usual CDN headers */
@@ -152,24 +152,18 @@ extern const struct gate_intent_row gate_intents[]; /* ended by a NULL name */
 #define GATE_DEPTH_MAX            128      /* nesting; the deepest real event has about 15 */
 #define GATE_ACTIONS_MAX          24       /* one input asks for nine at most */
 
-#define GATE_SENDS_MAX          120   /* sends of a connection in any window; Discord: 4008 above */
-#define GATE_SEND_WINDOW_MS     60000 /* that window */
-#define GATE_SENDS_RESERVED_MIN 5     /* places kept for beats, identify and resume */
-#define GATE_SENDS_RESERVED_MAX 60    /* with absurdly short intervals commands still move */
-#define GATE_OUTBOX_COMMANDS_MAX                                                                   \
-    256                              /* accepted while the shard is away: two minutes of sending   \
-                                      */
-#define GATE_OUTBOX_BYTES_MAX 262144 /* and their bytes */
-#define GATE_SEND_TIMEOUT_MS                                                                       \
-    300000 /* a command waits this long for READY before it is given up                            \
-            */
+#define GATE_SENDS_MAX           120 /* sends of a connection in any window; Discord: 4008 above */
+#define GATE_SEND_WINDOW_MS      60000  /* that window */
+#define GATE_SENDS_RESERVED_MIN  5      /* places kept for beats, identify and resume */
+#define GATE_SENDS_RESERVED_MAX  60     /* with absurdly short intervals commands still move */
+#define GATE_OUTBOX_COMMANDS_MAX 256    /* accepted while the shard is away: two minutes */
+#define GATE_OUTBOX_BYTES_MAX    262144 /* and their bytes */
+#define GATE_SEND_TIMEOUT_MS     300000 /* a command waits this long for READY */
 
 #define GATE_IDENTIFY_WINDOW_MS 5000  /* one identify a key in this time */
 #define GATE_IDENTIFY_LEASE_MS  30000 /* a shard that neither fails nor gets ready loses the key */
 #define GATE_CONCURRENCY_MAX    256   /* keys; the largest bots are assigned 64 */
-#define GATE_SLOT_ASK_AGAIN_MS                                                                     \
-    60000 /* while waiting, so that a lost request cannot hang a shard                             \
-           */
+#define GATE_SLOT_ASK_AGAIN_MS  60000 /* so that a lost request cannot hang a shard */
 
 #define GATE_CONNECT_TIMEOUT_MS 30000   /* resolving, TCP, TLS and upgrade together */
 #define GATE_HELLO_TIMEOUT_MS   20000   /* from the upgrade to HELLO */
@@ -185,14 +179,14 @@ extern const struct gate_intent_row gate_intents[]; /* ended by a NULL name */
 #define GATE_IDENTIFY_BACKOFF_BASE_MS 5000   /* failed identifies have a ladder of their own: */
 #define GATE_IDENTIFY_BACKOFF_CAP_MS  600000 /* at this cap 288 a day, far below 1000 */
 #define GATE_FIRST_RECONNECT_MS       250    /* the first reconnect comes at once, with jitter */
-#define GATE_STABLE_MS                30000 /* a connection that lasted this long resets the ladder */
-#define GATE_INVALID_WAIT_MS_MIN      1000 /* after op 9: a random wait between this */
-#define GATE_INVALID_WAIT_MS_MAX      5000 /* and this */
+#define GATE_STABLE_MS                30000  /* so long a connection resets the ladder */
+#define GATE_INVALID_WAIT_MS_MIN      1000   /* after op 9: a random wait between this */
+#define GATE_INVALID_WAIT_MS_MAX      5000   /* and this */
 
 #define GATE_RESUME_HOST_FAILURES_MAX 2 /* then the main URL, still resuming */
 #define GATE_RESUMES_MAX              5 /* without RESUMED; then a new session */
 #define GATE_EMPTY_MESSAGES_MAX       5 /* the fifth in a row reconnects */
-#define GATE_POISONED_MAX             3 /* undecodable closes without a new sequence drop the session */
+#define GATE_POISONED_MAX             3 /* undecodable closes at one sequence, then a new session */
 
 #define GATE_ADDRESSES_MAX       8     /* of a name; more are not tried in one attempt */
 #define GATE_ADDRESS_TIMEOUT_MS  5000  /* for one of several addresses, up to the upgrade */

@@ -12,6 +12,7 @@ struct gate_outbox {
     size_t queued_bytes;
 };
 
+/* Empty, without memory; free drops what is waiting and leaves it so. */
 void gate_outbox_init(struct gate_outbox *outbox);
 void gate_outbox_free(struct gate_outbox *outbox);
 

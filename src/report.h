@@ -8,6 +8,7 @@
 
 #define GATE_STAYS_DOWN (-1) /* in place of a wait: no further attempt follows */
 
+/* A change of state; an attempt begins; the WebSocket is open; this side asks for the close. */
 void gate_report_state(struct gate_session *session, enum gate_state from, enum gate_state to);
 void gate_report_connect(struct gate_session *session);
 void gate_report_open(struct gate_session *session);

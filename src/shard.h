@@ -100,6 +100,7 @@ int64_t gate_shard_deadline(const struct gate_shard *shard);
 /* 1 and the oldest action in *out, whose buffers now belong to the caller; 0: none. */
 GATE_MUST_CHECK int gate_shard_next(struct gate_shard *shard, struct gate_action *out);
 
+/* What can be seen now; text in *out is a copy. */
 enum gate_state gate_shard_state(const struct gate_shard *shard);
 void gate_shard_status(const struct gate_shard *shard, struct gate_status *out);
 
