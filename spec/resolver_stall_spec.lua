@@ -73,17 +73,19 @@ describe("a stalled resolver #sockets", function()
   it("R14 delays no beat of another client", function()
     local said = run [[
       local bot = witness.ready(witness.client(discord))
-      local other = witness.client(discord, { api = discord.api:gsub("//[^/]*:", "//x.stall.test:"),
-        token = discord.token })
-      local before = #witness.beats(discord)
-      other:connect()
-      local ready
+      local second = witness.sandbox { token = "another.token" }
+      local stalled = second.api:gsub("//[^/]*:", "//api.stall.test:")
+      local other = witness.client(second, { api = stalled })
+      local before, ready = #witness.beats(discord), false
       other:on("READY", function() ready = true end)
+      other:connect()
       witness.await(other, "READY of the stalled client", function() return ready end)
       local during = #witness.beats(discord) - before
       assert(during >= 12, during .. " beats while the name stalled")
+      witness.judge(witness.beats(discord), 200, 12)
       other:stop()
       bot:stop()
+      second:stop()
       discord:stop()
       print "every beat on time"
     ]]
@@ -92,7 +94,8 @@ describe("a stalled resolver #sockets", function()
 
   it("R66 delays no stop", function()
     local said = run [[
-      local bot = witness.client(discord, { url = "ws://gateway.stall.test:" .. address, shards = 1 })
+      local url = "ws://gateway.stall.test:" .. address
+      local bot = witness.client(discord, { url = url, shards = 1 })
       bot:connect()
       bot:step(0.2)
       local started = now()

@@ -67,7 +67,7 @@ local layers = tidy.draw_layers {
   { 4, "session", "report" },
   { 5, "shard" },
   { 6, "queue" },
-  { 7, "resolver" }, { 7, "transport" },
+  { 6, "resolver" }, { 7, "transport", "tls" },
   { 8, "engine" },
   { 9, "lua_core" }, { 9, "lua_compat" }, { 9, "lua_value" }, { 9, "lua_machine" },
   { 9, "lua_engine" },
