@@ -35,7 +35,8 @@ void gate_engine_del(struct gate_engine *engine, int code);
  * GATE_EFORK in a forked child, GATE_ECLOSED after gate_engine_stop. */
 
 /* Creates the shard (options are copied) and starts it. A shard of that id that is idle or dead is
- * replaced, its outbox and interest kept; one that runs answers with an `error` event. */
+ * replaced, its outbox and interest kept; one that runs answers with an `error` event. Options that
+ * gate_shard_new refuses are refused at once, with its error. */
 GATE_MUST_CHECK int gate_engine_start(struct gate_engine *engine,
                                       const struct gate_options *options);
 

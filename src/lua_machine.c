@@ -354,8 +354,9 @@ static int core_machine(lua_State *L) {
     memset(machine, 0, sizeof *machine);
     machine->rules.keep_null = null_word.data && strcmp(null_word.data, "keep") == 0;
     luaL_setmetatable(L, GATE_LUA_MACHINE);
-    machine->shard = gate_shard_new(&options);
-    if (!machine->shard) return gate_lua_result(L, "machine", GATE_EMEMORY);
+    int error;
+    machine->shard = gate_shard_new(&options, &error);
+    if (!machine->shard) return gate_lua_result(L, "machine", error);
     return 1;
 }
 

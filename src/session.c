@@ -84,6 +84,7 @@ static int write_identify(const struct gate_session *session, struct gate_buf *o
 static int try_identify(const struct gate_session *session) {
     struct gate_buf trial;
     int rc = write_identify(session, &trial, session->options.token);
+    if (rc == GATE_ESYNTAX || rc == GATE_EDEPTH) rc = GATE_EVALUE;
     if (rc == GATE_OK && trial.len > GATE_PAYLOAD_BYTES_MAX) rc = GATE_EPAYLOAD;
     wipe_payload(&trial);
     return rc;

@@ -90,13 +90,15 @@ static bool is_heard(const struct gate_shard *shard, struct gate_span name) {
 
 /* ---- Made and gone --------------------------------------------------------------------------- */
 
-struct gate_shard *gate_shard_new(const struct gate_options *options) {
+struct gate_shard *gate_shard_new(const struct gate_options *options, int *error) {
     struct gate_shard *shard = gate_allocate(NULL, sizeof *shard);
+    *error = GATE_EMEMORY;
     if (!shard) return NULL;
     *shard = (struct gate_shard){.inflating = false};
     gate_buf_init(&shard->interest.names, 0, 0);
     gate_buf_init(&shard->table, 0, 0);
-    if (gate_session_init(&shard->session, options) < 0) {
+    *error = gate_session_init(&shard->session, options);
+    if (*error < 0) {
         gate_allocate(shard, 0);
         return NULL;
     }

@@ -40,8 +40,10 @@ struct gate_status {
     struct gate_counts counts;
 };
 
-/* NULL when memory is short. Copies what `options` holds; the token is wiped by gate_shard_del. */
-struct gate_shard *gate_shard_new(const struct gate_options *options);
+/* NULL with *error set: GATE_EMEMORY; GATE_EVALUE for a text over its limit or a presence that is no
+ * JSON; GATE_EPAYLOAD for an Identify over 4096 bytes. Copies what `options` holds; the token is
+ * wiped by gate_shard_del. */
+struct gate_shard *gate_shard_new(const struct gate_options *options, int *error);
 void gate_shard_del(struct gate_shard *shard); /* NULL is fine */
 
 /* Inputs. Each returns 0 or a negative error that the caller may ignore unless it says so: the

@@ -1,0 +1,162 @@
+-- budget.c: sends of one connection, identify slots of all shards.
+local unit = require "moongate_unit"
+
+describe("budget of sends", function()
+  it("lets 115 leave at once, and keeps five places for beats", function()
+    local b = unit.budget()
+    for _ = 1, 115 do
+      assert.equal(0, b:when(0, false))
+      b:spend(0)
+    end
+    assert.equal(60000, b:when(0, false))
+    for _ = 1, 5 do
+      assert.equal(0, b:when(0, true))
+      b:spend(0)
+    end
+    assert.equal(60000, b:when(0, true))
+  end)
+
+  it("slides: a place is free exactly a window after the send that took it", function()
+    local b = unit.budget()
+    for i = 1, 115 do b:spend(i * 10) end
+    assert.equal(60010, b:when(2000, false))
+    assert.equal(60010, b:when(60009, false))
+    assert.equal(60010, b:when(60010, false))
+    b:spend(60010)
+    assert.equal(60020, b:when(60010, false))
+  end)
+
+  it("R60 never allows more than 120 in any window, whatever comes", function()
+    math.randomseed(11)
+    local b, times, now = unit.budget(), {}, 0
+    for _ = 1, 20000 do
+      now = now + math.random(0, 900)
+      if b:when(now, math.random() < 0.2) <= now then
+        b:spend(now)
+        times[#times + 1] = now
+      end
+    end
+    assert.is_true(#times > 10000)
+    for i = 1, #times - 120 do assert.is_true(times[i + 120] - times[i] >= 60000) end
+  end)
+
+  it("reserves the beats of a window and three more, between five and sixty", function()
+    for _, case in ipairs { { 41250, 5 }, { 45000, 5 }, { 30000, 5 }, { 20000, 6 }, { 10000, 9 },
+      { 5000, 15 }, { 1000, 60 }, { 1, 60 }, { 3600000, 5 } } do
+      local b = unit.budget()
+      b:reserve(case[1])
+      assert.equal(case[2], b:reserved(), case[1])
+    end
+  end)
+
+  it("a beat above the limit is counted in place of the oldest", function()
+    local b = unit.budget()
+    for i = 1, 120 do b:spend(i) end
+    b:spend(200)
+    assert.equal(60002, b:when(200, true))
+  end)
+end)
+
+describe("identify slots", function()
+  local function all(s, now)
+    local ids = {}
+    for id in function() return s:next(now) end do ids[#ids + 1] = id end
+    return ids
+  end
+
+  it("R36 one a key in five seconds from the identify, keys side by side", function()
+    local s = unit.slots(16)
+    for id = 0, 31 do s:ask(id) end
+    local first = {}
+    for id = 0, 15 do first[#first + 1] = id end
+    assert.same(first, all(s, 0))
+    for id = 0, 15 do
+      s:spent(100 + id, id)
+      s:done(200, id)
+    end
+    assert.same({}, all(s, 5099))
+    assert.same({ 16 }, all(s, 5100))
+    assert.equal(5101, s:deadline(5100))
+    assert.equal(15, #all(s, 5115))
+  end)
+
+  it("holds the key until READY or failure, also past the five seconds", function()
+    local s = unit.slots(1)
+    s:ask(0)
+    s:ask(1)
+    assert.same({ 0 }, all(s, 0))
+    s:spent(0, 0)
+    assert.same({}, all(s, 9000))
+    s:done(9000, 0)
+    assert.same({ 1 }, all(s, 9000))
+  end)
+
+  it("R37 a stuck shard loses the key when its lease ends", function()
+    local s = unit.slots(1)
+    s:ask(0)
+    s:ask(1)
+    all(s, 0)
+    assert.equal(30000, s:deadline(1))
+    assert.same({}, all(s, 29999))
+    assert.same({ 1 }, all(s, 30000))
+    s:done(30001, 0) -- the one that lost it has nothing to give back
+    s:ask(2)
+    assert.same({}, all(s, 30001))
+  end)
+
+  it("a slot that was never spent is free at once", function()
+    local s = unit.slots(1)
+    s:ask(0)
+    s:ask(1)
+    all(s, 0)
+    s:done(10, 0)
+    assert.same({ 1 }, all(s, 10))
+  end)
+
+  it("first come, first served; asking twice keeps the place; leaving gives it up", function()
+    local s = unit.slots(1)
+    for _, id in ipairs { 5, 3, 9, 3, 5 } do s:ask(id) end
+    s:leave(3)
+    s:leave(4)
+    assert.same({ 5 }, all(s, 0))
+    s:done(0, 5)
+    assert.same({ 9 }, all(s, 0))
+    s:done(0, 9)
+    assert.same({}, all(s, 0))
+    assert.is_nil(s:deadline(0))
+  end)
+
+  it("R36 a changed concurrency keeps who waits and what was spent", function()
+    local s = unit.slots(16)
+    for id = 0, 63 do s:ask(id) end
+    all(s, 0)
+    for id = 0, 15 do
+      s:spent(0, id)
+      s:done(0, id)
+    end
+    s:resize(1000, 8)
+    assert.same({}, all(s, 4999))
+    local granted = all(s, 5000)
+    assert.same({ 16, 17, 18, 19, 20, 21, 22, 23 }, granted)
+    local seen, now = #granted, 5000
+    while s:deadline(now) do
+      for _, id in ipairs(granted) do
+        s:spent(now, id)
+        s:done(now, id)
+      end
+      now = s:deadline(now) or now
+      granted = all(s, now)
+      seen = seen + #granted
+    end
+    assert.equal(48, seen)
+    assert.equal(5000 + 5 * 5000, now)
+  end)
+
+  it("takes a concurrency out of range as the nearest that makes sense", function()
+    for _, n in ipairs { 0, -3, 100000 } do
+      local s = unit.slots(n)
+      s:ask(0)
+      assert.equal(0, s:next(0))
+    end
+  end)
+end)

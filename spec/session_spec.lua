@@ -1,0 +1,731 @@
+-- The state machine: transcripts in every cut, every (state, input) pair, every close code,
+-- deadlines, ladders and limits. Driven through core.machine on a fake clock.
+local helper = require "helper"
+local core = require "moongate.core"
+
+local function texts(actions) return table.concat(helper.describe(actions), "\n") end
+
+describe("transcripts", function()
+  for _, page in ipairs(helper.transcripts()) do
+    for _, compress in ipairs { false, "zlib-stream" } do
+      it(("%s (%s)"):format(page.name, compress or "no compression"), function()
+        helper.play(page.text, { compress = compress })
+      end)
+
+      it(("%s (%s), in any cut, gives the same"):format(
+        page.name, compress or "no compression"), function()
+        local whole = helper.play(page.text, { compress = compress })
+        assert.equal(whole, (helper.play(page.text, { compress = compress }, helper.bytewise)))
+        for n = 1, 420 do
+          local cut = helper.play(page.text, { compress = compress }, helper.cut_at(n))
+          if cut ~= whole then error(("cut at %d:\n%s"):format(n, cut)) end
+        end
+      end)
+    end
+  end
+
+  it("a wrong page is noticed", function()
+    assert.has_error(function() helper.play("+0 start\n  > connect nowhere", {}) end)
+    assert.has_error(function() helper.play("+0 start\n+0 grant", {}) end)
+    assert.has_error(function() helper.play("+0 start\n  > slot ask\n+99999 grant", {}) end)
+  end)
+end)
+
+-- Every pair has an answer: the state that follows, and what is asked for (own events apart).
+describe("every (state, input) pair", function()
+  local states = { "idle", "backoff", "waiting", "connecting", "hello", "identifying", "resuming",
+    "ready", "closing", "dead" }
+  local open = { hello = true, identifying = true, resuming = true, ready = true }
+
+  local function failed(d) return d:closed { phase = "connect", error = "ECONNECT" } end
+  local function message(text) return function(d) return d:receive(text) end end
+  local beat = "^send {\"op\":1,\"d\":[%dnul]+}$"
+
+  -- input -> { how, default = { same state, nothing asked }, [state] = { next state, patterns } }
+  local rows = {
+    start = { function(d) return d:input "start" end,
+      idle = { "waiting", "^slot ask$" }, dead = { "waiting", "^slot ask$" } },
+    grant = { function(d) return d:input "grant" end,
+      idle = { "idle", "^slot done$" }, backoff = { "backoff", "^slot done$" },
+      waiting = { "connecting", "^connect wss://gateway.test/%?v=10&encoding=json$" },
+      resuming = { "resuming", "^slot done$" }, ready = { "ready", "^slot done$" },
+      closing = { "closing", "^slot done$" }, dead = { "dead", "^slot done$" } },
+    opened = { function(d) return d:opened() end, connecting = { "hello" } },
+    hello = { message(helper.HELLO),
+      hello = { "identifying", "^slot spent$", '^send {"op":2' } },
+    ready = { message(helper.ready("s2", 1)),
+      identifying = { "ready", "^slot done$", "^event READY" },
+      resuming = { "ready", "^event READY" }, ready = { "ready", "^event READY" } },
+    resumed = { message(helper.dispatch("RESUMED", 9)),
+      identifying = { "identifying", "^event RESUMED" },
+      resuming = { "ready", "^event gap", "^event RESUMED" },
+      ready = { "ready", "^event gap", "^event RESUMED" } },
+    dispatch = { message(helper.dispatch("TYPING_START", 2)),
+      identifying = { "identifying", "^event TYPING_START" },
+      resuming = { "resuming", "^event TYPING_START" },
+      ready = { "ready", "^event TYPING_START" } },
+    ["op 1"] = { message '{"op":1,"d":null}', hello = { "hello", beat },
+      identifying = { "identifying", beat }, resuming = { "resuming", beat },
+      ready = { "ready", beat } },
+    ["op 11"] = { message(helper.ACK) },
+    ["op 7"] = { message '{"op":7}',
+      hello = { "closing", "^slot done$", "^close 4000$" },
+      identifying = { "closing", "^slot done$", "^close 4000$" },
+      resuming = { "closing", "^close 4000$" }, ready = { "closing", "^close 4000$" } },
+    ["op 9 true"] = { message '{"op":9,"d":true}',
+      hello = { "closing", "^slot done$", "^close 4000$" },
+      identifying = { "closing", "^slot done$", "^close 4000$" },
+      resuming = { "closing", "^close 4000$" }, ready = { "closing", "^close 4000$" } },
+    ["op 9 false"] = { message '{"op":9,"d":false}',
+      hello = { "closing", "^slot done$", "^close 1000$" },
+      identifying = { "closing", "^slot done$", "^close 1000$" },
+      resuming = { "closing", "^close 1000$" }, ready = { "closing", "^close 1000$" } },
+    ["unknown op"] = { message '{"op":99,"d":{}}' },
+    ["no op"] = { message '{"d":1}' },
+    ["empty message"] = { message "" },
+    garbage = { message "{nonsense",
+      hello = { "closing", "^event error", "^slot done$", "^close 4000$" },
+      identifying = { "closing", "^event error", "^slot done$", "^close 4000$" },
+      resuming = { "closing", "^event error", "^close 4000$" },
+      ready = { "closing", "^event error", "^close 4000$" } },
+    ["closed 1006"] = { function(d) return d:closed { code = 1006 } end,
+      connecting = { "backoff", "^slot done$", "^event error" },
+      hello = { "backoff", "^slot done$" }, identifying = { "backoff", "^slot done$" },
+      resuming = { "backoff" }, ready = { "backoff" }, closing = { "backoff" } },
+    ["closed 4009"] = { function(d) return d:closed { code = 4009 } end,
+      connecting = { "backoff", "^slot done$", "^event error" },
+      hello = { "backoff", "^slot done$" }, identifying = { "backoff", "^slot done$" },
+      resuming = { "backoff", "^event lost" }, ready = { "backoff", "^event lost" },
+      closing = { "backoff" } },
+    ["closed 4004"] = { function(d) return d:closed { code = 4004 } end,
+      connecting = { "backoff", "^slot done$", "^event error" },
+      hello = { "dead", "^slot done$", "^event fatal" },
+      identifying = { "dead", "^slot done$", "^event fatal" },
+      resuming = { "dead", "^event lost", "^event fatal" },
+      ready = { "dead", "^event lost", "^event fatal" },
+      closing = { "dead", "^event lost", "^event fatal" } },
+    ["connect failed"] = { failed,
+      connecting = { "backoff", "^slot done$", "^event error" },
+      hello = { "backoff", "^slot done$" }, identifying = { "backoff", "^slot done$" },
+      resuming = { "backoff" }, ready = { "backoff" }, closing = { "backoff" } },
+    ["tick before the deadline"] = { function(d) return d:input "tick" end },
+    ["the deadline"] = { function(d)
+        d.now = d.machine:deadline() or d.now
+        return d:input "tick"
+      end,
+      backoff = { "waiting", "^slot ask$" }, waiting = { "waiting", "^slot ask$" },
+      connecting = { "backoff", "^abort$", "^slot done$", "^event error" },
+      hello = { "closing", "^slot done$", "^close 4000$" },
+      identifying = { "identifying", beat }, resuming = { "resuming", beat },
+      ready = { "ready", beat }, closing = { "backoff", "^abort$" } },
+    ["two minutes of silence"] = { function(d)
+        local deadline = d.machine:deadline()
+        d.now = d.now + 120000
+        return deadline and d:input "tick" or {}
+      end,
+      backoff = { "waiting", "^slot ask$" }, waiting = { "waiting", "^slot ask$" },
+      connecting = { "backoff", "^abort$", "^slot done$", "^event error" },
+      hello = { "closing", "^slot done$", "^close 4000$" },
+      identifying = { "closing", beat, "^slot done$", "^close 4000$" },
+      resuming = { "closing", beat, "^close 4000$" },
+      ready = { "ready", beat }, closing = { "backoff", "^abort$" } },
+    slept = { function(d) return d:input("slept", 600000) end,
+      connecting = { "backoff", "^abort$", "^slot done$", "^event error" },
+      hello = { "backoff", "^abort$", "^slot done$" },
+      identifying = { "backoff", "^abort$", "^slot done$" },
+      resuming = { "backoff", "^abort$" }, ready = { "backoff", "^abort$" },
+      closing = { "backoff", "^abort$" } },
+    send = { function(d) return d:input("send", '{"op":3,"d":null}') end,
+      ready = { "ready", '^send {"op":3,"d":null}$' } },
+    pause = { function(d) return d:input("pause", true) end },
+    reconnect = { function(d) return d:input("reconnect", 4000) end,
+      connecting = { "backoff", "^abort$", "^slot done$", "^event error" },
+      hello = { "closing", "^slot done$", "^close 4000$" },
+      identifying = { "closing", "^slot done$", "^close 4000$" },
+      resuming = { "closing", "^close 4000$" }, ready = { "closing", "^close 4000$" } },
+    ["stop 1000"] = { function(d) return d:input("stop", 1000) end,
+      backoff = { "idle" }, waiting = { "idle", "^slot done$" },
+      connecting = { "idle", "^abort$", "^slot done$" },
+      hello = { "closing", "^slot done$", "^close 1000$" },
+      identifying = { "closing", "^slot done$", "^close 1000$" },
+      resuming = { "closing", "^close 1000$" }, ready = { "closing", "^close 1000$" } },
+  }
+
+  for name, row in pairs(rows) do
+    for _, state in ipairs(states) do
+      it(("%s, %s"):format(state, name), function()
+        local d = helper.drive():reach(state)
+        local lines = helper.describe(row[1](d))
+        local wanted = row[state] or { state }
+        assert.equal(wanted[1], d.machine.state)
+        assert.equal(#wanted - 1, #lines, table.concat(lines, "\n"))
+        for i, line in ipairs(lines) do
+          assert.truthy(line:match(wanted[i + 1]), line .. " is not " .. wanted[i + 1])
+        end
+        local final = d.machine.state == "idle" or d.machine.state == "dead"
+        assert.equal(final, d.machine:deadline() == nil, "every state but the final has a deadline")
+        if open[d.machine.state] then assert.equal(d.connection, d.machine:status().connection) end
+      end)
+    end
+  end
+end)
+
+describe("close codes", function()
+  local final = { [4004] = true, [4010] = true, [4011] = true, [4012] = true, [4013] = true,
+    [4014] = true }
+  local fresh = { [4003] = true, [4006] = true, [4007] = true, [4009] = true }
+
+  it("R40 R41 R29 each of the 65,536 has its class; 1000 and 1001 are resume-first", function()
+    for code = 0, 65535 do
+      local d = helper.drive():reach "ready"
+      local actions = d:closed { code = code }
+      local status = d.machine:status()
+      if final[code] then
+        assert.equal("dead", status.state, code)
+        local fatal = helper.pick(actions, "event", "fatal")[1]
+        assert.equal(code, fatal.data.code)
+        assert.is_string(fatal.data.remedy)
+      else
+        assert.equal("backoff", status.state, code)
+        assert.equal(fresh[code] == nil, status.session ~= nil, code)
+      end
+      d.machine:close()
+    end
+  end)
+
+  it("R28 what keeps the session on purpose never sends 1000 or 1001", function()
+    for _, text in ipairs { '{"op":7}', '{"op":9,"d":true}', "garbage" } do
+      local d = helper.drive():reach "ready"
+      local close = helper.pick(d:receive(text), "close")[1]
+      assert.equal(4000, close.code)
+      assert.is_string(d.machine:status().session)
+    end
+  end)
+
+  it("R28 stop with 1000 ends the session, with 4000 keeps it for the next start", function()
+    for _, code in ipairs { 1000, 4000 } do
+      local d = helper.drive():reach "ready"
+      d:input("stop", code)
+      d:closed { code = code }
+      assert.equal("idle", d.machine.state)
+      local actions = d:input "start"
+      local wanted = code == 1000 and "slot_ask" or "connect"
+      assert.equal(1, #helper.pick(actions, wanted))
+    end
+  end)
+
+  it("the close event says what happens next", function()
+    local d = helper.drive():reach "ready"
+    local close = helper.pick(d:closed { code = 4009, reason = "too\255late" }, "event", "close")[1]
+    assert.same({ code = 4009, reason = "too?late", name = "SESSION_TIMED_OUT", was_clean = true,
+      by = "server", resumable = false, will_reconnect = true, retry_in = close.data.retry_in },
+      close.data)
+    assert.is_number(close.data.retry_in)
+  end)
+end)
+
+describe("sessions", function()
+  it("R23 three resumes in a row go to the resume host with the same query", function()
+    local d = helper.drive { compress = "zlib-stream" }:reach "ready"
+    for round = 1, 3 do
+      d:closed()
+      local connect = helper.pick(d:tick(), "connect")[1]
+      assert.equal("wss://resume.test/?v=10&encoding=json&compress=zlib-stream", connect.url)
+      d:opened()
+      d:receive(helper.HELLO)
+      d:receive(helper.dispatch("RESUMED", 1 + round))
+      assert.equal("ready", d.machine.state)
+    end
+  end)
+
+  it("R24 a dead resume host gives way to the main URL, still resuming", function()
+    local d = helper.drive():reach "ready"
+    d:closed()
+    local hosts = {}
+    for _ = 1, 4 do
+      local actions = d:tick()
+      hosts[#hosts + 1] = helper.pick(actions, "connect")[1].url:match "//([^/]+)"
+      assert.is_true(helper.pick(actions, "event", "connect")[1].data.resuming)
+      d:closed { phase = "upgrade", error = "EUPGRADE", http_status = 503 }
+    end
+    assert.same({ "resume.test", "resume.test", "gateway.test", "gateway.test" }, hosts)
+  end)
+
+  it("R25 five resumes without RESUMED, then a new session", function()
+    local d = helper.drive():reach "ready"
+    d:closed()
+    for round = 1, 5 do
+      assert.equal(1, #helper.pick(d:tick(), "connect"), round)
+      d:opened()
+      assert.truthy(texts(d:receive(helper.HELLO)):match '"op":6')
+      local lost = helper.pick(d:closed { code = 1006 }, "event", "lost")
+      assert.equal(round == 5 and 1 or 0, #lost)
+    end
+    assert.truthy(texts(d:tick()):match "slot ask")
+  end)
+
+  it("R30 null never overwrites the sequence, 0 is a number, a repeat is dropped", function()
+    local d = helper.drive():reach "ready"
+    d:receive('{"t":null,"s":null,"op":11,"d":null}')
+    d:receive(helper.dispatch("TYPING_START", nil))
+    assert.equal(1, d.machine:status().seq)
+    assert.same({}, d:receive(helper.dispatch("TYPING_START", 1)))
+    assert.equal(1, d.machine:status().counts.events_repeated)
+    local zero = helper.drive():reach "identifying"
+    zero:receive(helper.ready("s1", 0))
+    assert.equal(0, zero.machine:status().seq)
+    zero:closed()
+    zero:tick()
+    zero:opened()
+    assert.truthy(texts(zero:receive(helper.HELLO)):match '"seq":0')
+  end)
+
+  it("a resume URL in the clear is not used where the main URL is secret", function()
+    local d = helper.drive():reach "identifying"
+    d:receive(helper.ready("s1", 1, "ws://resume.test"))
+    d:closed()
+    assert.equal("wss://gateway.test/?v=10&encoding=json", helper.pick(d:tick(), "connect")[1].url)
+  end)
+
+  it("a session given in the options is resumed without a slot", function()
+    local d = helper.drive { session = { id = "old", url = "wss://resume.test", seq = 41 } }
+    assert.equal("connect wss://resume.test/?v=10&encoding=json", texts(d:input "start"))
+    d:opened()
+    assert.truthy(texts(d:receive(helper.HELLO)):match '"session_id":"old","seq":41')
+  end)
+
+  it("a message that stays undecodable drops the session at the third time", function()
+    local d = helper.drive():reach "ready"
+    for round = 1, 3 do
+      d:receive "{nonsense"
+      d:closed { code = 4000 }
+      assert.equal(round < 3, d.machine:status().session ~= nil)
+      if round == 3 then break end
+      d:tick()
+      d:opened()
+      d:receive(helper.HELLO)
+    end
+  end)
+
+  it("R49 four empty messages in a row are tolerated, the fifth reconnects", function()
+    local d = helper.drive():reach "ready"
+    for _ = 1, 4 do assert.same({}, d:receive "") end
+    d:receive(helper.ACK)
+    for _ = 1, 4 do assert.same({}, d:receive "") end
+    assert.equal("close 4000", texts(d:receive ""))
+  end)
+
+  it("R54 unknown events and any type of d pass through", function()
+    local d = helper.drive():reach "ready"
+    for i, text in ipairs { "null", "true", "1.5", '"x"', "[]", "[1,2]", "{}", '{"a":{}}' } do
+      local event = helper.pick(d:receive(helper.dispatch("NEW_THING", i + 1, text)), "event")[1]
+      assert.equal(text, event.raw)
+    end
+    assert.equal("ready", d.machine.state)
+  end)
+end)
+
+describe("liveness", function()
+  it("R1 a silent connection is aborted once, at the second beat, and resumed", function()
+    local d = helper.drive():reach "ready"
+    local actions = d:advance(2 * 41250)
+    assert.equal(1, #helper.pick(actions, "abort"))
+    assert.equal(1, #helper.pick(actions, "send"))
+    assert.equal(1, #helper.pick(actions, "connect"))
+  end)
+
+  it("R2 R3 what one connection owed does not burden the next", function()
+    local d = helper.drive { backoff_base_ms = 0, backoff_cap_ms = 0 }:reach "ready"
+    for round = 1, 50 do
+      d:advance(40000)
+      d:closed()
+      d:tick()
+      d:opened()
+      d:receive(('{"op":10,"d":{"heartbeat_interval":%d}}'):format(1000 + round))
+      d:receive(helper.dispatch("RESUMED", 1 + round))
+    end
+    local beats = 0
+    for _ = 1, 60 do
+      beats = beats + #helper.pick(d:advance(1050), "send")
+      d:receive(helper.ACK)
+    end
+    assert.is_true(beats >= 59 and beats <= 60, beats)
+  end)
+
+  it("R4 traffic is life for two intervals, not for ever", function()
+    local d = helper.drive():reach "ready"
+    local first = d:tick()
+    assert.equal(1, #helper.pick(first, "send"))
+    local aborted
+    for i = 1, 400 do
+      local actions = d:advance(1000)
+      if #helper.pick(actions, "abort") > 0 then
+        aborted = i
+        break
+      end
+      d:receive(helper.dispatch("TYPING_START", i + 1))
+    end
+    assert.is_true(aborted >= 41 and aborted <= 124, aborted)
+  end)
+
+  it("R9 a beat asked for leaves at once and does not move the timer", function()
+    local d = helper.drive():reach "ready"
+    local deadline = d.machine:deadline()
+    assert.equal('send {"op":1,"d":1}', texts(d:receive '{"op":1,"d":null}'))
+    assert.equal(deadline, d.machine:deadline())
+    d:receive '{"op":7}'
+    assert.same({}, d:receive '{"op":1,"d":null}')
+  end)
+
+  it("R57 while reading is paused beats go on and silence is not judged", function()
+    local d = helper.drive():reach "ready"
+    d:input("pause", true)
+    local actions = d:advance(20 * 41250)
+    assert.equal(20, #helper.pick(actions, "send"))
+    assert.equal(0, #helper.pick(actions, "abort"))
+    d:input("pause", false)
+    assert.equal(0, #helper.pick(d:advance(41250), "abort"))
+    assert.equal(1, #helper.pick(d:advance(41250), "abort"))
+  end)
+
+  it("R8 the first beat is due at a random part of the interval, from the seed", function()
+    local low, high = 0, 0
+    for seed = 1, 200 do
+      local d = helper.drive { seed = seed }:reach "identifying"
+      local wait = d.machine:deadline() - d.now
+      assert.is_true(wait >= 0 and wait < 41250)
+      if wait < 41250 / 4 then low = low + 1 end
+      if wait > 41250 * 3 / 4 then high = high + 1 end
+    end
+    assert.is_true(low > 25 and high > 25)
+    local a = helper.drive { seed = 5 }:reach "identifying"
+    local b = helper.drive { seed = 5 }:reach "identifying"
+    assert.equal(a.machine:deadline(), b.machine:deadline())
+  end)
+
+  it("R10 a machine that slept drops the connection and resumes at once", function()
+    local d = helper.drive():reach "ready"
+    assert.equal("abort", texts(d:input("slept", 600000)))
+    assert.equal(d.now, d.machine:deadline())
+    assert.equal(1, #helper.pick(d:tick(), "connect"))
+  end)
+
+  it("R12 R13 what belongs to an old connection is ignored", function()
+    local d = helper.drive():reach "ready"
+    local old = d.connection
+    d:closed()
+    d:tick()
+    for _, step in ipairs { function() d:opened() end, function() d:receive(helper.HELLO) end,
+      function() d:receive(helper.dispatch("RESUMED", 2)) end } do
+      d:input("closed", old, { code = 4004 })
+      d:input("opened", old)
+      local used = d.machine:feed(d.now, "{garbage", { connection = old, final = true })
+      assert.equal(8, used)
+      step()
+    end
+    assert.equal("ready", d.machine.state)
+  end)
+
+  it("R11 a close that is not answered ends at its deadline", function()
+    local d = helper.drive():reach "closing"
+    assert.equal(d.now + 3000, d.machine:deadline())
+    assert.equal("abort", texts(d:tick()))
+    assert.equal("backoff", d.machine.state)
+  end)
+
+  it("READY is waited for as long as dispatches come", function()
+    local d = helper.drive():reach "resuming"
+    for i = 2, 40 do
+      d:advance(30000)
+      d:receive(helper.dispatch("TYPING_START", i))
+      d:receive(helper.ACK)
+      assert.equal("resuming", d.machine.state)
+    end
+    local actions = {}
+    for _ = 1, 5 do
+      for _, action in ipairs(d:advance(30000)) do actions[#actions + 1] = action end
+      if d.machine.state ~= "resuming" then break end
+      d:receive(helper.ACK)
+    end
+    assert.equal("no RESUMED", helper.pick(actions, "close")[1].reason)
+  end)
+end)
+
+describe("waiting before the next attempt", function()
+  it("R16 full jitter below base x 2^n up to the cap, for refusals and quick closes", function()
+    local function waits(fail, seed)
+      local d = helper.drive { seed = seed, session = { id = "s", url = "", seq = 1 } }
+      d:input "start"
+      local list = {}
+      for i = 1, 60 do
+        fail(d)
+        list[i] = d.machine:deadline() - d.now
+        d:tick()
+      end
+      return list
+    end
+    local refused = waits(function(d) d:closed { phase = "connect", error = "ECONNECT" } end, 3)
+    local dropped = waits(function(d)
+      d:opened()
+      d:closed()
+    end, 3)
+    assert.same(refused, dropped)
+    local high = 0
+    for i, wait in ipairs(refused) do
+      local limit = i == 1 and 250 or math.min(60000, 1000 * 2 ^ (i - 2))
+      assert.is_true(wait >= 0 and wait < limit, ("%d: %d of %d"):format(i, wait, limit))
+      high = math.max(high, wait)
+    end
+    assert.is_true(high > 50000)
+  end)
+
+  it("the ladder begins anew only after a connection that lasted", function()
+    local d = helper.drive { session = { id = "s", url = "", seq = 1 } }
+    d:input "start"
+    for _ = 1, 10 do
+      d:closed { phase = "connect", error = "ECONNECT" }
+      d:tick()
+    end
+    d:opened()
+    d:receive(helper.HELLO)
+    d:receive(helper.dispatch("RESUMED", 2))
+    d:advance(30000)
+    d:receive(helper.ACK)
+    d:closed()
+    assert.is_true(d.machine:deadline() - d.now < 250)
+  end)
+
+  it("R26 R27 after op 9 at least a random second, at most about five", function()
+    for _, flag in ipairs { "true", "false" } do
+      local low, high = math.huge, 0
+      for seed = 1, 60 do
+        local d = helper.drive { seed = seed, backoff_base_ms = 0, backoff_cap_ms = 0 }
+        d:reach "ready"
+        d:advance(31000)
+        d:receive(helper.ACK)
+        d:receive('{"op":9,"d":' .. flag .. "}")
+        d:closed { code = 4000 }
+        local wait = d.machine:deadline() - d.now
+        low, high = math.min(low, wait), math.max(high, wait)
+      end
+      assert.is_true(low >= 1000 and low < 1500, low)
+      assert.is_true(high <= 5000 and high > 4500, high)
+    end
+  end)
+
+  it("R35 identifies that lead nowhere have a ladder of their own: below 600 a day", function()
+    for _, answer in ipairs { 1011, 4008, "op 9" } do
+      local d = helper.drive()
+      d:input "start"
+      local identifies = 0
+      while d.now < 24 * 3600 * 1000 do
+        if d.machine.state == "waiting" then
+          d:input "grant"
+          d:opened()
+          d:receive(helper.HELLO)
+          identifies = identifies + 1
+          if answer == "op 9" then d:receive '{"op":9,"d":false}' end
+          d:closed { code = type(answer) == "number" and answer or 1000 }
+        end
+        d:tick()
+      end
+      assert.is_true(identifies > 200 and identifies < 600, identifies)
+    end
+  end)
+
+  it("R43 a refused upgrade names its status and is not tried before Retry-After", function()
+    for _, status in ipairs { 401, 403, 429, 500, 503, 520 } do
+      local d = helper.drive():reach "connecting"
+      local actions = d:closed { phase = "upgrade", error = "EUPGRADE", http_status = status,
+        retry_after_ms = 90000 }
+      local event = helper.pick(actions, "event", "error")[1].data
+      assert.equal("EUPGRADE", event.code)
+      assert.equal(status, event.http_status)
+      assert.truthy(event.message:find("HTTP " .. status, 1, true))
+      assert.is_true(d.machine:deadline() - d.now >= 90000)
+    end
+  end)
+
+  it("R69 an error names the phase, the cause and a remedy", function()
+    local cases = {
+      { "resolve", "ERESOLVE", "host name not resolved", "DNS" },
+      { "connect", "ECONNECT", "refused", "host is up" },
+      { "tls", "ECERTIFICATE", "certificate", "ca_file" },
+      { "upgrade", "EUPGRADE", "upgrade refused", "gateway" },
+    }
+    for _, case in ipairs(cases) do
+      local d = helper.drive():reach "connecting"
+      local event = helper.pick(d:closed { phase = case[1], error = case[2] }, "event", "error")[1]
+      assert.equal(case[1], event.data.phase)
+      assert.equal(case[2], event.data.code)
+      assert.truthy(event.data.message:find("connect to wss://gateway.test/:", 1, true))
+      assert.truthy(event.data.message:find(case[3], 1, true), event.data.message)
+      assert.truthy(event.data.message:find(case[4], 1, true), event.data.message)
+    end
+  end)
+end)
+
+describe("sending", function()
+  local COMMAND = '{"op":3,"d":null}'
+
+  it("R62 is refused when idle or dead, and kept in every other state", function()
+    for _, state in ipairs { "idle", "dead" } do
+      local d = helper.drive():reach(state)
+      d:input("send", COMMAND)
+      assert.equal("ECLOSED", d.result[3])
+    end
+    for _, state in ipairs { "backoff", "waiting", "connecting", "hello", "identifying", "resuming",
+      "closing" } do
+      local d = helper.drive():reach(state)
+      assert.same({}, helper.pick(d:input("send", COMMAND), "send"))
+      assert.is_true(d.result[1], state)
+      assert.equal(1, d.machine:status().outbox_commands)
+    end
+  end)
+
+  it("what is kept goes out in order after READY", function()
+    local d = helper.drive():reach "identifying"
+    for i = 1, 100 do d:input("send", ('{"op":3,"d":%d}'):format(i)) end
+    local actions = d:receive(helper.ready())
+    for _, action in ipairs(d:advance(0)) do actions[#actions + 1] = action end
+    local sends = helper.pick(actions, "send")
+    assert.equal(100, #sends)
+    for i, send in ipairs(sends) do assert.equal(i, send.packet.d) end
+  end)
+
+  it("R60 never more than 120 in any 60 s, and every beat on time", function()
+    local d = helper.drive():reach "ready"
+    local times, beats, sent = {}, {}, 0
+    local function look(actions)
+      for _, send in ipairs(helper.pick(actions, "send")) do
+        times[#times + 1] = d.now
+        if send.packet.op == 1 then beats[#beats + 1] = d.now end
+      end
+    end
+    for _ = 1, 1000 do
+      d:input("send", COMMAND)
+      if d.result[1] then sent = sent + 1 end
+    end
+    while d.now < 600000 do
+      look(d:tick())
+      d:receive(helper.ACK)
+      while d:input("send", COMMAND) and d.result[1] do sent = sent + 1 end
+    end
+    assert.is_true(sent > 1000)
+    for i = 1, #times - 120 do
+      assert.is_true(times[i + 120] - times[i] >= 60000, i)
+    end
+    for i = 2, #beats do assert.equal(41250, beats[i] - beats[i - 1]) end
+  end)
+
+  it("over 4096 bytes is refused, 4096 is not", function()
+    local d = helper.drive():reach "ready"
+    d:input("send", ("x"):rep(4097))
+    assert.equal("EPAYLOAD", d.result[3])
+    d:input("send", '"' .. ("x"):rep(4094) .. '"')
+    assert.is_true(d.result[1])
+  end)
+
+  it("a full outbox refuses, and loses nothing of what it took", function()
+    local d = helper.drive():reach "identifying"
+    for _ = 1, 256 do
+      d:input("send", COMMAND)
+      assert.is_true(d.result[1])
+    end
+    d:input("send", COMMAND)
+    assert.equal("EBUSY", d.result[3])
+    assert.equal(256, d.machine:status().outbox_commands)
+  end)
+
+  it("a command that waits too long is given up with an error", function()
+    local d = helper.drive { send_timeout_ms = 1000, connect_timeout_ms = 99000 }
+    d:reach "connecting"
+    d:input("send", COMMAND)
+    local actions = d:advance(1000)
+    local event = helper.pick(actions, "event", "error")[1]
+    assert.equal("ETIMEOUT", event.data.code)
+    assert.equal("send", event.data.phase)
+    assert.equal(0, d.machine:status().outbox_commands)
+  end)
+
+  it("R68 the trace shows what leaves and hides the token", function()
+    for _, start in ipairs { "hello", "resuming" } do
+      local d = helper.drive()
+      d.machine:interest({}, { send = true, receive = true })
+      d:reach(start)
+      local actions = start == "hello" and d:receive(helper.HELLO) or d:receive '{"op":1}'
+      for _, event in ipairs(helper.pick(actions, "event")) do
+        assert.is_nil(event.raw:find("TOKEN", 1, true))
+      end
+      local sent = helper.pick(actions, "event", "send")[1]
+      assert.is_number(sent.data.op)
+      if start == "hello" then assert.equal("(hidden)", sent.data.d.token) end
+      assert.is_table(helper.pick(actions, "event", "receive")[1].data)
+    end
+  end)
+
+  it("R68 nothing but the greeting holds the token", function()
+    local d = helper.drive()
+    local all = {}
+    for _, step in ipairs { "start", "grant" } do
+      for _, action in ipairs(d:input(step)) do all[#all + 1] = action end
+    end
+    for _, action in ipairs(d:closed { phase = "tls", error = "ETLS" }) do
+      all[#all + 1] = action
+    end
+    for _, line in ipairs(helper.describe(all, true)) do
+      assert.is_nil(line:find("TOKEN", 1, true), line)
+    end
+    assert.is_nil(tostring(d.machine):find("TOKEN", 1, true))
+  end)
+end)
+
+describe("identify", function()
+  it("carries what the options say, and only that", function()
+    local presence = '{"since":null,"activities":[],"status":"dnd","afk":false}'
+    local d = helper.drive {
+      intents = 37377, shard_id = 1, shard_count = 4, large_threshold = 250, presence = presence,
+      properties = { os = "bsd", browser = "lib", device = "dev" },
+    }:reach "hello"
+    local sent = helper.pick(d:receive(helper.HELLO), "send")[1]
+    assert.equal('{"op":2,"d":{"token":"TOKEN.of.tests","intents":37377,"properties":' ..
+      '{"os":"bsd","browser":"lib","device":"dev"},"large_threshold":250,"shard":[1,4],' ..
+      '"presence":' .. presence .. "}}", sent.bytes)
+    assert.is_false(sent.binary)
+  end)
+
+  it("one that the gateway would refuse for its size is refused at once", function()
+    local long = ('{"status":"%s"}'):format(("x"):rep(4000))
+    local machine, message, code = core.machine { token = "t", url = "ws://h", presence = long }
+    assert.is_nil(machine)
+    assert.is_string(message)
+    assert.equal("EPAYLOAD", code)
+    assert.equal("EVALUE", select(3, core.machine { token = "t", url = "ws://h", presence = "{" }))
+  end)
+
+  it("a HELLO without a sane interval is undecodable", function()
+    for _, d in ipairs { "null", "{}", '{"heartbeat_interval":0}',
+      '{"heartbeat_interval":"x"}', '{"heartbeat_interval":99999999}',
+      '{"a":{"heartbeat_interval":41250}}', '[{"heartbeat_interval":41250}]' } do
+      local driven = helper.drive():reach "hello"
+      driven:receive('{"op":10,"d":' .. d .. "}")
+      assert.equal("closing", driven.machine.state, d)
+    end
+  end)
+
+  it("a READY without a session id is undecodable, an over-long resume URL is ignored", function()
+    local d = helper.drive():reach "identifying"
+    d:receive '{"t":"READY","s":1,"op":0,"d":{"session_id":5}}'
+    assert.equal("closing", d.machine.state)
+    d = helper.drive():reach "identifying"
+    d:receive(helper.ready("s1", 1, "wss://" .. ("x"):rep(600)))
+    assert.equal("ready", d.machine.state)
+    d:closed()
+    assert.truthy(helper.pick(d:tick(), "connect")[1].url:find("gateway.test", 1, true))
+  end)
+end)
+
+it("knows the version and the name of every state", function()
+  assert.equal("idle", core.machine {
+    token = "t", url = "ws://h", shard_count = 1 }.state)
+end)
