@@ -64,9 +64,16 @@ static const struct {
     const char *name;
     void (*open)(lua_State *L);
 } pieces[] = {
-    {"text", open_text},        {"heart", unit_open_heart},     {"budget", unit_open_budget},
-    {"slots", unit_open_slots}, {"backoff", unit_open_backoff}, {"outbox", unit_open_outbox},
-    {"buf", unit_open_buf},     {"inflate", unit_open_inflate}, {"deflate", unit_open_deflate},
+    {"text", open_text},
+    {"json", unit_open_json},
+    {"heart", unit_open_heart},
+    {"budget", unit_open_budget},
+    {"slots", unit_open_slots},
+    {"backoff", unit_open_backoff},
+    {"outbox", unit_open_outbox},
+    {"buf", unit_open_buf},
+    {"inflate", unit_open_inflate},
+    {"deflate", unit_open_deflate},
 };
 
 int luaopen_moongate_unit(lua_State *L) {

@@ -1,0 +1,204 @@
+/* unit_json.c - the JSON codec for busted. Test-only. Every text is put where its last byte is the
+ * last one before an unreadable page, so a reader that looks behind the end dies of it. */
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "../src/codec.h"
+#include "unit.h"
+
+/* ---- A page that must not be read ------------------------------------------------------------ */
+
+struct guard {
+    char *pages;
+    size_t bytes;
+    struct gate_span text;
+};
+
+static struct guard guard_text(lua_State *L, int index) {
+    struct guard guard;
+    size_t len, page = (size_t)sysconf(_SC_PAGESIZE);
+    const char *text = luaL_checklstring(L, index, &len);
+    size_t readable = (len / page + 1) * page;
+    guard.bytes = readable + page;
+    guard.pages = mmap(NULL, guard.bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
+    if (guard.pages == MAP_FAILED || mprotect(guard.pages + readable, page, PROT_NONE) != 0)
+        luaL_error(L, "no guarded page");
+    memcpy(guard.pages + readable - len, text, len);
+    guard.text = (struct gate_span){guard.pages + readable - len, len};
+    return guard;
+}
+
+static void drop_guard(struct guard *guard) {
+    munmap(guard->pages, guard->bytes);
+}
+
+static int push_error(lua_State *L, int rc) {
+    lua_pushnil(L);
+    lua_pushstring(L, gate_error_name(rc));
+    return 2;
+}
+
+/* ---- scan(text): { op, seq, name, data, used } or nil, code ---------------------------------- */
+
+static void set_span(lua_State *L, const char *key, struct gate_span span) {
+    if (!span.len) return;
+    lua_pushlstring(L, span.data, span.len);
+    lua_setfield(L, -2, key);
+}
+
+static void push_envelope(lua_State *L, const struct gate_envelope *envelope) {
+    lua_newtable(L);
+    lua_pushinteger(L, envelope->op);
+    lua_setfield(L, -2, "op");
+    if (envelope->has_seq) {
+        lua_pushinteger(L, envelope->seq);
+        lua_setfield(L, -2, "seq");
+    }
+    set_span(L, "name", envelope->name);
+    set_span(L, "data", envelope->data);
+    lua_pushinteger(L, (lua_Integer)envelope->used);
+    lua_setfield(L, -2, "used");
+}
+
+static int json_scan(lua_State *L) {
+    struct gate_envelope envelope;
+    struct guard guard = guard_text(L, 1);
+    int rc = gate_json.scan(guard.text, &envelope);
+    if (rc == GATE_OK) push_envelope(L, &envelope);
+    drop_guard(&guard);
+    return rc < 0 ? push_error(L, rc) : 1;
+}
+
+/* ---- rewrite(text [, bytes_max [, allocations]]): walked into the writer; text or nil, code ----
+ */
+
+static lua_Integer allocations_left;
+
+static void *allocate_few(void *old, size_t bytes) {
+    gate_allocate_hook(NULL);
+    void *memory = bytes && allocations_left-- <= 0 ? NULL : gate_allocate(old, bytes);
+    gate_allocate_hook(allocate_few);
+    return memory;
+}
+
+static int json_rewrite(lua_State *L) {
+    struct gate_writer writer;
+    struct gate_buf out, scratch;
+    gate_buf_init(&out, 0, (size_t)luaL_optinteger(L, 2, 0));
+    gate_buf_init(&scratch, 0, 0);
+    allocations_left = luaL_optinteger(L, 3, LUA_MAXINTEGER);
+    struct guard guard = guard_text(L, 1);
+    gate_allocate_hook(allocate_few);
+    int rc = gate_json.begin(&writer, &out, true);
+    if (rc == GATE_OK) rc = gate_json.walk(guard.text, gate_json.writer, &writer, &scratch);
+    gate_allocate_hook(NULL);
+    drop_guard(&guard);
+    if (rc == GATE_OK) lua_pushlstring(L, out.data, out.len);
+    gate_buf_free(&out);
+    gate_buf_free(&scratch);
+    return rc < 0 ? push_error(L, rc) : 1;
+}
+
+/* ---- stop(text, nth): a sink that fails in its nth call; code and the number of calls ---------
+ */
+
+struct stopper {
+    lua_Integer calls, nth;
+};
+
+static int count_call(void *to) {
+    struct stopper *stopper = to;
+    return ++stopper->calls == stopper->nth ? GATE_EVALUE : GATE_OK;
+}
+static int count_boolean(void *to, bool value) {
+    (void)value;
+    return count_call(to);
+}
+static int count_integer(void *to, int64_t value) {
+    (void)value;
+    return count_call(to);
+}
+static int count_number(void *to, double value) {
+    (void)value;
+    return count_call(to);
+}
+static int count_text(void *to, struct gate_span text) {
+    (void)text;
+    return count_call(to);
+}
+
+static int json_stop(lua_State *L) {
+    static const struct gate_sink sink = {.null = count_call,
+                                          .boolean = count_boolean,
+                                          .integer = count_integer,
+                                          .number = count_number,
+                                          .text = count_text,
+                                          .open_list = count_call,
+                                          .close_list = count_call,
+                                          .open_map = count_call,
+                                          .key = count_text,
+                                          .close_map = count_call};
+    struct stopper stopper = {0, luaL_checkinteger(L, 2)};
+    struct gate_buf scratch;
+    gate_buf_init(&scratch, 0, 0);
+    struct guard guard = guard_text(L, 1);
+    int rc = gate_json.walk(guard.text, &sink, &stopper, &scratch);
+    drop_guard(&guard);
+    gate_buf_free(&scratch);
+    lua_pushstring(L, rc < 0 ? gate_error_name(rc) : "OK");
+    lua_pushinteger(L, stopper.calls);
+    return 2;
+}
+
+/* ---- write(number): what the writer makes of a number; nest(depth): of that many lists --------
+ */
+
+static int push_written(lua_State *L, struct gate_buf *out, int rc) {
+    if (rc == GATE_OK) lua_pushlstring(L, out->data, out->len);
+    gate_buf_free(out);
+    return rc < 0 ? push_error(L, rc) : 1;
+}
+
+static int json_write(lua_State *L) {
+    struct gate_writer writer;
+    struct gate_buf out;
+    double value = luaL_checknumber(L, 1);
+    gate_buf_init(&out, 0, 0);
+    int rc = gate_json.begin(&writer, &out, false);
+    if (rc == GATE_OK) rc = gate_json.writer->number(&writer, value);
+    return push_written(L, &out, rc);
+}
+
+static int json_nest(lua_State *L) {
+    struct gate_writer writer;
+    struct gate_buf out;
+    lua_Integer depth = luaL_checkinteger(L, 1);
+    gate_buf_init(&out, 0, 0);
+    int rc = gate_json.begin(&writer, &out, false);
+    for (lua_Integer i = 0; rc == GATE_OK && i < depth; i++) {
+        rc = gate_json.writer->open_map(&writer);
+        if (rc == GATE_OK) rc = gate_json.writer->key(&writer, GATE_SPAN("k"));
+    }
+    if (rc == GATE_OK) rc = gate_json.writer->null(&writer);
+    while (rc == GATE_OK && depth-- > 0) rc = gate_json.writer->close_map(&writer);
+    return push_written(L, &out, rc);
+}
+
+/* ---- find(name): the name of the codec that is found, its frames; or nil ----------------------
+ */
+
+static int json_find(lua_State *L) {
+    const struct gate_codec *codec = gate_codec_find(luaL_checkstring(L, 1));
+    if (!codec) return 0;
+    lua_pushstring(L, codec->name);
+    lua_pushboolean(L, codec->binary);
+    return 2;
+}
+
+void unit_open_json(lua_State *L) {
+    static const luaL_Reg functions[] = {
+        {"scan", json_scan}, {"rewrite", json_rewrite}, {"stop", json_stop}, {"write", json_write},
+        {"nest", json_nest}, {"find", json_find},       {NULL, NULL}};
+    luaL_newlib(L, functions);
+}
