@@ -377,6 +377,7 @@ static int write_escape(struct gate_writer *writer, char byte) {
 }
 
 static int write_string(struct gate_writer *writer, struct gate_span text) {
+    if (text.len == 0) return gate_buf_append(writer->out, GATE_SPAN("\"\""));
     const char *at = text.data, *end = at + text.len;
     int rc = gate_buf_append_byte(writer->out, '"');
     while (rc == GATE_OK && at < end) {
