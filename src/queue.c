@@ -20,6 +20,12 @@
 
 #define SPARES_MAX 64 /* enough for a burst; the rest goes back to the allocator */
 
+int64_t gate_clock_ms(void) {
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    return (int64_t)at.tv_sec * 1000 + at.tv_nsec / 1000000;
+}
+
 /* ---- The bell -------------------------------------------------------------------------------- */
 
 #ifdef __linux__
@@ -67,17 +73,11 @@ void gate_bell_hush(const struct gate_bell *bell) {
     } while (got == (ssize_t)sizeof sink || (got < 0 && errno == EINTR));
 }
 
-static int64_t read_clock_ms(void) {
-    struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    return (int64_t)at.tv_sec * 1000 + at.tv_nsec / 1000000;
-}
-
 bool gate_bell_wait(const struct gate_bell *bell, int64_t timeout_ms) {
     struct pollfd at = {.fd = bell->read_fd, .events = POLLIN};
-    int64_t until_ms = read_clock_ms() + timeout_ms;
+    int64_t until_ms = gate_clock_ms() + timeout_ms;
     for (;;) {
-        int64_t left_ms = until_ms - read_clock_ms();
+        int64_t left_ms = until_ms - gate_clock_ms();
         int found = poll(&at, 1, left_ms > 0 ? (int)left_ms : 0);
         if (found > 0) return true;
         if (found == 0 || errno != EINTR) return false;

@@ -9,6 +9,9 @@
 
 #include "moongate.h"
 
+/* Milliseconds of the monotonic clock, which stands still while the machine sleeps. */
+int64_t gate_clock_ms(void);
+
 /* A descriptor that is readable while it rings. Any thread may ring and hush. */
 struct gate_bell {
     int read_fd, write_fd; /* one eventfd, or the two ends of a pipe */
@@ -89,6 +92,7 @@ GATE_MUST_CHECK enum gate_pushed gate_queue_push(struct gate_queue *queue, struc
 struct gate_node *gate_queue_pop(struct gate_queue *queue, struct gate_node *used,
                                  struct gate_node **unwanted, bool *drained);
 
+/* As of now; another thread may change it at once. */
 bool gate_queue_is_full(struct gate_queue *queue);
 void gate_queue_count(struct gate_queue *queue, struct gate_queue_counts *out);
 

@@ -44,7 +44,7 @@ static void bind_name(struct gate_tls_state *state, SSL *ssl) {
 /* Reasons that mean "this is no TLS": a plain HTTP server answers in plain text. */
 static bool is_plain_text(int reason) {
     return reason == SSL_R_WRONG_VERSION_NUMBER || reason == SSL_R_HTTP_REQUEST ||
-           reason == SSL_R_PACKET_LENGTH_TOO_LONG || reason == SSL_R_UNSUPPORTED_PROTOCOL;
+           reason == SSL_R_PACKET_LENGTH_TOO_LONG;
 }
 
 static void note_failure(struct gate_tls_state *state) {
@@ -56,24 +56,28 @@ static void note_failure(struct gate_tls_state *state) {
     set_words(state, GATE_ETLS, words ? words : "the handshake failed");
 }
 
+/* Warnings are left out: a handshake may go on after them. */
 static void note_alert(struct gate_tls_state *state, int alert) {
-    if (state->error) return;
+    if (state->error || alert >> 8 != SSL3_AL_FATAL) return;
+    /* The one alert that OpenSSL 3.0 sends and has no words for. */
+    bool wants_ours = (alert & 0xff) == SSL_AD_CERTIFICATE_REQUIRED;
+    const char *words = wants_ours ? "certificate required" : SSL_alert_desc_string_long(alert);
     state->error = GATE_ETLS;
-    snprintf(state->words, sizeof state->words, "the server refused: %s",
-             SSL_alert_desc_string_long(alert));
+    snprintf(state->words, sizeof state->words, "the server refused: %s", words);
 }
 
 static void watch_handshake(const SSL *watched, int where, int value) {
     SSL *ssl = (SSL *)(uintptr_t)watched;
     const struct finder *finder = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(watched), finder_index);
     struct gate_tls_state *state = finder->find(finder->owner, ssl);
-    if (!state || state->done) return;
+    if (!state) return;
+    /* With TLS 1.3 the server may refuse after our side of the handshake is done. */
+    if (where == SSL_CB_READ_ALERT) note_alert(state, value);
+    if (state->done) return;
     if (where & SSL_CB_HANDSHAKE_START)
         bind_name(state, ssl);
     else if (where & SSL_CB_HANDSHAKE_DONE)
         state->done = true;
-    else if (where == SSL_CB_READ_ALERT)
-        note_alert(state, value);
     else if (where == SSL_CB_CONNECT_EXIT && value <= 0)
         note_failure(state);
 }
