@@ -795,6 +795,16 @@ static int fail(lua_State *L, int error) {
     return 3;
 }
 
+static void push_fault(lua_State *L, int error, size_t at, size_t len) {
+    const char *text = gate_error_text(error);
+    if (at == GATE_LUA_AT_UNKNOWN)
+        lua_pushfstring(L, "decode: %s", text);
+    else if (at == len)
+        lua_pushfstring(L, "decode: %s: it ends after %d bytes", text, (int)len);
+    else
+        lua_pushfstring(L, "decode: %s at byte %d of %d", text, (int)at + 1, (int)len);
+}
+
 static int decode_value(lua_State *L) {
     struct gate_span text;
     size_t at;
@@ -802,11 +812,7 @@ static int decode_value(lua_State *L) {
     struct options options = read_options(L, 2, "decode");
     int rc = gate_lua_decode(L, options.codec, text, &options.rules, &at);
     if (rc == GATE_OK) return 1;
-    if (at == GATE_LUA_AT_UNKNOWN)
-        lua_pushfstring(L, "decode: %s", gate_error_text(rc));
-    else
-        lua_pushfstring(L, "decode: %s at byte %d of %d", gate_error_text(rc), (int)at + 1,
-                        (int)text.len);
+    push_fault(L, rc, at, text.len);
     return fail(L, rc);
 }
 
