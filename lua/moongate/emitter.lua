@@ -1,0 +1,566 @@
+-- emitter.lua: listeners and those who wait for an event. Called by the cluster and the shards,
+-- which hold one emitter each and forward their public methods to it, on the Lua thread. It knows
+-- names, not Discord: what an event means is its listener's business.
+--
+-- A listener runs in a pooled coroutine of its own, so it may wait, and its failure is its own. One
+-- that is removed while its event goes round is marked dead and skipped; the list is made anew
+-- without the dead once they are the majority. A list on which an event goes round is only
+-- ever appended to, so whoever walks it sees what was there when the event came.
+
+local events = require "moongate.events"
+local scheduler = require "moongate.scheduler"
+
+local emitter = {}
+
+local BUFFER_MAX = 1024 -- events that one events() loop may be behind before the oldest are dropped
+local DEAD_MIN = 16 -- dead listeners that are not worth a new list
+
+local unpack = table.unpack or rawget(_G, "unpack")
+
+local Emitter = {}
+Emitter.__index = Emitter
+
+-- ---- Arguments ----------------------------------------------------------------------------------
+
+-- All complain at the line that called the public method, which is two calls up.
+
+local function shown(value)
+  if type(value) == "string" then return ("%q"):format(value:sub(1, 40)) end
+  return type(value)
+end
+
+local function check_name(operation, event)
+  local name = events.canonical(event)
+  if name then return name end
+  error(("%s: event must be a name such as \"MESSAGE_CREATE\", got %s"):format(operation,
+    shown(event)), 3)
+end
+
+local function callable(fn)
+  if type(fn) == "function" then return true end
+  local meta = getmetatable(fn)
+  return type(meta) == "table" and meta.__call ~= nil
+end
+
+local function check_function(operation, name, fn)
+  if callable(fn) then return end
+  error(("%s: %s must be a function, got %s"):format(operation, name, shown(fn)), 3)
+end
+
+local function boolean(value)
+  return type(value) == "boolean" or nil, "true or false"
+end
+
+local function seconds(value)
+  return type(value) == "number" and value >= 0 or nil, "a number of seconds from 0"
+end
+
+local function count(value)
+  return type(value) == "number" and value >= 1 and value % 1 == 0 or nil, "a whole number from 1"
+end
+
+local function filter(value)
+  return callable(value) or nil, "a function"
+end
+
+local function later()
+  return nil, "left out: it is not available in this version of moongate"
+end
+
+local listen_options = { raw = boolean, lazy = later }
+local wait_options = { timeout = seconds, filter = filter, raw = boolean, lazy = later }
+local loop_options = { limit = count, raw = boolean, lazy = later }
+
+local function names_of(allowed)
+  local list = {}
+  for name, check in pairs(allowed) do
+    if check ~= later then list[#list + 1] = name end
+  end
+  table.sort(list)
+  return table.concat(list, ", ")
+end
+
+-- Without `list` the options are only named ones.
+local function check_options(operation, options, allowed, list)
+  if options == nil then return {} end
+  if type(options) ~= "table" then
+    error(("%s: options must be a table, got %s"):format(operation, shown(options)), 3)
+  end
+  for key, value in pairs(options) do
+    local check = allowed[key]
+    if check then
+      local fine, wanted = check(value)
+      if not fine then error(("%s: %s must be %s"):format(operation, key, wanted), 3) end
+    elseif not (list and type(key) == "number") then
+      error(("%s: unknown option %s; there are: %s"):format(operation, tostring(key),
+        names_of(allowed)), 3)
+    end
+  end
+  return options
+end
+
+-- ---- Lists of listeners -------------------------------------------------------------------------
+
+-- list: { name, items = records in order, size, live }. An emitter has a list only for a name that
+-- is heard. record: { fn, raw, once, inner = true when it is not a user's listener, dead, list }.
+
+local function changed(self)
+  if self.on_change then self.on_change(self.owner) end
+end
+
+local function compact(list)
+  local items, size = {}, 0
+  for i = 1, list.size do
+    if not list.items[i].dead then
+      size = size + 1
+      items[size] = list.items[i]
+    end
+  end
+  list.items, list.size = items, size
+end
+
+local function add(self, name, record, first)
+  local list = self.lists[name]
+  local fresh = not list
+  if fresh then
+    list = { name = name, items = {}, size = 0, live = 0 }
+    self.lists[name] = list
+  end
+  record.list = list
+  list.live = list.live + 1
+  if first then
+    local items = { record }
+    for i = 1, list.size do items[i + 1] = list.items[i] end
+    list.items = items
+  else
+    list.items[list.size + 1] = record
+  end
+  list.size = list.size + 1
+  if fresh then changed(self) end
+  return record
+end
+
+local function remove(self, record)
+  if record.dead then return false end
+  record.dead = true
+  local list = record.list
+  list.live = list.live - 1
+  if list.live == 0 then
+    self.lists[list.name] = nil
+    changed(self)
+  elseif list.size - list.live >= math.max(DEAD_MIN, list.live) then
+    compact(list)
+  end
+  return true
+end
+
+-- Calls visit(record) for each living listener that a user has registered for the name.
+local function each_listener(self, name, visit)
+  local list = self.lists[name]
+  if not list then return end
+  local items = list.items
+  for i = 1, list.size do
+    if not items[i].dead and not items[i].inner then visit(items[i]) end
+  end
+end
+
+-- ---- Failures -----------------------------------------------------------------------------------
+
+local function raise_from(event)
+  return function(err, traceback)
+    scheduler.raise(err, ("in a listener of %s: %s"):format(event, traceback))
+  end
+end
+
+local raise_from_error = raise_from("error")
+
+local function text_of(err)
+  local fine, text = pcall(tostring, err)
+  return fine and text or "(an error object that cannot be shown)"
+end
+
+-- Tells the error listeners of this emitter, else those of the one above it. False: there are none.
+local function tell_error(self, data, shard)
+  local hearer = self
+  while hearer and not hearer.lists.error do hearer = hearer.parent end
+  return hearer ~= nil and hearer:emit("error", data, shard)
+end
+
+-- A listener of `event` has failed. With nobody to be told, whoever turns the loop gets it.
+local function report_failure(self, err, traceback, shard, event)
+  local told = tell_error(self, {
+    code = "EHANDLER", phase = "handler", event = event, message = text_of(err),
+    traceback = traceback,
+  }, shard)
+  if not told then raise_from(event)(err, traceback) end
+end
+
+-- "bot.lua:12" of a listener, for the report that it held everybody up.
+local function place_of(fn)
+  if type(fn) ~= "function" then
+    local meta = getmetatable(fn)
+    fn = type(meta) == "table" and meta.__call
+    if type(fn) ~= "function" then return "?" end
+  end
+  local info = debug.getinfo(fn, "S")
+  if info.what == "C" then return "[C]" end
+  return ("%s:%d"):format(info.short_src, info.linedefined)
+end
+
+-- ---- Delivery -----------------------------------------------------------------------------------
+
+local function call(self, record, data, shard, name)
+  if record.once then remove(self, record) end
+  if record.inner then return record.fn(data, shard, name) end
+  local on_error = name == "error" and raise_from_error or self.on_failure
+  if self.blocked_after and name ~= "blocked" then
+    scheduler.run_timed(self.blocked_after, self.on_long, record.fn, on_error, data, shard, name)
+  else
+    scheduler.run_protected(record.fn, on_error, data, shard, name)
+  end
+end
+
+local function run_list(self, list, name, data, shard)
+  local items = list.items
+  for i = 1, list.size do
+    local record = items[i]
+    if not record.dead then call(self, record, data, shard, name) end
+  end
+end
+
+-- The same for a record that is decoded when the first listener wants it. Returns false when that
+-- is not possible, which is told once.
+local function run_undecoded(self, list, name, source, shard, readable)
+  local items, data, message, code = list.items, nil, nil, nil
+  local decoded = false
+  for i = 1, list.size do
+    local record = items[i]
+    if not record.dead and record.raw then
+      call(self, record, source:raw(), shard, name)
+    elseif not record.dead and readable then
+      if not decoded then
+        data, message, code = source:data()
+        decoded, readable = true, data ~= nil or message == nil
+      end
+      if readable then
+        call(self, record, data, shard, name)
+      else
+        tell_error(self, { code = code, message = message, phase = "decode", event = name }, shard)
+      end
+    end
+  end
+  return readable
+end
+
+--- Hands an event that came in to those who listen, and to those of "*". `source:data()` is called
+-- only when somebody wants the decoded value; it may return nil, message, code, which becomes an
+-- `error` event with phase "decode". `source:raw()` is called for raw listeners. Returns whether
+-- anybody listened.
+function Emitter:dispatch(event, source, shard)
+  local name = events.canonical(event)
+  -- A dispatch that is spelt like one of our own events is only for those who hear everything.
+  if not name or events.own[name] then name = event end
+  local list, all = self.lists[name], self.lists["*"]
+  if events.own[name] then list = nil end
+  if not (list or all) then return false end
+  local readable = true
+  if list then readable = run_undecoded(self, list, name, source, shard, readable) end
+  if all then run_undecoded(self, all, name, source, shard, readable) end
+  return true
+end
+
+--- Calls the listeners of an event, one's own events included: emit("my_event", data, shard). Raw
+-- listeners get the data as it is. "*" hears all but moongate's own events. Returns whether
+-- anybody listened.
+function Emitter:emit(event, data, shard)
+  local name = check_name("emit", event)
+  if name == "*" then error("emit: \"*\" stands for every event and is none itself", 2) end
+  local list, all = self.lists[name], not events.own[name] and self.lists["*"]
+  if list then run_list(self, list, name, data, shard) end
+  if all then run_list(self, all, name, data, shard) end
+  return (list or all) and true or false
+end
+
+-- ---- Listeners ----------------------------------------------------------------------------------
+
+--- Calls fn(data, shard, name) for each such event. options: raw = true hands over JSON text.
+-- Returns fn.
+function Emitter:on(event, fn, options)
+  local name = check_name("on", event)
+  check_function("on", "fn", fn)
+  options = check_options("on", options, listen_options)
+  add(self, name, { fn = fn, raw = options.raw })
+  return fn
+end
+
+--- The same, for the next such event only.
+function Emitter:once(event, fn, options)
+  local name = check_name("once", event)
+  check_function("once", "fn", fn)
+  options = check_options("once", options, listen_options)
+  add(self, name, { fn = fn, raw = options.raw, once = true })
+  return fn
+end
+
+--- The same as on(), before the listeners that are there.
+function Emitter:prepend(event, fn, options)
+  local name = check_name("prepend", event)
+  check_function("prepend", "fn", fn)
+  options = check_options("prepend", options, listen_options)
+  add(self, name, { fn = fn, raw = options.raw }, true)
+  return fn
+end
+
+--- Removes a listener wherever it stands for the event; without fn all of the event's; without
+-- arguments all. Those who wait with wait_for() and events() stay. Returns whether there was any.
+function Emitter:off(event, fn)
+  local removed = false
+  local function take(record)
+    if fn == nil or record.fn == fn then removed = remove(self, record) or removed end
+  end
+  if event ~= nil then
+    each_listener(self, check_name("off", event), take)
+    return removed
+  end
+  if fn ~= nil then check_name("off", event) end
+  local names = {}
+  for name in pairs(self.lists) do names[#names + 1] = name end
+  for _, name in ipairs(names) do each_listener(self, name, take) end
+  return removed
+end
+
+--- A new list of the functions that listen to the event.
+function Emitter:listeners(event)
+  local list = {}
+  each_listener(self, check_name("listeners", event), function(record)
+    list[#list + 1] = record.fn
+  end)
+  return list
+end
+
+--- How many functions listen to the event; without an event, to any.
+function Emitter:listener_count(event)
+  local listening = 0
+  local function tally() listening = listening + 1 end
+  if event ~= nil then
+    each_listener(self, check_name("listener_count", event), tally)
+  else
+    for name in pairs(self.lists) do each_listener(self, name, tally) end
+  end
+  return listening
+end
+
+--- Whether anybody would notice the event: a listener, a loop, somebody who waits, or "*".
+function Emitter:hears(event)
+  local name = check_name("hears", event)
+  return (self.lists[name] or not events.own[name] and self.lists["*"]) and true or false
+end
+
+--- What is heard: a sorted list of dispatch names, whether "*" is heard, and a sorted list of
+-- moongate's own names.
+function Emitter:names()
+  local dispatches, own = {}, {}
+  for name in pairs(self.lists) do
+    local list = events.own[name] and own or dispatches
+    if name ~= "*" then list[#list + 1] = name end
+  end
+  table.sort(dispatches)
+  table.sort(own)
+  return dispatches, self.lists["*"] ~= nil, own
+end
+
+-- ---- Waiting ------------------------------------------------------------------------------------
+
+-- What a waiter is woken with, before the values.
+local EVENT, FAILED, CLOSED = "event", "failed", "closed"
+
+local function filtered(check, take, waiter)
+  local function judge(data, shard, name)
+    if check(data, shard, name) then take(data, shard, name) end
+  end
+  local function fail(err) waiter:wake(FAILED, err) end
+  return function(data, shard, name)
+    scheduler.run_protected(judge, fail, data, shard, name)
+  end
+end
+
+local function finish_wait(name, options, kind, ...)
+  if kind == EVENT then return ... end
+  if kind == CLOSED then
+    local message, code = ...
+    return nil, ("wait_for %s: %s"):format(name, message), code
+  end
+  if kind == FAILED then error((...), 0) end
+  local why, code = ...
+  if code then return nil, ("wait_for %s: %s"):format(name, why), code end
+  return nil, ("wait_for %s: nothing came within %g s"):format(name, options.timeout), "ETIMEOUT"
+end
+
+--- Waits for the next such event: data, shard, name. options: timeout in seconds, filter(data,
+-- shard, name) -> whether this is the one, raw. Else nil, message, code: ETIMEOUT, or what the
+-- emitter was closed with (ECLOSED). An error in the filter is raised here.
+function Emitter:wait_for(event, options)
+  local name = check_name("wait_for", event)
+  options = check_options("wait_for", options, wait_options)
+  if self.closed then return finish_wait(name, options, CLOSED, unpack(self.closed)) end
+  local waiter, record = scheduler.waiter(), { inner = true, raw = options.raw }
+  local function take(data, shard, what)
+    if remove(self, record) then waiter:wake(EVENT, data, shard, what) end
+  end
+  record.fn = options.filter and filtered(options.filter, take, waiter) or take
+  add(self, name, record)
+  self.waits[waiter] = true
+  function waiter.finally()
+    self.waits[waiter] = nil
+    remove(self, record)
+  end
+  return finish_wait(name, options, waiter:wait(options.timeout))
+end
+
+-- A loop's buffer: { first, last, [first..last] = { name, data, shard }, limit, dropped, falling
+-- = true from the first drop until the loop has caught up, waiter, ended, records }. The listeners
+-- that fill it hold it weakly, so a loop that was left without being closed is noticed.
+
+local function end_loop(self, loop)
+  loop.ended = true
+  for _, record in ipairs(loop.records) do remove(self, record) end
+  self.loops[loop] = nil
+end
+
+local function tell_dropped(self, loop)
+  loop.falling = true
+  local data = {
+    code = "EBUSY", phase = "events", level = "warn",
+    message = ("events: the loop is %d events behind; the oldest are dropped until it catches up: "
+      .. "do less in it, or give a larger limit"):format(loop.limit),
+  }
+  if not tell_error(self, data) then self:emit("log", data) end
+end
+
+local function put(self, loop, data, shard, name)
+  loop.last = loop.last + 1
+  loop[loop.last] = { name, data, shard }
+  local behind = loop.last - loop.first + 1 > loop.limit
+  if behind then
+    loop[loop.first] = nil
+    loop.first = loop.first + 1
+    loop.dropped = loop.dropped + 1
+  end
+  if loop.waiter then loop.waiter:wake(true) end
+  if behind and not loop.falling then tell_dropped(self, loop) end
+end
+
+local function fill(self, loop, name, raw)
+  local weak = setmetatable({ loop }, { __mode = "v" })
+  local record = { inner = true, raw = raw }
+  function record.fn(data, shard, what)
+    if weak[1] then put(self, weak[1], data, shard, what) else remove(self, record) end
+  end
+  loop.records[#loop.records + 1] = add(self, name, record)
+end
+
+local function next_of(self, loop)
+  while loop.first > loop.last do
+    loop.falling = false
+    if loop.ended then return nil end
+    if loop.waiter then error("events: somebody else waits in this loop already", 2) end
+    loop.waiter = scheduler.waiter()
+    loop.waiter.finally = function() loop.waiter = nil end
+    local woken, message = loop.waiter:wait()
+    if not woken then
+      end_loop(self, loop)
+      error("events: " .. message .. "; connect first", 2)
+    end
+  end
+  local event = loop[loop.first]
+  loop[loop.first] = nil
+  loop.first = loop.first + 1
+  return event[1], event[2], event[3]
+end
+
+--- for name, data, shard in e:events("MESSAGE_CREATE", ...) do: the events as a loop; without names
+-- every dispatch. Names may be a list, which takes options as well: { "MESSAGE_CREATE", raw = true,
+-- limit = 1024 }. Ends when the emitter is closed, after what came before. A loop that is more than
+-- `limit` events behind loses the oldest, and an `error` event says so (a `log` event when nobody
+-- hears that).
+function Emitter:events(...)
+  local list = ...
+  if type(list) ~= "table" then list = { ... } end
+  local options = check_options("events", list, loop_options, true)
+  local names = {}
+  for i = 1, #list do names[i] = check_name("events", list[i]) end
+  if #names == 0 then names[1] = "*" end
+  local limit = options.limit or BUFFER_MAX
+  local loop = { first = 1, last = 0, limit = limit, dropped = 0, records = {} }
+  local function step() return next_of(self, loop) end
+  if self.closed then
+    loop.ended = true
+    return step
+  end
+  self.loops[loop] = true
+  local heard = {}
+  for _, name in ipairs(names) do
+    if not heard[name] then fill(self, loop, name, options.raw) end
+    heard[name] = true
+  end
+  -- The fourth value is closed when the loop is left, by Lua 5.4.
+  return step, nil, nil, setmetatable({}, { __close = function() end_loop(self, loop) end })
+end
+
+--- Ends every wait with nil, message, code, and every loop once it has had what it holds. Until
+-- open() is called, later ones end at once. Listeners stay.
+function Emitter:close(message, code)
+  message, code = message or "closed", code or "ECLOSED"
+  self.closed = { message, code }
+  local waits, loops = self.waits, {}
+  self.waits = {}
+  for loop in pairs(self.loops) do loops[#loops + 1] = loop end
+  for _, loop in ipairs(loops) do
+    end_loop(self, loop)
+    if loop.waiter then loop.waiter:wake(true) end
+  end
+  for waiter in pairs(waits) do waiter:wake(CLOSED, message, code) end
+end
+
+--- Makes waiting possible again after close().
+function Emitter:open()
+  self.closed = nil
+end
+
+-- ---- Making -------------------------------------------------------------------------------------
+
+--- A new emitter. options, all of them optional: on_change(owner) is called when the set of heard
+-- names has changed; on_blocked(event, seconds, where, owner) when a listener ran for more than
+-- blocked_after seconds without waiting; parent is the emitter whose error listeners are told of
+-- failures when this one has none.
+function emitter.new(options)
+  options = options or {}
+  local self = setmetatable({
+    owner = options.owner, parent = options.parent, on_change = options.on_change,
+    blocked_after = options.on_blocked and options.blocked_after or nil,
+    lists = {}, waits = {}, loops = setmetatable({}, { __mode = "k" }),
+  }, Emitter)
+  function self.on_failure(err, traceback, _, shard, name)
+    report_failure(self, err, traceback, shard, name)
+  end
+  function self.on_long(held, fn, _, _, name)
+    options.on_blocked(name, held, place_of(fn), self.owner)
+  end
+  return self
+end
+
+local PUBLIC = {
+  "on", "once", "off", "prepend", "listeners", "listener_count", "emit", "wait_for", "events",
+}
+
+--- Gives `methods` the public methods of an emitter, each forwarded to get(object).
+function emitter.delegate(methods, get)
+  for _, name in ipairs(PUBLIC) do
+    local method = Emitter[name]
+    -- A tail call, so that complaints about arguments name the user's line.
+    methods[name] = function(object, ...) return method(get(object), ...) end
+  end
+  return methods
+end
+
+return emitter

@@ -1,0 +1,562 @@
+-- scheduler.lua: the coroutines, timers and the one loop of a Lua state. Called by every module
+-- that waits or runs a user's function, on the Lua thread. It knows no C: where bytes come from is
+-- a source's business, and the clock and the poll function are put in from outside.
+--
+-- A call that waits does one of two things. Inside one of our coroutines it yields. Everywhere else
+-- (the main program, a user's own coroutine, a sort's comparison function, a finalizer) it turns
+-- the loop until it has its answer, so the same line works at a prompt and in a listener.
+--
+--                 +-- source:pump(limit) --> listeners, each in a pooled coroutine
+--   run_until --> turn -- timers that are due --> sleepers, waits out of time, after()
+--                 +-- nothing done? poll(fds of all sources, time until the next timer)
+
+local scheduler = {}
+
+local PUMP_MAX = 256 -- things of one source before the timers and the other sources have a turn
+local IDLE_MAX = 64 -- finished coroutines kept for the next jobs; more would only hold memory
+local NEST_MAX = 32 -- coroutines started one out of another; Lua 5.4 itself gives up near 60
+local WAKE_MAX = 8 -- woken at this depth they wait their turn, so that a long chain never nests
+local TURN_MAX = 8 -- loops within loops; each takes about a tenth of Lua's room for C calls
+local FAILURES_MAX = 100 -- errors kept until somebody turns the loop and can be told
+
+local pack = table.pack or function(...) return { n = select("#", ...), ... } end
+local unpack = table.unpack or rawget(_G, "unpack")
+local close_coroutine = coroutine.close or function() return true end
+local may_yield = coroutine.isyieldable or function() return true end
+
+--- Seconds on a clock that only goes forward. Replaced by `require "moongate"`, and by specs.
+function scheduler.now()
+  error("scheduler: there is no clock yet: require 'moongate' brings one", 2)
+end
+
+--- Waits until one of the descriptors is readable, at most so many seconds (nil: for ever). True,
+-- false when time is up, or nil and "EINTR" after a signal. Replaced like now().
+function scheduler.poll(_, _)
+  error("scheduler: there is no poll function yet: require 'moongate' brings one", 2)
+end
+
+-- ---- Failures -----------------------------------------------------------------------------------
+
+local failures, failures_dropped = {}, 0
+local may_raise = true -- false in a turn that runs inside a listener: not its fault
+
+local function words_of(err)
+  local fine, words = pcall(tostring, err)
+  return fine and words or "(an error object that cannot be shown)"
+end
+
+--- Keeps an error until the loop is turned from outside, which raises it: a string with its
+-- traceback, any other error as it is.
+function scheduler.raise(err, traceback)
+  if #failures >= FAILURES_MAX then
+    failures_dropped = failures_dropped + 1
+    return
+  end
+  if type(err) == "string" or err == nil then err = traceback or words_of(err) end
+  failures[#failures + 1] = err
+end
+
+--- True while an error waits to be raised. A source may end its pump early then, so that the error
+-- comes right after the event that caused it.
+function scheduler.failing()
+  return may_raise and failures[1] ~= nil
+end
+
+local function raise_failure()
+  local err = table.remove(failures, 1)
+  if failures_dropped > 0 and type(err) == "string" then
+    err = ("%s\n(and %d more errors, not kept)"):format(err, failures_dropped)
+    failures_dropped = 0
+  end
+  error(err, 0)
+end
+
+-- Calls what must not break the loop.
+local function guard(fn, ...)
+  local fine, err = pcall(fn, ...)
+  if not fine then scheduler.raise(err) end
+end
+
+-- ---- Pooled coroutines --------------------------------------------------------------------------
+
+local tasks = setmetatable({}, { __mode = "k" }) -- our coroutines -> what each is doing
+local idle, idle_count = {}, 0
+local active = 0 -- our coroutines on the stack, each resumed out of the one before
+local ready, ready_first, ready_last = {}, 1, 0 -- woken too deep to be resumed at once
+local lent = 0 -- seconds in which running listeners turned the loop themselves: nobody was held
+
+local JOB = {} -- comes before the function of a job, so that a foreign resume cannot pass for one
+
+local function receive(token, ...)
+  if token == JOB then return ... end
+  return receive(coroutine.yield())
+end
+
+-- The body of a pooled coroutine. It puts itself back as its last act before it yields, so it is in
+-- the pool only when it is really free, whoever resumed it.
+local function work(fn, ...)
+  fn(...)
+  local co = coroutine.running()
+  local task = tasks[co]
+  if idle_count >= IDLE_MAX or not task then return end
+  task.fn, task.on_error, task.limit, task.on_long = nil, nil, nil, nil
+  task.a, task.b, task.c = nil, nil, nil
+  idle_count = idle_count + 1
+  idle[idle_count] = co
+  return work(receive(coroutine.yield()))
+end
+
+local function first_job(_, fn, ...)
+  return work(fn, ...)
+end
+
+local function alive(co)
+  return tasks[co] and coroutine.status(co) == "suspended"
+end
+
+local function take_coroutine()
+  while idle_count > 0 do
+    local co = idle[idle_count]
+    idle[idle_count] = nil
+    idle_count = idle_count - 1
+    if alive(co) then return co, tasks[co] end
+  end
+  local co, task = coroutine.create(first_job), {}
+  tasks[co] = task
+  return co, task
+end
+
+-- The coroutine has died of `err`. Its traceback is taken first, then its to-be-closed variables
+-- are closed, which may replace the error as in any other Lua code.
+local function bury(co, err)
+  local task = tasks[co]
+  local traceback = debug.traceback(co, words_of(err))
+  tasks[co] = nil
+  local clean, last = close_coroutine(co)
+  if not clean and last ~= nil then err = last end
+  if not task.on_error then return scheduler.raise(err, traceback) end
+  guard(task.on_error, err, traceback, task.a, task.b, task.c)
+end
+
+local function clock_without_loans()
+  return scheduler.now() - lent
+end
+
+local switch
+
+-- Resumes what was woken too deep before this call; what that wakes has to wait for the next one.
+local function drain()
+  local outer, resumed = active, 0
+  active = outer + 1
+  for _ = ready_first, ready_last do
+    local co = ready[ready_first]
+    ready[ready_first] = nil
+    ready_first = ready_first + 1
+    if alive(co) then
+      resumed = resumed + 1
+      switch(co)
+    end
+  end
+  active = outer
+  return resumed
+end
+
+-- Resumes one of our coroutines until it waits, ends or fails. `active` is restored rather than
+-- counted down: an interrupt may have taken us out of a deeper call.
+function switch(co, ...)
+  local task, outer = tasks[co], active
+  local limit, on_long, fn, a, b, c = task.limit, task.on_long, task.fn, task.a, task.b, task.c
+  local begun = limit and clock_without_loans()
+  active = outer + 1
+  local fine, err = coroutine.resume(co, ...)
+  active = outer
+  if limit then
+    local held = clock_without_loans() - begun
+    if held > limit then guard(on_long, held, fn, a, b, c) end
+  end
+  if not fine then bury(co, err) end
+  if outer == 0 and ready_first <= ready_last then drain() end
+end
+
+-- Goes on with a coroutine whose wait is over: at once, unless that would nest too deep.
+local function rouse(co)
+  if active < WAKE_MAX then
+    if alive(co) then switch(co) end
+    return
+  end
+  if ready_first > ready_last then ready_first, ready_last = 1, 0 end
+  ready_last = ready_last + 1
+  ready[ready_last] = co
+end
+
+-- Our running coroutine if it may yield here, else nil.
+local function current()
+  local co = coroutine.running()
+  return co and tasks[co] and may_yield() and co or nil
+end
+
+--- True inside one of our coroutines, where a wait yields.
+function scheduler.inside()
+  return current() ~= nil
+end
+
+local function check_function(operation, fn)
+  if type(fn) == "function" then return end
+  local meta = getmetatable(fn)
+  if type(meta) == "table" and meta.__call then return end
+  error(("%s: fn must be a function, got %s"):format(operation, type(fn)), 3)
+end
+
+local function too_deep()
+  return ("%d coroutines were started one out of another: is that a circle?"):format(NEST_MAX)
+end
+
+--- Runs fn(...) at once in a pooled coroutine, until its first wait. An error in it goes to
+-- on_error(err, traceback, a, b, c), where a, b and c are the first three of `...`; without
+-- on_error the loop raises it.
+function scheduler.run_protected(fn, on_error, ...)
+  return scheduler.run_timed(nil, nil, fn, on_error, ...)
+end
+
+--- The same, and on_long(seconds, fn, a, b, c) is called when fn runs for more than `limit` seconds
+-- without waiting; each of its stretches between two waits is measured.
+function scheduler.run_timed(limit, on_long, fn, on_error, ...)
+  check_function("run_timed", fn)
+  if active >= NEST_MAX then
+    local err = too_deep()
+    local traceback = debug.traceback(err, 2)
+    if not on_error then return scheduler.raise(err, traceback) end
+    return guard(on_error, err, traceback, ...)
+  end
+  local co, task = take_coroutine()
+  task.fn, task.on_error, task.limit, task.on_long = fn, on_error, limit, on_long
+  task.a, task.b, task.c = ...
+  switch(co, JOB, fn, ...)
+end
+
+--- Runs fn(...) at once in a coroutine of its own, until its first wait. The loop raises its error.
+function scheduler.spawn(fn, ...)
+  check_function("spawn", fn)
+  if active >= NEST_MAX then error("spawn: " .. too_deep(), 2) end
+  scheduler.run_timed(nil, nil, fn, nil, ...)
+end
+
+-- ---- Timers: a binary heap, earliest first, equal times in order of their making ----------------
+
+local heap, heap_size, timers_made = {}, 0, 0
+
+local function earlier(one, other)
+  return one.at < other.at or (one.at == other.at and one.order < other.order)
+end
+
+local function place(timer, slot)
+  heap[slot] = timer
+  timer.slot = slot
+end
+
+-- Puts `timer` where it belongs, from the free place `slot` on.
+local function sift(timer, slot)
+  while slot > 1 do
+    local parent = math.floor(slot / 2)
+    if not earlier(timer, heap[parent]) then break end
+    place(heap[parent], slot)
+    slot = parent
+  end
+  while slot * 2 <= heap_size do
+    local child = slot * 2
+    if child < heap_size and earlier(heap[child + 1], heap[child]) then child = child + 1 end
+    if not earlier(heap[child], timer) then break end
+    place(heap[child], slot)
+    slot = child
+  end
+  place(timer, slot)
+end
+
+local Timer = {}
+Timer.__index = Timer
+
+--- Takes a timer back. True when it had not gone off yet.
+function Timer:cancel()
+  local slot = self.slot
+  if not slot then return false end
+  self.slot = nil
+  local last = heap[heap_size]
+  heap[heap_size] = nil
+  heap_size = heap_size - 1
+  if last ~= self then sift(last, slot) end
+  return true
+end
+
+local function start_timer(seconds, call, argument)
+  timers_made = timers_made + 1
+  local timer = setmetatable({
+    at = scheduler.now() + math.max(seconds, 0), order = timers_made, call = call,
+    argument = argument,
+  }, Timer)
+  heap_size = heap_size + 1
+  sift(timer, heap_size)
+  return timer
+end
+
+-- Timers made meanwhile wait for the next turn, so that sleep(0) in a circle starves nobody.
+local function run_timers()
+  if heap_size == 0 then return 0 end
+  local now, last, run = scheduler.now(), timers_made, 0
+  while heap_size > 0 and heap[1].at <= now and heap[1].order <= last do
+    local timer = heap[1]
+    timer:cancel()
+    run = run + 1
+    timer.call(timer.argument)
+  end
+  return run
+end
+
+--- Seconds until the loop has something to do by itself: 0 for at once, nil for never.
+function scheduler.timeout()
+  if ready_first <= ready_last or scheduler.failing() then return 0 end
+  return heap_size > 0 and math.max(heap[1].at - scheduler.now(), 0) or nil
+end
+
+local function check_seconds(operation, name, seconds, level)
+  if type(seconds) == "number" and seconds >= 0 then return end
+  local shown = type(seconds) == "number" and tostring(seconds) or type(seconds)
+  error(("%s: %s must be a number of seconds from 0, got %s"):format(operation, name, shown),
+    level + 1)
+end
+
+--- Calls fn in a pooled coroutine in so many seconds. Returns a timer with a method cancel().
+function scheduler.after(seconds, fn)
+  check_seconds("after", "seconds", seconds, 2)
+  check_function("after", fn)
+  return start_timer(seconds, scheduler.spawn, fn)
+end
+
+-- ---- Sources ------------------------------------------------------------------------------------
+
+local sources = {} -- replaced, never changed: a pump may attach and detach
+
+local function without(source)
+  local list = {}
+  for _, other in ipairs(sources) do
+    if other ~= source then list[#list + 1] = other end
+  end
+  return list
+end
+
+--- Adds a source: source:fd() -> a descriptor that is readable while it has something, or nil;
+-- source:pump(limit) -> how many things it handled, without waiting; optional source:timeout() ->
+-- seconds until it wants to be pumped again without being readable, or nil.
+function scheduler.attach(source)
+  local list = without(source)
+  list[#list + 1] = source
+  sources = list
+end
+
+--- Removes a source; one that is not there is fine.
+function scheduler.detach(source)
+  sources = without(source)
+end
+
+local function pump_sources()
+  local handled = 0
+  for _, source in ipairs(sources) do
+    if scheduler.failing() then break end
+    handled = handled + (source:pump(PUMP_MAX) or 0)
+  end
+  return handled
+end
+
+local descriptors = {}
+
+-- The descriptors to poll and the longest wait that misses nothing.
+local function prepare_poll(longest)
+  local count = 0
+  for _, source in ipairs(sources) do
+    local fd, timeout = source:fd(), source.timeout and source:timeout()
+    if fd then
+      count = count + 1
+      descriptors[count] = fd
+    end
+    if timeout then longest = math.min(longest, math.max(timeout, 0)) end
+  end
+  for extra = #descriptors, count + 1, -1 do descriptors[extra] = nil end
+  local own = scheduler.timeout()
+  return descriptors, own and math.min(longest, own) or longest
+end
+
+-- ---- The loop -----------------------------------------------------------------------------------
+
+local turns = 0 -- that are on the stack
+local watchers = {} -- waiters of those who called step() inside one of our coroutines
+
+local function work_off()
+  return drain() + pump_sources() + run_timers()
+end
+
+local function turn_inside(longest)
+  turns = turns + 1
+  local handled = work_off()
+  if handled > 0 or longest <= 0 or scheduler.failing() then return handled end
+  local fds, wait_s = prepare_poll(longest)
+  if #fds == 0 and wait_s == math.huge then return 0, "idle" end
+  local finite = wait_s < math.huge and wait_s or nil
+  local answer, code = scheduler.poll(fds, finite)
+  if code == "EINTR" then return 0, "EINTR" end
+  if answer == nil then error(("step: poll failed: %s"):format(tostring(code)), 0) end
+  return work_off()
+end
+
+local function tell_watchers(handled)
+  local told = watchers
+  watchers = {}
+  for waiter in pairs(told) do waiter:wake(handled) end
+end
+
+-- True in the main program: none of our coroutines can be on the stack then, whatever an interrupt
+-- left in `active`.
+local function in_main()
+  local co, main = coroutine.running()
+  return main or co == nil
+end
+
+-- Does what there is to do, or waits for it, at most `longest` seconds. How many things were done,
+-- and "idle" when nothing can ever come or "EINTR" after a signal. Raises what failed meanwhile,
+-- unless one of our coroutines is on the stack: it must not pay for another one's mistake.
+local function turn(longest)
+  if in_main() then active, may_raise = 0, true end
+  local outside = active == 0
+  if outside and scheduler.failing() then raise_failure() end
+  if turns >= TURN_MAX then
+    error(("%d waits are nested, each in a listener called out of the one before: a wait in a "
+      .. "coroutine of your own cannot yield; wait in the listener itself"):format(turns), 0)
+  end
+  local outer, before, could = turns, lent, may_raise
+  local begun = not outside and scheduler.now()
+  may_raise = outside
+  local fine, handled, why = pcall(turn_inside, longest)
+  turns, may_raise = outer, could
+  if begun then lent = before + (scheduler.now() - begun) end
+  if not fine then error(handled, 0) end
+  if handled > 0 and next(watchers) then tell_watchers(handled) end
+  if outside and scheduler.failing() then raise_failure() end
+  return handled, why
+end
+
+local IDLE_MESSAGE = "nothing is running that could end the wait: no connection, no timer"
+
+local function turn_until(done)
+  while true do
+    local value = done()
+    if value then return value end
+    local _, why = turn(math.huge)
+    if why == "idle" and not done() then return nil, IDLE_MESSAGE, "ECLOSED" end
+  end
+end
+
+-- ---- Waiters ------------------------------------------------------------------------------------
+
+local Waiter = {}
+Waiter.__index = Waiter
+
+--- A place to wait for one message. wake() may come before wait(). It can be used again after a
+-- wait has returned.
+function scheduler.waiter()
+  return setmetatable({}, Waiter)
+end
+
+local function expire(waiter)
+  waiter.expired = true
+  if waiter.co then rouse(waiter.co) end
+end
+
+--- Ends the wait, which returns these values. False when another wake() came first.
+function Waiter:wake(...)
+  if self.values then return false end
+  self.values = pack(...)
+  if self.co then rouse(self.co) end
+  return true
+end
+
+--- Ends the wait, which returns nil and these values; without any, "cancelled" and "ECLOSED".
+function Waiter:cancel(...)
+  if select("#", ...) == 0 then return self:wake(nil, "cancelled", "ECLOSED") end
+  return self:wake(nil, ...)
+end
+
+local function wait_here(waiter, co)
+  waiter.co = co
+  -- Only wake() and the timer end a wait; whoever else resumes the coroutine finds it patient.
+  repeat coroutine.yield() until waiter.values or waiter.expired
+  return true
+end
+
+local function wait_outside(waiter)
+  return pcall(turn_until, function() return waiter.values or waiter.expired end)
+end
+
+--- Waits for wake() or cancel(), at most timeout_s seconds (nil: for ever). Returns their values,
+-- or nil, "timeout". Outside of our coroutines it turns the loop; when nothing is left that could
+-- end the wait it returns nil, message, "ECLOSED".
+function Waiter:wait(timeout_s)
+  if timeout_s ~= nil then check_seconds("wait", "timeout", timeout_s, 2) end
+  if self.waiting then error("wait: somebody else waits here already", 2) end
+  self.waiting = true
+  local fine, answer, message, code = true, nil, nil, nil
+  if not self.values then
+    local timer = timeout_s and timeout_s < math.huge and start_timer(timeout_s, expire, self)
+    local co = current()
+    if co then
+      wait_here(self, co)
+    else
+      fine, answer, message, code = wait_outside(self)
+    end
+    if timer then timer:cancel() end
+  end
+  local values, expired = self.values, self.expired
+  self.waiting, self.co, self.values, self.expired = nil, nil, nil, nil
+  if self.finally then self.finally(self) end
+  if not fine then error(answer, 0) end
+  if values then return unpack(values, 1, values.n) end
+  if expired then return nil, "timeout" end
+  return nil, message, code
+end
+
+--- Waits for so many seconds. sleep(0) lets everybody else have a turn.
+function scheduler.sleep(seconds)
+  check_seconds("sleep", "seconds", seconds, 2)
+  scheduler.waiter():wait(seconds)
+end
+
+-- ---- For everybody who drives the loop ----------------------------------------------------------
+
+--- Does what there is to do, waiting for it at most timeout_s seconds (nil: not at all). Returns
+-- how many things were done, and "EINTR" when a signal cut the wait short. Raises the errors of
+-- coroutines that nobody else was told about, one at a time. Inside one of our coroutines it waits
+-- until the loop, which somebody else turns, has done something.
+function scheduler.step(timeout_s)
+  if timeout_s ~= nil then check_seconds("step", "timeout", timeout_s, 2) end
+  if not current() then
+    local handled, why = turn(timeout_s or 0)
+    if why == "EINTR" then return handled, why end
+    return handled
+  end
+  local waiter = scheduler.waiter()
+  watchers[waiter] = true
+  waiter.finally = function() watchers[waiter] = nil end
+  return waiter:wait(timeout_s or 0) or 0
+end
+
+--- Turns the loop until done() is true, and returns what it returned. With neither source nor timer
+-- left it returns nil, message, "ECLOSED". Errors are raised as in step().
+function scheduler.run_until(done)
+  check_function("run_until", done)
+  if not current() then return turn_until(done) end
+  local value = done()
+  while not value do
+    scheduler.step(math.huge)
+    value = done()
+  end
+  return value
+end
+
+return scheduler
