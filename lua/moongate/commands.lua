@@ -21,11 +21,12 @@ local HERE = debug.getinfo(1, "S").source
 
 -- Complains at the line of the user, however deep in this file the mistake was found.
 local function complain(format, ...)
-  local level, info = 1, nil
-  repeat
+  local level = 2
+  local info = debug.getinfo(level, "S")
+  while info and info.source == HERE do
     level = level + 1
     info = debug.getinfo(level, "S")
-  until not info or info.source ~= HERE
+  end
   error(format:format(...), level)
 end
 
@@ -85,7 +86,9 @@ local builders = {}
 commands.builders = builders
 
 local function activity_of(operation, activity)
-  if type(activity) ~= "table" then refuse(operation, "activities", "a list of tables", activity) end
+  if type(activity) ~= "table" then
+    refuse(operation, "activities", "a list of tables", activity)
+  end
   local copy = {}
   for key, value in pairs(activity) do copy[key] = value end
   if type(copy.name) ~= "string" then refuse(operation, "activity name", "a string", copy.name) end

@@ -1,9 +1,9 @@
 -- gateway.lua: what a token needs to know before it connects: the URL, the recommended number of
--- shards, the session start limit. One object per token in the process. Called by cluster.lua and by
--- users, on the Lua thread. It opens no socket: an engine asks for it.
+-- shards, the session start limit. One object per token in the process. Called by cluster.lua and
+-- by users, on the Lua thread. It opens no socket: an engine asks for it.
 
 local core = require "moongate.core"
-local driver = require "moongate.driver"
+local bridge = require "moongate.bridge"
 local scheduler = require "moongate.scheduler"
 
 local gateway = {}
@@ -26,6 +26,7 @@ local properties = {
   token = function(own) return own.token end,
   url = function(own) return own.url or (own.answer and own.answer.url) end,
   shards = function(own) return own.shards or (own.answer and own.answer.shards) end,
+  chosen_shards = function(own) return own.shards end,
   session_start_limit = function(own) return own.answer and own.answer.session_start_limit end,
   api = function(own) return own.api end,
 }
@@ -161,16 +162,16 @@ local function wake_all(own, ...)
   for _, waiter in ipairs(waiting) do waiter:wake(...) end
 end
 
--- A driver of its own, for a gateway that is asked without a cluster.
-local function borrow_driver(own, owner)
+-- A bridge of its own, for a gateway that is asked without a cluster.
+local function borrow_bridge(own, owner)
   if owner then return owner, function() end end
-  local made, message, code = driver.new(own.network or {})
+  local made, message, code = bridge.new(own.network or {})
   if not made then return nil, message, code end
   return made, function() made:close() end
 end
 
 local function fetch_now(own, owner, report)
-  local used, release, code = borrow_driver(own, owner)
+  local used, release, code = borrow_bridge(own, owner)
   if not used then return nil, release, code end
   own.waiting = {}
   local fine, answer, message, why = pcall(ask_on, own, used, report)
@@ -191,7 +192,7 @@ end
 -- yields, at top level it runs the loop. Failures of the network are tried again, with growing
 -- pauses, and a Retry-After is honoured. Returns the gateway, or nil, message, code. However many
 -- ask at the same time, one request is under way.
--- (`owner` and `report` are cluster.lua's: the driver to use, and who hears of failed attempts.)
+-- (`owner` and `report` are cluster.lua's: the bridge to use, and who hears of failed attempts.)
 function methods:fetch(force, owner, report)
   local own = privates[self]
   if not force and is_fresh(own) then return self end

@@ -1,22 +1,24 @@
--- driver.lua: the Lua end of one engine: the scheduler's source for it, and its HTTP requests.
--- Called by cluster.lua, which gets the events, and by gateway.lua, which asks over HTTP. On the Lua
--- thread, as everything in Lua.
+-- bridge.lua: the Lua end of one engine: the scheduler's source for it, and its HTTP requests.
+-- Called by cluster.lua, which gets the events, and by gateway.lua, which asks over HTTP. On the
+-- Lua thread, as everything in Lua.
 --
--- The scheduler holds the source, the source holds the driver weakly: a client that nobody refers to
--- any more is collected although it runs, and its engine then closes with the session kept.
+-- The scheduler holds the source, the source holds the bridge weakly: a client that nobody refers
+-- to any more is collected although it runs, and its engine then closes with the session kept.
 
 local core = require "moongate.core"
 local scheduler = require "moongate.scheduler"
 
-local driver = {}
+local bridge = {}
 
-local REQUEST_SPARE_S = 5 -- the engine answers within a request's own timeout; this is for the queue
+-- What Discord asks of every client: DiscordBot (address, version).
+local USER_AGENT = ("DiscordBot (moongate, %s)"):format(core._VERSION:match("%S+$"))
+local REQUEST_SPARE_S = 5 -- beyond a request's own timeout, for its way through the queues
 
 -- ---- The source --------------------------------------------------------------------------------
 
 local Source = {}
 
-local function driver_of(source)
+local function bridge_of(source)
   local owner = source[1]
   if owner and owner.engine then return owner end
   scheduler.detach(source)
@@ -24,18 +26,18 @@ local function driver_of(source)
 end
 
 function Source:fd()
-  local owner = driver_of(self)
+  local owner = bridge_of(self)
   return owner and owner.engine:fd()
 end
 
 function Source:pump(limit)
-  local owner = driver_of(self)
+  local owner = bridge_of(self)
   return owner and owner:pump(limit) or 0
 end
 
 function Source:timeout()
   local owner = self[1]
-  return owner and owner.retry_in and owner:retry_in() or nil
+  return owner and owner.hooks.due_in and owner.hooks.due_in() or nil
 end
 
 local function weak_keys()
@@ -44,10 +46,10 @@ end
 
 local source_meta = { __mode = "v", __index = Source }
 
--- ---- The driver --------------------------------------------------------------------------------
+-- ---- The bridge --------------------------------------------------------------------------------
 
-local Driver = {}
-Driver.__index = Driver
+local Bridge = {}
+Bridge.__index = Bridge
 
 -- The keys of the normalised options that an engine takes.
 local ENGINE_KEYS = {
@@ -55,22 +57,24 @@ local ENGINE_KEYS = {
   "invalid_utf8",
 }
 
---- Starts an engine. `handle(record, name, shard_id, own, seq)` gets each of its events but the HTTP
--- answers; the record is only valid until it returns. `retry_in()`, if given, says when the owner
--- wants another turn. Returns nil, message, code when the engine cannot start.
-function driver.new(options, handle, retry_in)
-  local wanted = {}
-  for _, key in ipairs(ENGINE_KEYS) do wanted[key] = options[key] end
+--- Starts an engine with what `options` say about it. hooks, all of them optional: take(record,
+-- name, shard_id, own, seq) gets each event but the HTTP answers, the record being valid until it
+-- returns; turn() is called before events are taken; due_in() says in how many seconds the next
+-- turn is wanted. Returns nil, message, code when the engine cannot start.
+function bridge.new(options, hooks)
+  local wanted = { user_agent = USER_AGENT }
+  for _, key in ipairs(ENGINE_KEYS) do
+    if options[key] ~= nil then wanted[key] = options[key] end
+  end
   local engine, message, code = core.engine(wanted)
   if not engine then return nil, message, code end
   local self = setmetatable({
     engine = engine,
-    handle = handle,
-    retry_in = retry_in,
+    hooks = hooks or {},
     requests = {}, -- id -> waiter
     last_request = 0,
-    waits = weak_keys(), -- waiter -> true: to be cancelled with the driver
-  }, Driver)
+    waits = weak_keys(), -- waiter -> true: to be cancelled with the bridge
+  }, Bridge)
   self.source = setmetatable({ self }, source_meta)
   scheduler.attach(self.source)
   return self
@@ -88,17 +92,18 @@ end
 
 --- Hands on at most `limit` events without waiting. Returns how many there were. Ends early when an
 -- error waits to be raised, so that it comes right behind its event.
-function Driver:pump(limit)
-  local engine = self.engine
+function Bridge:pump(limit)
+  local engine, take, turn = self.engine, self.hooks.take, self.hooks.turn
   local handled = 0
+  if turn then turn() end
   while handled < limit and self.engine == engine and engine do
     local record, name, shard_id, own, seq = engine:next()
     if not record then break end
     handled = handled + 1
     if own and name == "http" then
       answer(self, record)
-    elseif self.handle then
-      self.handle(record, name, shard_id, own, seq)
+    elseif take then
+      take(record, name, shard_id, own, seq)
     end
     record:done()
     if scheduler.failing() then break end
@@ -108,7 +113,7 @@ end
 
 --- Sends an HTTP request { url, method, authorization, content_type, body, timeout } and waits,
 -- at most `timeout` seconds. Returns { status, body, headers }, or nil, message, code.
-function Driver:request(request)
+function Bridge:request(request)
   if not self.engine then return closed() end
   local timeout_s = request.timeout
   local id = self.last_request + 1
@@ -132,22 +137,22 @@ function Driver:request(request)
   return data
 end
 
---- Waits on a waiter as long as the driver is open; returns what it returns.
-function Driver:wait(waiter, timeout_s)
+--- Waits on a waiter as long as the bridge is open; returns what it returns.
+function Bridge:wait(waiter, timeout_s)
   if not self.engine then return closed() end
   self.waits[waiter] = true
   return waiter:wait(timeout_s)
 end
 
---- Waits so many seconds. Returns true, or nil, message, code when the driver was closed meanwhile.
-function Driver:pause(seconds)
+--- Waits so many seconds. True, or nil, message, code when the bridge was closed meanwhile.
+function Bridge:pause(seconds)
   local _, message, code = self:wait(scheduler.waiter(), seconds)
   if code then return nil, message, code end
   return true
 end
 
 --- Ends every request and pause with "cancelled" and ECLOSED.
-function Driver:cancel()
+function Bridge:cancel()
   local requests, waits = self.requests, self.waits
   self.requests, self.waits = {}, weak_keys()
   for _, waiter in pairs(requests) do waiter:cancel() end
@@ -155,7 +160,7 @@ function Driver:cancel()
 end
 
 --- Closes the engine with a close code (nil: the sessions are kept). Twice is fine.
-function Driver:close(code)
+function Bridge:close(code)
   local engine = self.engine
   if not engine then return end
   self.engine = nil
@@ -164,4 +169,4 @@ function Driver:close(code)
   self:cancel()
 end
 
-return driver
+return bridge

@@ -1,0 +1,445 @@
+-- cluster.lua: the shards of a bot: starting, routing, running, stopping. moongate.client() makes
+-- one as well. Called by users on the Lua thread. It knows neither JSON nor numbers of opcodes:
+-- shards send, an engine does the work, a scheduler turns the loop.
+--
+--   engine -> bridge -> delivery -> the shard's listeners -> the cluster's listeners
+--
+-- Fields that are public stand in api.md; the others begin to matter only here:
+--   bridge       the engine's Lua end; nil before the first connect and after stop
+--   emitter      the cluster's listeners; a shard's emitter has it for its parent
+--   count        how many shards the bot has in all, once that is known
+--   gateway_url  where its shards connect to, once that is known
+--   stopping, stopped, failure, waiter   how far an end has come, and who waits for it
+
+local commands = require "moongate.commands"
+local core = require "moongate.core"
+local delivery = require "moongate.delivery"
+local emitter = require "moongate.emitter"
+local gateways = require "moongate.gateway"
+local launch = require "moongate.launch"
+local options = require "moongate.options"
+local scheduler = require "moongate.scheduler"
+local shard = require "moongate.shard"
+local snowflake = require "moongate.snowflake"
+
+local cluster = {}
+
+local methods = {}
+
+local limits = core.limits
+local KEEP, NORMAL = limits.CLOSE_KEEP, limits.CLOSE_NORMAL
+local STOP_S = limits.STOP_TIMEOUT_MS / 1000
+
+-- ---- Properties --------------------------------------------------------------------------------
+
+-- From the farthest from ready to ready itself.
+local STATE_RANK = {}
+for rank, state in ipairs {
+  "dead", "idle", "closing", "backoff", "waiting", "connecting", "hello", "identifying", "resuming",
+  "ready",
+} do
+  STATE_RANK[state] = rank
+end
+
+local function least_state(self)
+  local least
+  for _, one in pairs(self.shards) do
+    local state = one.state
+    if not least or STATE_RANK[state] < STATE_RANK[least] then least = state end
+  end
+  return least or "idle"
+end
+
+local function mean_latency(self)
+  local sum, count = 0, 0
+  for _, one in pairs(self.shards) do
+    local latency = one.latency
+    if latency then sum, count = sum + latency, count + 1 end
+  end
+  return count > 0 and sum / count or nil
+end
+
+local properties = { state = least_state, latency = mean_latency }
+
+local function describe(self)
+  local total, ready = 0, 0
+  for _, one in pairs(self.shards) do
+    total = total + 1
+    if one.state == "ready" then ready = ready + 1 end
+  end
+  local noun = self.noun
+  if total == 0 then return noun .. " not connected" end
+  local words = ("%s %d shard%s"):format(noun, total, total == 1 and "" or "s")
+  if ready == total then
+    words = words .. " ready"
+  elseif total == 1 then
+    words = words .. " " .. least_state(self)
+  else
+    words = ("%s, %d ready"):format(words, ready)
+  end
+  local latency = ready > 0 and mean_latency(self)
+  return latency and ("%s, %d ms"):format(words, math.floor(latency * 1000 + 0.5)) or words
+end
+
+local meta = {
+  __name = "moongate.cluster",
+  __tostring = describe,
+  __index = function(self, key)
+    local method = methods[key]
+    if method then return method end
+    local property = properties[key]
+    return property and property(self)
+  end,
+}
+
+--- For shard.lua: starts some shards of the number that is known or configured.
+function methods:start_shards(ids)
+  return launch.start(self, ids, self.count)
+end
+
+-- ---- spawn -------------------------------------------------------------------------------------
+
+local function is_whole(value, least)
+  return type(value) == "number" and value % 1 == 0 and value >= least
+end
+
+local function check_ids(list)
+  local ids, seen = {}, {}
+  for i, id in ipairs(list) do
+    if not is_whole(id, 0) or seen[id] then
+      error(("spawn: ids must be different whole numbers from 0, got %s"):format(tostring(id)), 3)
+    end
+    ids[i], seen[id] = math.floor(id), true
+  end
+  if #ids == 0 then error("spawn: the list of ids is empty", 3) end
+  return ids
+end
+
+--- spawn(): the recommended number of shards, or what the options say. spawn(n): n shards.
+-- spawn { 0, 3, 7 }: those of them. spawn(min, max): that range. Waits until they are started, not
+-- until they are ready: inside a handler it yields, at top level it runs the loop. Those that run
+-- already go on. Returns true, or nil, message, code.
+function methods:spawn(first, last)
+  if first == nil then return launch.start(self) end
+  if type(first) == "table" then return launch.start(self, check_ids(first)) end
+  if not is_whole(first, last == nil and 1 or 0) then
+    error(("spawn: a number of shards, a list of ids or a range is expected, got %s"):format(
+      tostring(first)), 2)
+  end
+  if last == nil then
+    local count = math.floor(first)
+    return launch.start(self, launch.range(0, count - 1), count)
+  end
+  if not is_whole(last, first) then
+    error(("spawn: max must be a whole number from min, got %s"):format(tostring(last)), 2)
+  end
+  return launch.start(self, launch.range(math.floor(first), math.floor(last)))
+end
+
+--- The same as spawn() without arguments.
+function methods:connect()
+  return launch.start(self)
+end
+
+-- ---- Running -----------------------------------------------------------------------------------
+
+-- Ctrl-C makes the standard interpreter raise this in the main program.
+local function is_interrupt(err)
+  return type(err) == "string" and err:find("interrupted!", 1, true) ~= nil
+end
+
+local function is_over(self)
+  return self.stopped and not self.stopping or self.failure ~= nil or self.bridge == nil
+end
+
+local function connect_and_wait(self)
+  if not self.bridge or next(self.shards) == nil then
+    local connected, message, code = launch.start(self)
+    if not connected and not self.stopped then return nil, message, code end
+  end
+  return scheduler.run_until(function() return is_over(self) end)
+end
+
+--- Connects unless that has been done, and hands events to their listeners until stop() or Ctrl-C:
+-- then true. nil, message, code when it cannot connect, or when the last shard is down for good. An
+-- error of a listener is raised here, unless somebody listens to `error`.
+function methods:run()
+  local fine, done, message, code = pcall(connect_and_wait, self)
+  if not fine then
+    if not is_interrupt(done) then error(done, 0) end
+    self.stopped = true
+    delivery.end_waits(self, "interrupted")
+    launch.shut(self, KEEP)
+    return true
+  end
+  local failure = self.failure
+  if failure then
+    launch.shut(self, KEEP)
+    return nil, failure.message, failure.code
+  end
+  if not done and not self.stopped then
+    if delivery.all_down(self) then launch.shut(self, KEEP) end
+    return nil, message, code
+  end
+  return true
+end
+
+--- Hands on what is there, waiting for it at most timeout_s seconds. Returns how many events and
+-- timers there were, and "EINTR" when a signal ended the wait.
+function methods.step(_, timeout_s)
+  return scheduler.step(timeout_s)
+end
+
+-- ---- Stopping ----------------------------------------------------------------------------------
+
+local function wait_until_down(self)
+  local ends_at = core.now() + STOP_S
+  while not delivery.all_down(self) do
+    local left_s = ends_at - core.now()
+    if left_s <= 0 then return end
+    self.waiter = scheduler.waiter()
+    self.waiter:wait(left_s)
+  end
+end
+
+local function finish_stop(self, code)
+  self.waiter = nil
+  launch.shut(self, code)
+  self.stopping = false
+  delivery.end_waits(self, "the client was stopped")
+  local waiting = self.stop_waiters
+  self.stop_waiters = {}
+  for _, waiter in ipairs(waiting) do waiter:wake(true) end
+end
+
+local function wait_for_stop(self)
+  local waiter = scheduler.waiter()
+  table.insert(self.stop_waiters, waiter)
+  waiter:wait(STOP_S * 2)
+  return true
+end
+
+-- Fine from any state, twice, and inside a handler, where it yields.
+local function stop(self, code)
+  self.stopped = true
+  if self.stopping then return wait_for_stop(self) end
+  local current = self.bridge
+  if not current then return true end
+  self.stopping = true
+  current:cancel()
+  for id, one in pairs(self.shards) do
+    local asked, _, why = current.engine:stop_shard(id, code, "")
+    if not asked and why == "EFORK" then shard.fields(one).down = true end
+  end
+  local fine, err = pcall(wait_until_down, self)
+  finish_stop(self, code)
+  if not fine then error(err, 0) end
+  return true
+end
+
+--- Closes every connection and ends run(). The session ends too (1000), so that the bot is seen to
+-- go offline at once; with keep_session = true it can be resumed. Waits until the shards are down,
+-- at most two seconds. Returns true.
+function methods:stop(how)
+  if how ~= nil and type(how) ~= "table" then
+    error("stop: options must be a table such as { keep_session = true }", 2)
+  end
+  return stop(self, how and how.keep_session and KEEP or NORMAL)
+end
+
+function meta.__close(self)
+  self.stopped = true
+  launch.shut(self, KEEP)
+end
+
+-- Does the same with every shard; the first failure is returned, after all have been tried.
+local function each(self, verb, ...)
+  local failure
+  for _, one in pairs(self.shards) do
+    local done, message, code = one[verb](one, ...)
+    if not done and not failure then failure = { message, code } end
+  end
+  if failure then return nil, failure[1], failure[2] end
+  return true
+end
+
+--- Closes the connection of every shard, which stay down. Any code but 1000 and 1001, and none,
+-- keeps the sessions: connect() resumes them.
+function methods:disconnect(code, reason)
+  shard.check_close("disconnect", code, reason, 2)
+  return each(self, "disconnect", code, reason)
+end
+
+--- Closes the connection of every shard, which come back.
+function methods:reconnect(code, reason)
+  shard.check_close("reconnect", code, reason, 2)
+  return each(self, "reconnect", code, reason)
+end
+
+--- Spectacles' name for disconnect().
+function methods:kill(code)
+  shard.check_close("kill", code, nil, 2)
+  return each(self, "disconnect", code)
+end
+
+-- ---- Other loops -------------------------------------------------------------------------------
+
+--- A descriptor that is readable while events wait: poll it and call step(0). Nil, message, code
+-- when the engine cannot start.
+function methods:fd()
+  local opened, message, code = launch.open(self)
+  if not opened then return nil, message, code end
+  return self.bridge.engine:fd()
+end
+
+--- Seconds until step(0) wants to be called although the descriptor is not readable; nil: never.
+function methods:timeout()
+  local own = launch.due_in(self)
+  local timers = scheduler.timeout()
+  if own and timers then return math.min(own, timers) end
+  return own or timers
+end
+
+local Pollable = {}
+Pollable.__index = Pollable
+
+function Pollable:pollfd()
+  return (self.client:fd())
+end
+
+function Pollable.events()
+  return "r"
+end
+
+function Pollable:timeout()
+  return self.client:timeout()
+end
+
+function Pollable:getfd()
+  return (self.client:fd())
+end
+
+function Pollable:dirty()
+  return self.client:timeout() == 0
+end
+
+function Pollable:__tostring()
+  return "Pollable of " .. tostring(self.client)
+end
+
+--- An object that cqueues (pollfd, events, timeout) and luasocket's select (getfd, dirty) wait on.
+function methods:pollable()
+  return setmetatable({ client = self }, Pollable)
+end
+
+-- ---- Routing -----------------------------------------------------------------------------------
+
+--- The Shard of a guild, by its id; or nil, message, code when this cluster does not run it.
+function methods:shard_for(guild_id)
+  if not self.count then
+    return nil, "shard_for: the number of shards is not known yet; connect() first", "EUSAGE"
+  end
+  local id = snowflake.shard_of(guild_id, self.count)
+  local one = self.shards[id]
+  if one then return one end
+  return nil, ("shard_for: guild %s is on shard %d of %d, which does not run here"):format(
+    tostring(guild_id), id, self.count), "EUSAGE"
+end
+
+-- A Shard, the id of one (a small number), or a guild id.
+local function target_of(self, target)
+  if shard.is(target) then return target end
+  if type(target) == "number" and self.shards[target] then return self.shards[target] end
+  if type(target) ~= "string" and type(target) ~= "number" then
+    error(("send: a guild id or a shard is expected first, got %s"):format(type(target)), 3)
+  end
+  return self:shard_for(target)
+end
+
+--- send(guild_id or shard, op, d): to the shard that has the guild. As Shard:send.
+function methods:send(target, ...)
+  local one, message, code = target_of(self, target)
+  if not one then return nil, message, code end
+  return one:send(...)
+end
+
+--- For commands.lua: the same to every shard.
+function methods:send_all(op, d)
+  if next(self.shards) == nil then
+    return nil, "send: not running; connect() first", "ECLOSED"
+  end
+  return each(self, "send", op, d)
+end
+
+--- For commands.lua: shards that are started from now on identify with this presence.
+function methods:remember_presence(d)
+  self.presence = core.encode(d)
+end
+
+-- ---- stats -------------------------------------------------------------------------------------
+
+--- What is counted, as plain tables: shards by id, and the queue between the threads.
+function methods:stats()
+  local shards, ready, total = {}, 0, 0
+  for id, one in pairs(self.shards) do
+    shards[id] = one:stats()
+    total = total + 1
+    if shards[id].state == "ready" then ready = ready + 1 end
+  end
+  local engine = self.bridge and self.bridge.engine
+  return {
+    state = self.state,
+    latency = self.latency,
+    shard_count = self.count,
+    total = total,
+    ready = ready,
+    shards = shards,
+    queue = engine and engine:counts() or nil,
+  }
+end
+
+emitter.delegate(methods, function(self) return self.emitter end)
+commands.for_cluster(methods)
+
+-- ---- Making ------------------------------------------------------------------------------------
+
+-- The presence of the options, as it goes into Identify.
+local function encode_presence(presence)
+  if not presence then return nil end
+  local _, d = commands.builders.presence(presence)
+  return (core.encode(d))
+end
+
+--- A new Cluster. `source` is a token, a Gateway or nil; `wanted` the user's options; `noun` what
+-- it calls itself. Raises one error with every mistake in the options, at `level`.
+function cluster.new(source, wanted, noun, level)
+  local defaults = {}
+  if gateways.is(source) then
+    defaults.token = source.token
+  elseif source ~= nil then
+    defaults.token = source
+  end
+  local checked = options.check(wanted or {}, defaults, level + 1)
+  local self = setmetatable({
+    noun = noun,
+    options = checked,
+    shards = {},
+    gateway = gateways.of(options.reveal(checked.token)),
+    presence = encode_presence(checked.presence),
+    warned = {},
+    stop_waiters = {},
+    stopped = false,
+    stopping = false,
+  }, meta)
+  self.emitter = delivery.emitter_of(self)
+  return self
+end
+
+--- The Shard `id` of a cluster that is to run it alone: moongate.shard().
+function cluster.alone(self, id)
+  self.options.shard_ids = { id }
+  local count = self.options.shards or self.gateway.chosen_shards or id + 1
+  return launch.new_shard(self, id, count)
+end
+
+return cluster

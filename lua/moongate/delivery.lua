@@ -1,0 +1,212 @@
+-- delivery.lua: what crosses between an engine and the listeners of a cluster and its shards:
+-- events in one direction, the names that are heard in the other. Called by cluster.lua and
+-- launch.lua on the Lua thread.
+
+local emitter = require "moongate.emitter"
+local events = require "moongate.events"
+local shard = require "moongate.shard"
+
+local delivery = {}
+
+-- ---- Interest ----------------------------------------------------------------------------------
+
+local function add_names(set, dispatches)
+  for _, name in ipairs(dispatches) do set[name] = true end
+end
+
+-- What is heard on a shard: its own listeners' names and the cluster's.
+local function heard_on(self, fields)
+  local set, names, flags = {}, {}, {}
+  for _, one in ipairs { fields.emitter, self.emitter } do
+    local dispatches, all, own = one:names()
+    add_names(set, dispatches)
+    flags.all = flags.all or all
+    for _, name in ipairs(own) do
+      if name == "send" or name == "receive" then flags[name] = true end
+    end
+  end
+  for name in pairs(set) do names[#names + 1] = name end
+  return names, flags
+end
+
+-- Tells the engine; what does not fit into its queue now is told again at the next turn.
+function delivery.interest(self, one)
+  local fields = shard.fields(one)
+  local engine = self.bridge and self.bridge.engine
+  if not engine then return end
+  fields.stale = not engine:interest(one.id, heard_on(self, fields))
+  if fields.stale then self.stale = true end
+end
+
+local function send_all_interest(self)
+  self.stale = false
+  for _, one in pairs(self.shards) do delivery.interest(self, one) end
+end
+
+function delivery.retry(self)
+  if not self.stale then return end
+  self.stale = false
+  for _, one in pairs(self.shards) do
+    if shard.fields(one).stale then delivery.interest(self, one) end
+  end
+end
+
+-- ---- Warnings ----------------------------------------------------------------------------------
+
+local function warn(self, message, fields)
+  self.emitter:emit("log", { level = "warn", message = message, fields = fields })
+end
+
+local function warn_of(self, name)
+  if self.warned[name] then return end
+  local missing, about_itself = events.missing_intent(name, self.options.intents)
+  if not missing or about_itself then return end
+  self.warned[name] = true
+  warn(self, ("the listener of %s can never be called: the intent %s is missing"):format(name,
+    table.concat(missing, " or ")), { event = name, intents = missing })
+end
+
+-- Listeners for which the gateway will never send anything. Told once each, as soon as somebody
+-- listens to `log`.
+function delivery.warn_of_intents(self, emitters)
+  if not self.emitter:hears("log") then return end
+  for _, one in ipairs(emitters) do
+    for _, name in ipairs((one:names())) do warn_of(self, name) end
+  end
+end
+
+local function cluster_changed(self)
+  if not self.bridge then return end
+  send_all_interest(self)
+  delivery.warn_of_intents(self, { self.emitter })
+end
+
+local function shard_changed(one)
+  local fields = shard.fields(one)
+  local self = fields.cluster
+  if not self.bridge then return end
+  delivery.interest(self, one)
+  delivery.warn_of_intents(self, { fields.emitter })
+end
+
+local function tell_blocked(event, seconds, where, owner)
+  local data = { event = event, seconds = seconds, where = where }
+  if shard.is(owner) then
+    local fields = shard.fields(owner)
+    fields.emitter:emit("blocked", data, owner)
+    fields.cluster.emitter:emit("blocked", data, owner)
+  else
+    owner.emitter:emit("blocked", data)
+  end
+end
+
+-- ---- Events ------------------------------------------------------------------------------------
+
+function delivery.tell(self, one, name, data)
+  if one then shard.fields(one).emitter:emit(name, data, one) end
+  self.emitter:emit(name, data, one)
+end
+
+function delivery.all_down(self)
+  for _, one in pairs(self.shards) do
+    if not shard.fields(one).down then return false end
+  end
+  return true
+end
+
+function delivery.end_waits(self, message)
+  self.emitter:close(message, "ECLOSED")
+  for _, one in pairs(self.shards) do shard.fields(one).emitter:close(message, "ECLOSED") end
+end
+
+-- The last shard is down, and not because somebody asked for it.
+local function fail_for_good(self, fatal, one)
+  local where = one and ("shard %d/%d: "):format(one.id, one.count) or ""
+  self.failure = {
+    message = ("%s%s (%s %s)%s"):format(where, fatal.message, tostring(fatal.code), fatal.name,
+      fatal.remedy and ": " .. fatal.remedy or ""),
+    code = fatal.error,
+  }
+  delivery.tell(self, one, "exit", fatal)
+  delivery.end_waits(self, "the last shard is down for good")
+end
+
+local function check_end(self)
+  if not delivery.all_down(self) then return end
+  if self.waiter then self.waiter:wake(true) end
+  if self.fatal and not self.failure and not self.stopped then
+    fail_for_good(self, self.fatal.data, self.fatal.shard)
+  end
+end
+
+-- moongate's own events that change what is known here, before their listeners are called.
+local hooks = {}
+
+function hooks.state(_, one, data)
+  local fields = shard.fields(one)
+  fields.down = data.to == "idle" or data.to == "dead"
+  if data.to == "identifying" then fields.handled = nil end
+end
+
+function hooks.fatal(self, one, data)
+  self.fatal = { data = data, shard = one }
+end
+
+local function take_own(self, record, name, one)
+  local hook = one and hooks[name]
+  local heard = self.emitter:hears(name) or (one and shard.fields(one).emitter:hears(name))
+  if not hook and not heard then return end
+  local data, message, code = record:data()
+  if data == nil and message then
+    local failure = { code = code, message = message, phase = "decode", event = name }
+    return delivery.tell(self, one, "error", failure)
+  end
+  if hook then hook(self, one, data) end
+  delivery.tell(self, one, name, data)
+  if hook then check_end(self) end
+end
+
+local function take_dispatch(self, record, name, one, seq)
+  local fields = shard.fields(one)
+  fields.dispatching = (fields.dispatching or 0) + 1
+  fields.emitter:dispatch(name, record, one)
+  self.emitter:dispatch(name, record, one)
+  fields.dispatching = fields.dispatching > 1 and fields.dispatching - 1 or nil
+  fields.handled = seq
+end
+
+-- One event of the engine.
+function delivery.take(self, record, name, shard_id, own, seq)
+  local one = self.shards[shard_id]
+  if own then
+    take_own(self, record, name, one)
+  elseif one then
+    take_dispatch(self, record, name, one, seq)
+  end
+end
+
+-- ---- Making ------------------------------------------------------------------------------------
+
+--- The emitter of a new cluster.
+function delivery.emitter_of(self)
+  local after = self.options.blocked_after or nil
+  return emitter.new {
+    owner = self,
+    on_change = cluster_changed,
+    on_blocked = after and tell_blocked,
+    blocked_after = after,
+  }
+end
+
+--- What shard.new needs for the emitter of a shard of this cluster.
+function delivery.shard_hooks(self)
+  local after = self.options.blocked_after or nil
+  return {
+    parent = self.emitter,
+    on_change = shard_changed,
+    on_blocked = after and tell_blocked,
+    blocked_after = after,
+  }
+end
+
+return delivery

@@ -1,0 +1,63 @@
+-- init.lua: `require "moongate"`: the constructors and the tables of words. Called by users on the
+-- Lua thread. Loading it starts nothing: no thread, no connection, no file.
+
+local cluster = require "moongate.cluster"
+local core = require "moongate.core"
+local events = require "moongate.events"
+local gateway = require "moongate.gateway"
+local intents = require "moongate.intents"
+local scheduler = require "moongate.scheduler"
+local snowflake = require "moongate.snowflake"
+
+scheduler.now = core.now
+scheduler.poll = core.poll
+
+local moongate = {
+  _VERSION = core._VERSION,
+  array = core.array,
+  close_codes = core.close_codes,
+  events = events,
+  gateway = gateway,
+  intents = intents,
+  null = core.null,
+  opcodes = core.opcodes,
+  snowflake = snowflake,
+  --- The four bytes that end each message of a zlib-stream.
+  ZLIB_SUFFIX = "\0\0\255\255",
+}
+
+--- A Cluster from options, or from a token and options. client { token =, intents = { ... } }
+function moongate.client(source, wanted)
+  if type(source) == "table" and wanted == nil and not gateway.is(source) then
+    source, wanted = nil, source
+  end
+  return cluster.new(source, wanted, "Client", 2)
+end
+
+--- A Cluster from a token or a Gateway, and options.
+function moongate.cluster(source, wanted)
+  if type(source) == "table" and wanted == nil and not gateway.is(source) then
+    source, wanted = nil, source
+  end
+  return cluster.new(source, wanted, "Cluster", 2)
+end
+
+--- One Shard on its own: connect(), run() and stop() are its methods as well.
+function moongate.shard(source, id, wanted)
+  if type(id) ~= "number" or id % 1 ~= 0 or id < 0 then
+    error(("shard: id must be a whole number from 0, got %s"):format(tostring(id)), 2)
+  end
+  return cluster.alone(cluster.new(source, wanted, "Cluster", 2), math.floor(id))
+end
+
+--- Waits for so many seconds: inside a handler it yields, at top level it runs the loop.
+function moongate.sleep(seconds)
+  return scheduler.sleep(seconds)
+end
+
+--- Runs fn(...) in a coroutine of its own, in which every call that waits yields.
+function moongate.spawn(fn, ...)
+  return scheduler.spawn(fn, ...)
+end
+
+return moongate

@@ -1,0 +1,226 @@
+-- launch.lua: how the shards of a cluster come to run: an engine, what the gateway says, the
+-- session start limit, the options of each shard. Called by cluster.lua on the Lua thread.
+
+local bridge = require "moongate.bridge"
+local core = require "moongate.core"
+local delivery = require "moongate.delivery"
+local shard = require "moongate.shard"
+
+local launch = {}
+
+local BEAT_SLACK_MS = 250 -- beats of one thread this close leave together
+local RETRY_S = 0.05 -- until a full command queue is tried again
+local START_TRIES = 200 -- times RETRY_S: so long may a thousand shards take to be queued
+
+-- ---- The engine --------------------------------------------------------------------------------
+
+--- Seconds until the cluster wants a turn by itself, or nil.
+function launch.due_in(self)
+  return self.stale and RETRY_S or nil
+end
+
+--- Makes the engine when there is none. True, or nil, message, code.
+function launch.open(self)
+  if self.bridge then return true end
+  local made, message, code = bridge.new(self.options, {
+    take = function(...) return delivery.take(self, ...) end,
+    turn = function() return delivery.retry(self) end,
+    due_in = function() return launch.due_in(self) end,
+  })
+  if not made then return nil, message, code end
+  self.bridge = made
+  for _, one in pairs(self.shards) do core.shard_attach(one, made.engine) end
+  return true
+end
+
+--- Closes the engine; the sessions end with `code` 1000 and are kept with 4000.
+function launch.shut(self, code)
+  local current = self.bridge
+  if not current then return end
+  for _, one in pairs(self.shards) do
+    if current.engine then shard.detach(one) end
+    shard.fields(one).down = true
+  end
+  self.bridge = nil
+  current:close(code)
+end
+
+local function tell_gateway_fatal(self, message)
+  local row = core.close_codes[4004]
+  self.fatal = {
+    data = {
+      code = row.code, name = row.name, error = row.error, message = row.words, remedy = row.remedy,
+    },
+  }
+  delivery.tell(self, nil, "fatal", self.fatal.data)
+  self.failure = { message = message, code = row.error }
+  delivery.tell(self, nil, "exit", self.fatal.data)
+  delivery.end_waits(self, message)
+end
+
+-- Asks the gateway for its URL and numbers.
+local function ask_gateway(self)
+  local function report(data) delivery.tell(self, nil, "error", data) end
+  local done, message, code = self.gateway:fetch(false, self.bridge, report)
+  if done then return true end
+  if code == "EAUTH" then tell_gateway_fatal(self, message) end
+  return nil, message, code
+end
+
+-- Learns the URL, and the number of shards unless `count` says it. Returns the number.
+local function learn(self, count)
+  local wanted = self.options
+  self.gateway:configure { api = wanted.api, version = wanted.version, network = wanted }
+  local url = wanted.url or self.gateway.url
+  if self.gateway.session_start_limit or not (url and count) then
+    local done, message, code = ask_gateway(self)
+    if not done then return nil, message, code end
+  end
+  self.gateway_url = wanted.url or self.gateway.url
+  return count or self.gateway.shards
+end
+
+local function milliseconds(seconds)
+  return seconds and math.floor(seconds * 1000 + 0.5) or nil
+end
+
+-- What there is to resume: the shard's own session, else the one that was given in the options.
+-- What was queued is gone with the engine it was queued in, and has to come again.
+local function session_of(self, one)
+  local status, fields = core.shard_status(one), shard.fields(one)
+  local seq = status.seq
+  if fields.detached then seq = fields.handled end
+  if status.session and seq then
+    return { id = status.session, url = status.session_url, seq = seq }
+  end
+  local given = self.options.session
+  if given and not self.session_used and (given.shard_id or 0) == one.id then
+    return { id = given.id, url = given.url, seq = given.seq }, true
+  end
+end
+
+local function start_options(self, one, session)
+  local wanted = self.options
+  local backoff = wanted.backoff or {}
+  return {
+    token = self.gateway.token,
+    url = self.gateway_url,
+    shard_id = one.id,
+    shard_count = self.count,
+    intents = wanted.intents,
+    large_threshold = wanted.large_threshold,
+    version = wanted.version,
+    encoding = wanted.encoding,
+    compress = wanted.compress,
+    presence = self.presence,
+    properties = wanted.properties,
+    session = session,
+    connect_timeout_ms = milliseconds(wanted.connect_timeout),
+    hello_timeout_ms = milliseconds(wanted.hello_timeout),
+    ready_timeout_ms = milliseconds(wanted.ready_timeout),
+    send_timeout_ms = milliseconds(wanted.send_timeout),
+    backoff_base_ms = milliseconds(backoff.base),
+    backoff_cap_ms = milliseconds(backoff.cap),
+    message_bytes_max = wanted.message_bytes_max,
+    slack_ms = BEAT_SLACK_MS,
+  }
+end
+
+-- Starts one shard that is down. A full command queue is waited for.
+local function start_one(self, one)
+  local fields = shard.fields(one)
+  if not fields.down then return true end
+  local session, given = session_of(self, one)
+  local wanted = start_options(self, one, session)
+  local started, message, code
+  for _ = 1, START_TRIES do
+    delivery.interest(self, one)
+    started, message, code = self.bridge.engine:start(wanted)
+    if started or code ~= "EBUSY" then break end
+    local going, why, why_code = self.bridge:pause(RETRY_S)
+    if not going then return nil, why, why_code end
+  end
+  if not started then return nil, message, code end
+  fields.down, fields.detached = false, nil
+  if given then self.session_used = true end
+  return true
+end
+
+--- A new Shard of the cluster, which is down.
+function launch.new_shard(self, id, count)
+  local one = shard.new(self, id, count, delivery.shard_hooks(self))
+  self.shards[id] = one
+  return one
+end
+
+local function shard_of_id(self, id)
+  local one = self.shards[id] or launch.new_shard(self, id, self.count)
+  core.shard_attach(one, self.bridge.engine, self.count)
+  return one
+end
+
+-- Refuses to start what the session start limit has no room for: past it Discord resets the token.
+local function check_limit(self, list)
+  local limit = self.gateway.session_start_limit
+  if not limit or not limit.remaining then return true end
+  local needed = 0
+  for _, one in ipairs(list) do
+    if shard.fields(one).down and not session_of(self, one) then needed = needed + 1 end
+  end
+  if needed <= limit.remaining then
+    limit.remaining = limit.remaining - needed
+    return true
+  end
+  return nil, ("spawn: %d sessions to start, but only %d of %d are left until %s; wait until then"
+    ):format(needed, limit.remaining, limit.total or limit.remaining,
+    os.date("%Y-%m-%d %H:%M:%S", limit.reset_at)), "EUSAGE"
+end
+
+local function start_list(self, ids)
+  local list = {}
+  for i, id in ipairs(ids) do
+    if id >= self.count then
+      return nil, ("spawn: there is no shard %d of %d; set the option shards to the number of all "
+        .. "shards"):format(id, self.count), "EUSAGE"
+    end
+    list[i] = shard_of_id(self, id)
+  end
+  local allowed, message, code = check_limit(self, list)
+  if not allowed then return nil, message, code end
+  local limit = self.gateway.session_start_limit
+  if limit then self.bridge.engine:concurrency(limit.max_concurrency) end
+  delivery.warn_of_intents(self, { self.emitter })
+  for _, one in ipairs(list) do
+    local started, why, why_code = start_one(self, one)
+    if not started then return nil, why, why_code end
+  end
+  return true
+end
+
+--- The whole numbers from first to last.
+function launch.range(first, last)
+  local ids = {}
+  for id = first, last do ids[#ids + 1] = id end
+  return ids
+end
+
+local function begin(self)
+  self.stopped, self.failure, self.fatal = false, nil, nil
+  self.emitter:open()
+  for _, one in pairs(self.shards) do shard.fields(one).emitter:open() end
+  return launch.open(self)
+end
+
+--- Starts the shards `ids` (nil: all) of `count` (nil: what the options or the gateway say).
+function launch.start(self, ids, count)
+  local opened, message, code = begin(self)
+  if not opened then return nil, message, code end
+  local own = self.bridge
+  count, message, code = learn(self, count or self.options.shards or self.gateway.chosen_shards)
+  if self.bridge ~= own then return nil, "connect: stopped meanwhile", "ECLOSED" end
+  if not count then return nil, message, code end
+  self.count = count
+  return start_list(self, ids or self.options.shard_ids or launch.range(0, count - 1))
+end
+
+return launch

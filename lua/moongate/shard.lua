@@ -1,0 +1,209 @@
+-- shard.lua: the methods of a Shard, over the userdata of lua_engine.c: one object, one `:`. Called
+-- by users and by cluster.lua, on the Lua thread. What Lua knows of a shard stands in the table of
+-- its user value, never in the registry, so that a listener which mentions its client is collected
+-- with it:
+--
+--   cluster, gateway, version   shown as properties
+--   emitter                     its listeners
+--   down                        it is idle or dead, as far as the events have told
+--   handled, dispatching        the sequence that listeners have had; events being handled now
+--   stale                       the names it hears have to be sent again
+--   detached                    its engine is gone, and with it what was queued
+
+local commands = require "moongate.commands"
+local core = require "moongate.core"
+local emitter = require "moongate.emitter"
+local events = require "moongate.events"
+
+local shard = {}
+
+local methods = core.shard_methods
+local fields_of = core.shard_fields
+
+local KEEP = core.limits.CLOSE_KEEP
+local REASON_BYTES_MAX = core.limits.REASON_BYTES_MAX
+
+-- ---- Arguments ---------------------------------------------------------------------------------
+
+-- RFC 6455 lets an endpoint send these; the library refuses the others.
+local function check_close(operation, code, reason, level)
+  if code ~= nil and not (math.floor(tonumber(code) or -1) == code
+    and (code == 1000 or code == 1001 or code >= 3000 and code <= 4999)) then
+    error(("%s: code must be 1000, 1001 or from 3000 to 4999, got %s"):format(operation,
+      tostring(code)), level + 1)
+  end
+  if reason ~= nil and (type(reason) ~= "string" or #reason > REASON_BYTES_MAX) then
+    error(("%s: reason must be a string of at most %d bytes"):format(operation, REASON_BYTES_MAX),
+      level + 1)
+  end
+end
+
+shard.check_close = check_close
+
+-- "request_guild_members" and "RequestGuildMembers" are REQUEST_GUILD_MEMBERS as well.
+local opcodes, opcode_names = {}, {}
+for name, number in pairs(core.opcodes) do
+  if type(name) == "string" then
+    opcodes[name:gsub("_", ""):lower()] = number
+    opcode_names[#opcode_names + 1] = name
+  end
+end
+table.sort(opcode_names)
+
+local function opcode_of(op)
+  if type(op) == "number" and op % 1 == 0 and op >= 0 then return math.floor(op) end
+  return type(op) == "string" and opcodes[op:gsub("_", ""):lower()] or nil
+end
+
+local function refuse_opcode(op, level)
+  local meant = type(op) == "string" and events.nearest(op, opcode_names)
+  error(("send: op must be an opcode or its name, got %s%s"):format(
+    type(op) == "string" and ("%q"):format(op:sub(1, 40)) or type(op),
+    meant and ("; did you mean %q?"):format(meant) or ""), level + 1)
+end
+
+-- ---- Verbs -------------------------------------------------------------------------------------
+
+local function engine_of(self, operation)
+  local fields = fields_of(self)
+  local bridge = fields.cluster and fields.cluster.bridge
+  if bridge and bridge.engine then return bridge.engine, fields end
+  return nil, operation .. ": not running; connect() first", "ECLOSED"
+end
+
+--- Starts the shard, with its session if it has one. Waits for the gateway's URL when that is not
+-- known yet. Returns true, or nil, message, code.
+function methods:connect()
+  return fields_of(self).cluster:start_shards { self.id }
+end
+
+--- Closes the connection and stays down. Without arguments, and with any code but 1000 and 1001,
+-- the session stays resumable: connect() takes it up again.
+function methods:disconnect(code, reason)
+  check_close("disconnect", code, reason, 2)
+  local engine, message, why = engine_of(self, "disconnect")
+  if not engine then return nil, message, why end
+  return engine:stop_shard(self.id, code or KEEP, reason)
+end
+
+--- Closes the connection and comes back: resuming, unless the code is 1000 or 1001.
+function methods:reconnect(code, reason)
+  check_close("reconnect", code, reason, 2)
+  local engine, message, why = engine_of(self, "reconnect")
+  if not engine then return nil, message, why end
+  return engine:reconnect(self.id, code or KEEP, reason)
+end
+
+-- What was handed to send(), as the arguments of engine:send.
+local function packet_of(op, d)
+  if type(op) == "table" and d == nil then
+    local number = opcode_of(op.op)
+    if not number then refuse_opcode(op.op, 3) end
+    return number, op.d
+  end
+  local number = opcode_of(op)
+  if number then return number, d end
+  if type(op) == "string" and d == nil and op:find("^[%s{\131]") then return op, nil end
+  refuse_opcode(op, 3)
+end
+
+--- send(op, d), send("REQUEST_GUILD_MEMBERS", d), send { op =, d = } or send(bytes), which are
+-- already encoded. Never blocks. True, or nil, message, code: EPAYLOAD over 4096 bytes, EBUSY when
+-- too much waits, ECLOSED when the shard is not running, EVALUE for what cannot be encoded.
+function methods:send(op, d)
+  local head, data = packet_of(op, d)
+  local engine, message, code = engine_of(self, "send")
+  if not engine then return nil, message, code end
+  return engine:send(self.id, head, data)
+end
+
+-- ---- State -------------------------------------------------------------------------------------
+
+-- What has been handed to listeners, or was not wanted by any: the sequence to resume from in
+-- another process. Nil while nothing of the session has been.
+local function handled_seq(self, status)
+  local fields = fields_of(self)
+  local bridge = fields.cluster and fields.cluster.bridge
+  local engine = bridge and bridge.engine
+  if engine and not fields.dispatching and engine:counts().queue_events == 0 then
+    return status.seq
+  end
+  return fields.handled
+end
+
+--- What another process needs to go on with the session: a plain table for options.session. Events
+-- that no listener has had yet come again there. Or nil, message, code.
+function methods:session_info()
+  local status = core.shard_status(self)
+  if not status.session then
+    return nil, "session_info: there is no session to be taken up", "EUSAGE"
+  end
+  local seq = handled_seq(self, status)
+  if not seq then
+    return nil, "session_info: no event of the session has been handled yet", "EUSAGE"
+  end
+  return {
+    id = status.session,
+    url = status.session_url,
+    seq = seq,
+    shard_id = self.id,
+    shard_count = self.count,
+  }
+end
+
+--- Everything that is counted, as a plain table.
+function methods:stats()
+  local status = core.shard_status(self)
+  local stats = status.counts
+  stats.state, stats.seq, stats.outbox_commands = status.state, status.seq, status.outbox_commands
+  stats.latency = self.latency
+  return stats
+end
+
+--- A shard on its own is driven like a cluster.
+function methods:run()
+  return fields_of(self).cluster:run()
+end
+
+function methods:step(timeout_s)
+  return fields_of(self).cluster:step(timeout_s)
+end
+
+function methods:stop(options)
+  return fields_of(self).cluster:stop(options)
+end
+
+emitter.delegate(methods, function(self) return fields_of(self).emitter end)
+commands.for_shard(methods)
+
+-- ---- For cluster.lua ---------------------------------------------------------------------------
+
+--- A new Shard of a cluster. `hooks` is a table for emitter.new, whose owner becomes the shard.
+function shard.new(cluster, id, count, hooks)
+  local self = core.shard(id, count)
+  local fields = fields_of(self)
+  fields.cluster, fields.gateway = cluster, cluster.gateway
+  fields.version = cluster.options.version
+  fields.down = true
+  hooks.owner = self
+  fields.emitter = emitter.new(hooks)
+  return self
+end
+
+--- Its Lua side.
+shard.fields = fields_of
+
+--- Unties a shard from an engine that is about to be closed; what was seen last stays readable.
+function shard.detach(self)
+  local fields = fields_of(self)
+  fields.handled = handled_seq(self, core.shard_status(self))
+  fields.detached = true
+  core.shard_attach(self, nil)
+end
+
+--- True for a Shard.
+function shard.is(value)
+  return type(value) == "userdata" and getmetatable(value) == "moongate.shard"
+end
+
+return shard
