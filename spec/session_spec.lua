@@ -618,6 +618,15 @@ describe("sending", function()
     for i = 2, #beats do assert.equal(41250, beats[i] - beats[i - 1]) end
   end)
 
+  it("R60 places for the beats of the interval stay free", function()
+    local d = helper.drive():reach "hello"
+    d:receive '{"op":10,"d":{"heartbeat_interval":10000}}'
+    d:receive(helper.ready())
+    local sent = 0
+    for _ = 1, 130 do sent = sent + #helper.pick(d:input("send", COMMAND), "send") end
+    assert.equal(120 - 9 - 1, sent) -- nine places are kept, one took the Identify
+  end)
+
   it("over 4096 bytes is refused, 4096 is not", function()
     local d = helper.drive():reach "ready"
     d:input("send", ("x"):rep(4097))

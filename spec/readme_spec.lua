@@ -1,0 +1,106 @@
+-- README.md and the examples are run, so that they cannot rot.  #sockets
+local witness = require "witness"
+
+local function read(path)
+  local file = assert(io.open(path))
+  local text = file:read "a"
+  file:close()
+  return text
+end
+
+local function blocks(text, language)
+  local list = {}
+  for block in text:gmatch("\n```" .. language .. "\n(.-)\n```") do list[#list + 1] = block end
+  return list
+end
+
+local function with_sandbox(fn)
+  local sandbox = require "moongate.sandbox"
+  local discord = assert(sandbox.start { guilds = 2, tls = true })
+  local ok, message = xpcall(fn, debug.traceback, discord)
+  discord:stop()
+  if not ok then error(message, 0) end
+end
+
+local function run_block(block, globals)
+  local printed = {}
+  local env = setmetatable({
+    print = function(...)
+      local words = table.pack(...)
+      for i = 1, words.n do words[i] = tostring(words[i]) end
+      printed[#printed + 1] = table.concat(words, " ")
+    end,
+  }, { __index = function(_, key) return globals[key] or _G[key] end })
+  assert(load(block, "=README", "t", env))()
+  return printed
+end
+
+describe("README #sockets", function()
+  local readme = read "README.md"
+  local lua = blocks(readme, "lua")
+
+  it("has three blocks of Lua, and all of them are run here", function()
+    assert.equal(3, #lua)
+  end)
+
+  it("the bot is examples/echo.lua, word for word", function()
+    assert.equal(read "examples/echo.lua", lua[1] .. "\n")
+  end)
+
+  it("waiting and commands do what they say", function()
+    with_sandbox(function(discord)
+      local moongate = require "moongate"
+      local bot = moongate.client {
+        token = discord.token, api = discord.api, ca_file = discord.ca_file,
+        intents = { "guild_messages", "message_content" },
+      }
+      bot:once("READY", function()
+        moongate.spawn(function()
+          for _, content in ipairs { "noise", "ping" } do
+            discord:dispatch("MESSAGE_CREATE", {
+              content = content, channel_id = "1", guild_id = discord:guilds()[1],
+              author = { id = "3", username = "ada" },
+            })
+          end
+        end)
+      end)
+      local printed = run_block(lua[2], { bot = bot, moongate = moongate })
+      assert.truthy(printed[1]:match "^Shard 0/1 .* is %S")
+      assert.equal("ada", printed[2])
+      assert.equal(1, #discord:received "PRESENCE_UPDATE")
+    end)
+  end)
+
+  it("the sandbox does what it says", function()
+    local printed = run_block(lua[3], {})
+    assert.equal("ping", printed[1])
+    assert.truthy(printed[2]:match "^table: %x+ Shard 0/1" or printed[2]:match "Shard 0/1")
+  end)
+
+  it("names every file of the house", function()
+    for _, pattern in ipairs { "src/*.c", "lua/moongate/*.lua" } do
+      local files = io.popen("ls " .. pattern)
+      for path in files:lines() do
+        local name = path:match "([^/]+)%.%w+$"
+        assert.truthy(readme:find(name, 1, true), path .. " is not in README.md")
+      end
+      files:close()
+    end
+  end)
+end)
+
+describe("the demo #sockets", function()
+  it("shows the whole story and ends with status 0", function()
+    local pipe = io.popen("env -u DISCORD_TOKEN " .. witness.lua .. " examples/demo.lua 2>&1")
+    local text = pipe:read "a"
+    local ok, _, status = pipe:close()
+    assert.is_true(ok, text .. tostring(status))
+    local at = 1
+    for _, word in ipairs { "sandbox", "connected", "ready", "message", "link cut", "resumed",
+      "nothing lost" } do
+      local found = text:find("\n?" .. word, at)
+      assert.truthy(found, word .. " is missing in:\n" .. text)
+      at = found
+    end
+  end)
+end)
