@@ -32,6 +32,17 @@ describe("interest", function()
     assert.equal(3, d.machine:status().seq)
   end)
 
+  it("takes no beginning of a name for the name", function()
+    local d, seq = helper.drive():reach "ready", 1
+    for _, name in ipairs { "MESSAGE_CREATE", "GUILD_MEMBER_UPDATE", "TYPING_START" } do
+      d.machine:interest({ name })
+      for n = 1, #name - 1 do
+        seq = seq + 1
+        assert.equal("", names(d:receive(helper.dispatch(name:sub(1, n), seq))))
+      end
+    end
+  end)
+
   it("holds three hundred names, and every one of them", function()
     local d, list = helper.drive():reach "ready", {}
     for i = 1, 300 do list[i] = "EVENT_" .. i end
