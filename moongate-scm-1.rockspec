@@ -60,7 +60,7 @@ build = {
       sources = {
         "src/codes.c", "src/buf.c", "src/text.c", "src/heart.c", "src/budget.c", "src/backoff.c",
         "src/outbox.c", "src/json.c", "src/inflate.c", "src/event.c", "src/machine.c",
-        "src/payload.c", "src/report.c", "src/session.c", "src/shard.c", "src/queue.c",
+        "src/payload.c", "src/report.c", "src/connection.c", "src/session.c", "src/shard.c", "src/queue.c",
         "src/resolver.c", "src/transport.c", "src/engine.c", "src/lua_core.c", "src/lua_value.c",
         "src/lua_machine.c", "src/lua_engine.c",
       },

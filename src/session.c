@@ -37,6 +37,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "connection.h"
 #include "payload.h"
 #include "report.h"
 
@@ -44,10 +45,6 @@
 
 static struct gate_span span_of(const char *text) {
     return (struct gate_span){text, strlen(text)};
-}
-
-static int64_t later(int64_t a_ms, int64_t b_ms) {
-    return a_ms > b_ms ? a_ms : b_ms;
 }
 
 static int64_t sooner(int64_t a_ms, int64_t b_ms) {
@@ -116,135 +113,6 @@ void gate_session_free(struct gate_session *session) {
     session->options.token = (struct gate_span){NULL, 0};
 }
 
-/* ---- Actions --------------------------------------------------------------------------------- */
-
-bool gate_session_has_room(const struct gate_session *session) {
-    return session->action_count <= GATE_ACTIONS_MAX / 2;
-}
-
-/* A driver that does not drain loses actions, never memory. */
-static void ask(struct gate_session *session, struct gate_action *action) {
-    action->connection = session->generation;
-    if (session->action_count == GATE_ACTIONS_MAX) {
-        gate_action_free(action);
-        session->counts.notes_lost++;
-        return;
-    }
-    uint32_t at = (session->first_action + session->action_count++) % GATE_ACTIONS_MAX;
-    session->actions[at] = *action;
-}
-
-static void ask_plain(struct gate_session *session, enum gate_action_type type) {
-    ask(session, &(struct gate_action){.type = type});
-}
-
-bool gate_session_next(struct gate_session *session, struct gate_action *out) {
-    if (session->action_count == 0) return false;
-    *out = session->actions[session->first_action];
-    session->first_action = (session->first_action + 1) % GATE_ACTIONS_MAX;
-    session->action_count--;
-    return true;
-}
-
-void gate_session_emit(struct gate_session *session, struct gate_event *take) {
-    take->shard_id = session->options.shard_id;
-    ask(session, &(struct gate_action){.type = GATE_ACT_EVENT, .event = *take});
-}
-
-static void go(struct gate_session *session, enum gate_state state, int64_t deadline_ms) {
-    enum gate_state from = session->state;
-    session->state = state;
-    session->deadline_ms = deadline_ms;
-    if (from != state) gate_report_state(session, from, state);
-}
-
-bool gate_session_is_open(const struct gate_session *session) {
-    return session->state == GATE_STATE_HELLO || session->state == GATE_STATE_IDENTIFYING ||
-           session->state == GATE_STATE_RESUMING || session->state == GATE_STATE_READY;
-}
-
-/* ---- Attempts -------------------------------------------------------------------------------- */
-
-static bool has_session(const struct gate_session *session) {
-    return session->id[0] != '\0';
-}
-
-static void forget_session(struct gate_session *session) {
-    gate_wipe(session->id, sizeof session->id);
-    session->resume_url[0] = '\0';
-    session->seq = NEVER;
-    session->failed_resumes = 0;
-    session->host_failures = 0;
-}
-
-static void lose_session(struct gate_session *session, const char *reason) {
-    if (!has_session(session)) return;
-    gate_report_lost(session, reason);
-    forget_session(session);
-}
-
-static void ask_slot(struct gate_session *session) {
-    session->slot_asked = true;
-    ask_plain(session, GATE_ACT_SLOT_ASK);
-}
-
-static void release_slot(struct gate_session *session) {
-    if (!session->slot_asked) return;
-    session->slot_asked = false;
-    ask_plain(session, GATE_ACT_SLOT_DONE);
-}
-
-static bool begins_with(struct gate_span text, const char *prefix) {
-    return text.len >= strlen(prefix) && memcmp(text.data, prefix, strlen(prefix)) == 0;
-}
-
-/* The resume host is used unless it failed repeatedly, and never when it would carry the token in
- * the clear although the main URL does not. protocol: Resuming. */
-static bool wants_resume_host(const struct gate_session *session) {
-    struct gate_span url = span_of(session->resume_url);
-    if (!has_session(session) || session->host_failures >= GATE_RESUME_HOST_FAILURES_MAX)
-        return false;
-    bool secret = begins_with(session->options.url, "wss://");
-    return begins_with(url, "wss://") || (!secret && begins_with(url, "ws://"));
-}
-
-/* The same query on every URL, also on the resume URL (protocol: Resuming). What a base brings of
- * its own behind a question mark is dropped. */
-static void build_url(struct gate_session *session, struct gate_span base) {
-    const struct gate_options *o = &session->options;
-    const char *query = memchr(base.data, '?', base.len);
-    size_t len = query ? (size_t)(query - base.data) : base.len;
-    while (len && base.data[len - 1] == '/') len--;
-    const char *compress = gate_compress_word(o->compress);
-    snprintf(session->url, sizeof session->url, "%.*s/?v=%d&encoding=%s%s%s", (int)len, base.data,
-             o->version, o->codec->name, compress ? "&compress=" : "", compress ? compress : "");
-}
-
-static void connect_now(struct gate_session *session, int64_t now_ms) {
-    bool on_resume_host = wants_resume_host(session);
-    build_url(session, on_resume_host ? span_of(session->resume_url) : session->options.url);
-    session->generation++;
-    session->counts.connects++;
-    session->connection = (struct gate_connection){
-        .opened_at_ms = NEVER,
-        .resume = has_session(session),
-        .on_resume_host = on_resume_host,
-    };
-    gate_report_connect(session);
-    go(session, GATE_STATE_CONNECTING, now_ms + session->options.connect_timeout_ms);
-    ask(session, &(struct gate_action){.type = GATE_ACT_CONNECT, .url = span_of(session->url)});
-}
-
-/* A resume takes no identify slot and waits for none (protocol: Rate Limiting; Sharding). */
-static void attempt(struct gate_session *session, int64_t now_ms) {
-    if (has_session(session)) {
-        connect_now(session, now_ms);
-        return;
-    }
-    ask_slot(session);
-    go(session, GATE_STATE_WAITING, now_ms + GATE_SLOT_ASK_AGAIN_MS);
-}
-
 /* ---- Sending --------------------------------------------------------------------------------- */
 
 /* The packet as it leaves, for `send` listeners. */
@@ -268,22 +136,10 @@ static void send_payload(struct gate_session *session, int64_t now_ms, struct ga
     gate_budget_spend(&session->connection.budget, now_ms);
     session->counts.messages_out++;
     if (session->trace_send && !secret) trace(session, gate_buf_span(take));
-    ask(session, &(struct gate_action){.type = GATE_ACT_SEND,
-                                       .bytes = *take,
-                                       .binary = session->options.codec->binary,
-                                       .secret = secret});
-}
-
-static void finish(struct gate_session *session, int64_t now_ms, const struct gate_close *why);
-
-/* Drops the socket without asking the peer; `error` and `detail` say why. */
-static void abort_now(struct gate_session *session, int64_t now_ms, enum gate_phase phase,
-                      int error, const char *detail) {
-    ask_plain(session, GATE_ACT_ABORT);
-    finish(
-        session, now_ms,
-        &(struct gate_close){
-            .phase = phase, .code = GATE_CLOSE_DROPPED, .error = error, .detail = span_of(detail)});
+    gate_connection_ask(session, &(struct gate_action){.type = GATE_ACT_SEND,
+                                                       .bytes = *take,
+                                                       .binary = session->options.codec->binary,
+                                                       .secret = secret});
 }
 
 static void send_beat(struct gate_session *session, int64_t now_ms, bool regular) {
@@ -291,7 +147,8 @@ static void send_beat(struct gate_session *session, int64_t now_ms, bool regular
     open_payload(&beat);
     if (gate_payload_heartbeat(session->options.codec, &beat, session->seq) < 0) {
         gate_buf_free(&beat);
-        abort_now(session, now_ms, GATE_PHASE_OPEN, GATE_EMEMORY, "no memory for a heartbeat");
+        gate_connection_abort(session, now_ms, GATE_PHASE_OPEN, GATE_EMEMORY,
+                              "no memory for a heartbeat");
         return;
     }
     gate_heart_beat(&session->connection.heart, now_ms, regular);
@@ -326,7 +183,7 @@ static void send_greeting(struct gate_session *session, int64_t now_ms) {
     int rc = write(session, &greeting, session->options.token);
     if (rc < 0) {
         wipe_payload(&greeting);
-        abort_now(session, now_ms, GATE_PHASE_OPEN, rc, "no memory for the greeting");
+        gate_connection_abort(session, now_ms, GATE_PHASE_OPEN, rc, "no memory for the greeting");
         return;
     }
     session->connection.resume_sent = resume;
@@ -335,12 +192,12 @@ static void send_greeting(struct gate_session *session, int64_t now_ms) {
     } else {
         session->counts.identifies++;
         session->unproven = true;
-        ask_plain(session, GATE_ACT_SLOT_SPENT);
+        gate_connection_ask_plain(session, GATE_ACT_SLOT_SPENT);
     }
     trace_greeting(session, write);
     send_payload(session, now_ms, &greeting, true);
-    go(session, resume ? GATE_STATE_RESUMING : GATE_STATE_IDENTIFYING,
-       now_ms + session->options.ready_timeout_ms);
+    gate_connection_go(session, resume ? GATE_STATE_RESUMING : GATE_STATE_IDENTIFYING,
+                       now_ms + session->options.ready_timeout_ms);
 }
 
 static void expire_commands(struct gate_session *session, int64_t now_ms) {
@@ -375,75 +232,12 @@ static int settle(struct gate_session *session, int64_t now_ms) {
     return GATE_OK;
 }
 
-/* ---- Endings --------------------------------------------------------------------------------- */
-
-/* What the end of this connection says about the ladders. */
-static void account(struct gate_session *session, int64_t now_ms) {
-    const struct gate_connection *c = &session->connection;
-    if (c->opened_at_ms != NEVER && now_ms - c->opened_at_ms >= GATE_STABLE_MS) {
-        gate_backoff_reset(&session->backoff);
-        session->unproven = false;
-    }
-    if (c->on_resume_host) session->host_failures = c->greeted ? 0 : session->host_failures + 1;
-    if (c->resume_sent && !c->resumed) session->failed_resumes++;
-    if (session->failed_resumes >= GATE_RESUMES_MAX)
-        lose_session(session, "too many resumes without an answer");
-}
-
-static int64_t wait_before_next(struct gate_session *session, const struct gate_close *why) {
-    int64_t wait_ms = gate_backoff_connect_ms(&session->backoff);
-    if (!has_session(session) && session->unproven)
-        wait_ms = later(wait_ms, gate_backoff_identify_ms(&session->backoff));
-    return later(wait_ms, later(session->connection.wait_min_ms, why->retry_after_ms));
-}
-
-/* The connection is over, whoever ended it. The only way out of connecting to closing. */
-static void finish(struct gate_session *session, int64_t now_ms, const struct gate_close *why) {
-    struct gate_connection *c = &session->connection;
-    const struct gate_close_row *row = gate_close_lookup(why->code);
-    bool opened = c->opened_at_ms != NEVER;
-    bool fatal = opened && row->verdict == GATE_FATAL && c->plan != GATE_PLAN_STOP;
-    release_slot(session);
-    account(session, now_ms);
-    if (fatal || (c->plan == GATE_PLAN_NONE && opened && row->verdict == GATE_IDENTIFY))
-        lose_session(session, row->words);
-    if (c->plan == GATE_PLAN_IDENTIFY) lose_session(session, "the session was given up");
-    bool stays_down = fatal || c->plan == GATE_PLAN_STOP;
-    int64_t wait_ms = stays_down ? GATE_STAYS_DOWN : wait_before_next(session, why);
-    if (opened)
-        gate_report_close(session, why, wait_ms);
-    else if (!stays_down)
-        gate_report_failure(session, why, wait_ms);
-    if (fatal) gate_report_fatal(session, row);
-    gate_heart_init(&c->heart, 0);
-    if (fatal)
-        go(session, GATE_STATE_DEAD, NEVER);
-    else if (stays_down)
-        go(session, GATE_STATE_IDLE, NEVER);
-    else
-        go(session, GATE_STATE_BACKOFF, now_ms + wait_ms);
-}
-
-/* Asks the peer to close; what follows is `plan`. The reason travels in the frame. */
-static void close_with(struct gate_session *session, int64_t now_ms, int code,
-                       struct gate_span reason, enum gate_plan plan) {
-    size_t len = reason.len < GATE_REASON_BYTES_MAX ? reason.len : GATE_REASON_BYTES_MAX;
-    copy_text(session->reason, (struct gate_span){reason.data, len});
-    session->connection.plan = plan;
-    session->connection.sent_code = code;
-    release_slot(session);
-    gate_report_disconnect(session, code);
-    ask(session,
-        &(struct gate_action){.type = GATE_ACT_CLOSE, .code = code, .reason = session->reason});
-    go(session, GATE_STATE_CLOSING, now_ms + GATE_CLOSE_TIMEOUT_MS);
-}
+/* ---- Payloads -------------------------------------------------------------------------------- */
 
 static void close_now(struct gate_session *session, int64_t now_ms, int code, const char *reason,
                       enum gate_plan plan) {
-    close_with(session, now_ms, code, span_of(reason), plan);
+    gate_connection_close(session, now_ms, code, span_of(reason), plan);
 }
-
-/* ---- Payloads -------------------------------------------------------------------------------- */
 
 static void take_hello(struct gate_session *session, int64_t now_ms,
                        const struct gate_envelope *envelope) {
@@ -461,9 +255,9 @@ static void take_hello(struct gate_session *session, int64_t now_ms,
 }
 
 static void become_ready(struct gate_session *session) {
-    release_slot(session);
+    gate_connection_release_slot(session);
     session->failed_resumes = 0;
-    go(session, GATE_STATE_READY, NEVER);
+    gate_connection_go(session, GATE_STATE_READY, NEVER);
 }
 
 static bool take_ready(struct gate_session *session, int64_t now_ms,
@@ -474,7 +268,7 @@ static bool take_ready(struct gate_session *session, int64_t now_ms,
         gate_session_undecodable(session, now_ms, rc);
         return false;
     }
-    forget_session(session);
+    gate_connection_forget(session);
     memcpy(session->id, id, sizeof id);
     memcpy(session->resume_url, url, sizeof url);
     session->seq = envelope->has_seq ? envelope->seq : 0;
@@ -592,7 +386,7 @@ int gate_session_start(struct gate_session *session, int64_t now_ms) {
     gate_backoff_reset(&session->backoff);
     session->host_failures = 0;
     session->failed_resumes = 0;
-    attempt(session, now_ms);
+    gate_connection_attempt(session, now_ms);
     return settle(session, now_ms);
 }
 
@@ -603,33 +397,28 @@ int gate_session_opened(struct gate_session *session, int64_t now_ms) {
     gate_heart_init(&c->heart, session->options.slack_ms);
     gate_budget_init(&c->budget);
     gate_report_open(session);
-    go(session, GATE_STATE_HELLO, now_ms + session->options.hello_timeout_ms);
+    gate_connection_go(session, GATE_STATE_HELLO, now_ms + session->options.hello_timeout_ms);
     return settle(session, now_ms);
-}
-
-static bool has_connection(const struct gate_session *session) {
-    return gate_session_is_open(session) || session->state == GATE_STATE_CONNECTING ||
-           session->state == GATE_STATE_CLOSING;
 }
 
 int gate_session_closed(struct gate_session *session, int64_t now_ms,
                         const struct gate_close *why) {
-    if (!has_connection(session)) return GATE_OK;
-    finish(session, now_ms, why);
+    if (!gate_connection_exists(session)) return GATE_OK;
+    gate_connection_end(session, now_ms, why);
     return settle(session, now_ms);
 }
 
 /* The deadline of the state itself. */
 static void overdue(struct gate_session *session, int64_t now_ms) {
     switch (session->state) {
-    case GATE_STATE_BACKOFF: attempt(session, now_ms); break;
+    case GATE_STATE_BACKOFF: gate_connection_attempt(session, now_ms); break;
     case GATE_STATE_WAITING:
-        ask_slot(session);
+        gate_connection_ask_slot(session);
         session->deadline_ms = now_ms + GATE_SLOT_ASK_AGAIN_MS;
         break;
     case GATE_STATE_CONNECTING:
-        abort_now(session, now_ms, GATE_PHASE_NONE, GATE_ETIMEOUT,
-                  "no connection within connect_timeout");
+        gate_connection_abort(session, now_ms, GATE_PHASE_NONE, GATE_ETIMEOUT,
+                              "no connection within connect_timeout");
         break;
     case GATE_STATE_HELLO:
         close_now(session, now_ms, GATE_CLOSE_KEEP, "no HELLO", GATE_PLAN_RESUME);
@@ -641,7 +430,8 @@ static void overdue(struct gate_session *session, int64_t now_ms) {
         close_now(session, now_ms, GATE_CLOSE_KEEP, "no RESUMED", GATE_PLAN_RESUME);
         break;
     case GATE_STATE_CLOSING:
-        abort_now(session, now_ms, GATE_PHASE_OPEN, GATE_ETIMEOUT, "our close was not answered");
+        gate_connection_abort(session, now_ms, GATE_PHASE_OPEN, GATE_ETIMEOUT,
+                              "our close was not answered");
         break;
     default: break;
     }
@@ -653,8 +443,8 @@ static void beat_or_bury(struct gate_session *session, int64_t now_ms) {
     case GATE_PULSE_BEAT: send_beat(session, now_ms, true); break;
     case GATE_PULSE_ZOMBIE:
         session->counts.zombies++;
-        abort_now(session, now_ms, GATE_PHASE_OPEN, GATE_ETIMEOUT,
-                  "zombie: a heartbeat was not acknowledged");
+        gate_connection_abort(session, now_ms, GATE_PHASE_OPEN, GATE_ETIMEOUT,
+                              "zombie: a heartbeat was not acknowledged");
         break;
     }
 }
@@ -679,28 +469,30 @@ int gate_session_pause(struct gate_session *session, int64_t now_ms, bool paused
 
 int gate_session_grant(struct gate_session *session, int64_t now_ms) {
     if (session->state == GATE_STATE_WAITING) {
-        connect_now(session, now_ms);
+        gate_connection_begin(session, now_ms);
         return settle(session, now_ms);
     }
     /* Nobody wants it any more, or the shard holds one already. */
-    if (!session->slot_asked) ask_plain(session, GATE_ACT_SLOT_DONE);
+    if (!session->slot_asked) gate_connection_ask_plain(session, GATE_ACT_SLOT_DONE);
     return GATE_OK;
 }
 
 /* The peers of a machine that slept are gone, whatever the sockets say. */
 int gate_session_slept(struct gate_session *session, int64_t now_ms, int64_t asleep_ms) {
     (void)asleep_ms;
-    if (has_connection(session))
-        abort_now(session, now_ms,
-                  session->connection.opened_at_ms == NEVER ? GATE_PHASE_NONE : GATE_PHASE_OPEN,
-                  GATE_ECONNECT, "the machine was asleep");
+    if (gate_connection_exists(session))
+        gate_connection_abort(session, now_ms,
+                              session->connection.opened_at_ms == NEVER ? GATE_PHASE_NONE
+                                                                        : GATE_PHASE_OPEN,
+                              GATE_ECONNECT, "the machine was asleep");
     if (session->state == GATE_STATE_BACKOFF) session->deadline_ms = now_ms;
     return settle(session, now_ms);
 }
 
 int gate_session_no_memory(struct gate_session *session, int64_t now_ms) {
     if (session->state != GATE_STATE_CONNECTING) return GATE_OK;
-    abort_now(session, now_ms, GATE_PHASE_OPEN, GATE_EMEMORY, "no memory for the connection");
+    gate_connection_abort(session, now_ms, GATE_PHASE_OPEN, GATE_EMEMORY,
+                          "no memory for the connection");
     return settle(session, now_ms);
 }
 
@@ -713,9 +505,10 @@ int gate_session_reconnect(struct gate_session *session, int64_t now_ms, int cod
     if (session->state == GATE_STATE_IDLE || session->state == GATE_STATE_DEAD) return GATE_EUSAGE;
     enum gate_plan plan = ends_session(code) ? GATE_PLAN_IDENTIFY : GATE_PLAN_RESUME;
     if (gate_session_is_open(session)) {
-        close_with(session, now_ms, code, reason, plan);
+        gate_connection_close(session, now_ms, code, reason, plan);
     } else if (session->state == GATE_STATE_CONNECTING) {
-        abort_now(session, now_ms, GATE_PHASE_NONE, GATE_ECONNECT, "reconnect was asked for");
+        gate_connection_abort(session, now_ms, GATE_PHASE_NONE, GATE_ECONNECT,
+                              "reconnect was asked for");
     }
     if (session->state == GATE_STATE_BACKOFF) session->deadline_ms = now_ms;
     return settle(session, now_ms);
@@ -724,14 +517,14 @@ int gate_session_reconnect(struct gate_session *session, int64_t now_ms, int cod
 int gate_session_stop(struct gate_session *session, int64_t now_ms, int code,
                       struct gate_span reason) {
     session->connection.plan = GATE_PLAN_STOP;
-    if (ends_session(code)) forget_session(session);
+    if (ends_session(code)) gate_connection_forget(session);
     if (gate_session_is_open(session)) {
-        close_with(session, now_ms, code, reason, GATE_PLAN_STOP);
+        gate_connection_close(session, now_ms, code, reason, GATE_PLAN_STOP);
     } else if (session->state == GATE_STATE_CONNECTING) {
-        abort_now(session, now_ms, GATE_PHASE_NONE, GATE_ECONNECT, "stopped");
+        gate_connection_abort(session, now_ms, GATE_PHASE_NONE, GATE_ECONNECT, "stopped");
     } else if (session->state == GATE_STATE_BACKOFF || session->state == GATE_STATE_WAITING) {
-        release_slot(session);
-        go(session, GATE_STATE_IDLE, NEVER);
+        gate_connection_release_slot(session);
+        gate_connection_go(session, GATE_STATE_IDLE, NEVER);
     }
     return settle(session, now_ms);
 }
