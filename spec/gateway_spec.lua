@@ -1,0 +1,274 @@
+-- gateway_spec.lua: the Gateway of a token, with an owner that answers by a script instead of an
+-- engine, and on a clock that the spec turns.
+
+local core = require "moongate.core"
+local gateway = require "moongate.gateway"
+local scheduler = require "moongate.scheduler"
+require "moongate"
+
+local TOKEN = "token.number."
+local made = 0
+
+local function fresh_token()
+  made = made + 1
+  return TOKEN .. made
+end
+
+local function body(more)
+  local data = {
+    url = "wss://gateway.test", shards = 3,
+    session_start_limit = {
+      total = 1000, remaining = 900, reset_after = 60000, max_concurrency = 2,
+    },
+  }
+  for key, value in pairs(more or {}) do data[key] = value end
+  return assert(core.encode(data))
+end
+
+local function answer(status, text, headers)
+  return { status = status, body = text or "", headers = headers or {} }
+end
+
+local now -- seconds; what core.now() says while a spec of this file runs
+
+-- Stands in for a bridge: gives the answers of `script` in order; a string is an error code.
+local function owner_of(script)
+  local owner = { requests = {}, pauses = {} }
+  function owner:request(request)
+    self.requests[#self.requests + 1] = request
+    local given = table.remove(script, 1)
+    if type(given) == "function" then return given() end
+    if type(given) == "string" then return nil, "request: no luck", given end
+    return given or error("a request that the script does not know")
+  end
+  function owner:pause(seconds)
+    self.pauses[#self.pauses + 1] = seconds
+    now = now + seconds
+    return true
+  end
+  function owner.wait(_, waiter) return waiter:wait() end
+  return owner
+end
+
+describe("gateway", function()
+  local real_now = core.now
+
+  before_each(function()
+    now = 1000
+    core.now = function() return now end -- luacheck: ignore
+  end)
+
+  after_each(function()
+    core.now = real_now -- luacheck: ignore
+  end)
+
+  it("is one object for each token, however it is written", function()
+    local token = fresh_token()
+    local one = gateway(token)
+    assert.equal(one, gateway(token))
+    assert.equal(one, gateway("Bot " .. token))
+    assert.equal(one, gateway.tokens[token])
+    assert.are_not.equal(one, gateway(fresh_token()))
+    assert.equal(token, one.token)
+    assert.is_true(gateway.is(one))
+    assert.is_false(gateway.is({}))
+  end)
+
+  it("R68 shows its token nowhere", function()
+    local token = fresh_token()
+    local one = gateway(token, 2)
+    assert.equal("Gateway not fetched yet, 2 shards, token: (hidden)", tostring(one))
+    for key, value in pairs(one) do
+      error(("a dump shows %s = %s"):format(tostring(key), tostring(value)))
+    end
+    for key, value in pairs(gateway.tokens) do
+      assert.is_number(key)
+      assert.is_nil(tostring(value):find(TOKEN, 1, true))
+    end
+    assert.is_nil(tostring(gateway.tokens):find(TOKEN, 1, true))
+    assert.is_nil(next(gateway.tokens))
+    local _, message = pcall(function() one.token = "x" end)
+    assert.is_nil(message:find(TOKEN, 1, true))
+  end)
+
+  it("refuses what is no token or number of shards", function()
+    for _, wrong in ipairs { {}, 5, "", "  ", "Bot " } do
+      assert.has_error(function() gateway(wrong) end)
+    end
+    assert.has_error(function() gateway() end)
+    assert.has_error(function() gateway(fresh_token(), 0) end)
+    assert.has_error(function() gateway(fresh_token(), 1.5) end)
+  end)
+
+  it("fetches once, keeps the answer, and fetches again when forced", function()
+    local one = gateway(fresh_token())
+    one:configure { api = "http://127.0.0.1:9/api/", version = 10 }
+    local owner = owner_of { answer(200, body()), answer(200, body { shards = 4 }) }
+    assert.is_nil(one.session_start_limit)
+    assert.equal(one, one:fetch(false, owner))
+    assert.equal("http://127.0.0.1:9/api/v10/gateway/bot", owner.requests[1].url)
+    assert.equal("Bot " .. one.token, owner.requests[1].authorization)
+    assert.equal("wss://gateway.test", one.url)
+    assert.equal(3, one.shards)
+    local limit = one.session_start_limit
+    assert.equal(900, limit.remaining)
+    assert.equal(2, limit.max_concurrency)
+    assert.is_true(math.abs(limit.reset_at - os.time() - 60) <= 1)
+    assert.equal("Gateway wss://gateway.test, 3 shards, token: (hidden)", tostring(one))
+    assert.equal(one, one:fetch(false, owner))
+    assert.equal(1, #owner.requests)
+    one:fetch(true, owner)
+    assert.equal(4, one.shards)
+    now = now + 3601
+    owner = owner_of { answer(200, body()) }
+    one:fetch(false, owner)
+    assert.equal(1, #owner.requests)
+  end)
+
+  it("prefers the number of shards that was given", function()
+    local one = gateway(fresh_token(), 16)
+    one:fetch(false, owner_of { answer(200, body()) })
+    assert.equal(16, one.shards)
+    assert.equal(16, one.chosen_shards)
+    one.shards = 8
+    assert.equal(8, one.shards)
+  end)
+
+  it("forgets what another api said", function()
+    local one = gateway(fresh_token())
+    one:configure { api = "http://127.0.0.1:1/api" }
+    one:fetch(false, owner_of { answer(200, body()) })
+    one:configure { api = "http://127.0.0.1:1/api" }
+    assert.equal(3, one.shards)
+    one:configure { api = "http://127.0.0.1:2/api" }
+    assert.is_nil(one.shards)
+    assert.is_nil(one.session_start_limit)
+  end)
+
+  it("R40 gives up at once when the token is refused, and says what to do", function()
+    local one = gateway(fresh_token())
+    local owner = owner_of { answer(401, '{"message":"401: Unauthorized","code":0}') }
+    local done, message, code = one:fetch(false, owner)
+    assert.is_nil(done)
+    assert.equal("EAUTH", code)
+    assert.truthy(message:find("the token was not accepted", 1, true))
+    assert.is_nil(message:find(one.token, 1, true))
+    assert.equal(1, #owner.requests)
+  end)
+
+  it("gives up on what asking again cannot mend", function()
+    local one = gateway(fresh_token())
+    local owner = owner_of { answer(404) }
+    local done, message, code = one:fetch(false, owner)
+    assert.is_nil(done)
+    assert.equal("EHTTP", code)
+    assert.truthy(message:find("HTTP 404; check api", 1, true))
+  end)
+
+  it("R38 honours Retry-After, from the header or the body", function()
+    local one = gateway(fresh_token())
+    local owner = owner_of {
+      answer(429, "", { retry_after = "82721" }), answer(429, '{"retry_after":1.5}'), answer(429),
+      answer(200, body()),
+    }
+    local reports = {}
+    assert.equal(one, one:fetch(false, owner, function(data) reports[#reports + 1] = data end))
+    assert.same({ 82721, 1.5, 5 }, owner.pauses)
+    assert.equal(3, #reports)
+    assert.equal("gateway", reports[1].phase)
+    assert.equal(82721, reports[1].retry_in)
+    assert.truthy(reports[1].message:find("HTTP 429", 1, true))
+  end)
+
+  it("R38 sends no second request before that, whoever asks", function()
+    local one = gateway(fresh_token())
+    local owner = owner_of { answer(429, "", { retry_after = "100" }) }
+    function owner.pause() return nil, "cancelled", "ECLOSED" end
+    assert.same({ nil, "cancelled", "ECLOSED" }, { one:fetch(false, owner) })
+    now = now + 40
+    local other = owner_of { answer(200, body()) }
+    one:fetch(false, other)
+    assert.same({ 60 }, other.pauses)
+  end)
+
+  it("R56 tries again after errors of the network and the server, ever more slowly", function()
+    local one = gateway(fresh_token())
+    local script = {}
+    for i = 1, 12 do
+      script[i] = i % 3 == 0 and answer(503) or i % 3 == 1 and "ERESOLVE" or answer(200, "{}")
+    end
+    script[#script + 1] = answer(200, body())
+    local owner, reports = owner_of(script), {}
+    assert.equal(one, one:fetch(false, owner, function(data) reports[#reports + 1] = data end))
+    assert.equal(12, #reports)
+    assert.equal("ERESOLVE", reports[1].code)
+    assert.truthy(reports[2].message:find("no url", 1, true))
+    assert.truthy(reports[3].message:find("HTTP 503", 1, true))
+    assert.is_true(#owner.pauses <= 12)
+    for i, report in ipairs(reports) do
+      assert.is_true(report.retry_in >= 0 and report.retry_in <= math.min(2 ^ (i - 1), 60))
+    end
+  end)
+
+  it("R38 has one request under way however many ask", function()
+    local one = gateway(fresh_token())
+    local gate = scheduler.waiter()
+    local owner = owner_of { function() return gate:wait() end }
+    local results = {}
+    for i = 1, 5 do
+      scheduler.spawn(function() results[i] = one:fetch(i == 3, owner) end)
+    end
+    assert.equal(1, #owner.requests)
+    assert.same({}, results)
+    gate:wake(answer(200, body()))
+    scheduler.step(0)
+    for i = 1, 5 do assert.equal(one, results[i]) end
+    assert.equal(1, #owner.requests)
+  end)
+
+  it("tells everybody who waits why it failed", function()
+    local one = gateway(fresh_token())
+    local gate = scheduler.waiter()
+    local owner = owner_of { function() return gate:wait() end }
+    local codes = {}
+    for i = 1, 3 do
+      scheduler.spawn(function() codes[i] = select(3, one:fetch(false, owner)) end)
+    end
+    gate:wake(answer(401))
+    scheduler.step(0)
+    assert.same({ "EAUTH", "EAUTH", "EAUTH" }, codes)
+    assert.equal(1, #owner.requests)
+  end)
+
+  it("goes on for the others when the one who asked is stopped", function()
+    local one = gateway(fresh_token())
+    local gate = scheduler.waiter()
+    local first = owner_of { function() return gate:wait() end }
+    local second = owner_of { answer(200, body()) }
+    local codes, done = {}, nil
+    scheduler.spawn(function() codes[1] = select(3, one:fetch(false, first)) end)
+    scheduler.spawn(function() done = one:fetch(false, second) end)
+    assert.equal(0, #second.requests)
+    gate:cancel()
+    scheduler.step(0)
+    assert.same({ "ECLOSED" }, codes)
+    assert.equal(one, done)
+    assert.equal(1, #second.requests)
+  end)
+
+  it("leaves nobody waiting when an error is raised in the middle", function()
+    local one = gateway(fresh_token())
+    local gate, failed = scheduler.waiter(), nil
+    local first = owner_of { function()
+      gate:wait()
+      error("interrupted!", 0)
+    end }
+    local second, done = owner_of { answer(200, body()) }, nil
+    scheduler.spawn(function() failed = select(2, pcall(one.fetch, one, false, first)) end)
+    scheduler.spawn(function() done = one:fetch(false, second) end)
+    gate:wake(true)
+    scheduler.step(0)
+    assert.equal("interrupted!", failed)
+    assert.equal(one, done)
+  end)
+end)
