@@ -221,7 +221,7 @@ end
 
 -- Headers that all files of their layer share.
 local shared_headers = { ["moongate.h"] = true, ["codec.h"] = true, ["machine.h"] = true,
-  ["lua_core.h"] = true, ["lua_value.h"] = true, ["lua_compat.h"] = true }
+  ["lua_core.h"] = true, ["lua_value.h"] = true, ["lua_space.h"] = true, ["lua_compat.h"] = true }
 -- The sandbox is the other end of the wire: it must not share a judgement with the core.
 local core_only = { session = true, shard = true, queue = true, engine = true, transport = true,
   resolver = true, heart = true, budget = true, outbox = true }

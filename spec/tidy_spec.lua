@@ -70,12 +70,19 @@ local layers = tidy.draw_layers {
   { 6, "resolver" }, { 7, "transport", "tls" },
   { 8, "engine" },
   { 9, "lua_core" }, { 9, "lua_compat" }, { 9, "lua_value" }, { 9, "lua_machine" },
+  { 9, "lua_space" }, { 9, "lua_build" }, { 9, "lua_walk" },
   { 9, "lua_engine" },
 }
 
 -- src nouns and Lua modules whose spec has another name, and why.
 local elsewhere = {
   moongate = { "codes_spec.lua", "its tables and limits are what codes.c holds" },
+  json_read = { "json_spec.lua", "the reader that json.c compiles" },
+  lua_value = { "value_spec.lua", "lua_ says only that it includes lua.h" },
+  lua_space = { "value_spec.lua", "what the two halves of values share" },
+  lua_build = { "value_spec.lua", "the half that decodes" },
+  lua_walk = { "value_spec.lua", "the half that encodes" },
+  lua_compat = { "value_spec.lua", "Lua's interface, where a version lacks a piece" },
   codec = { "json_spec.lua", "a table of functions; the codecs that fill it are tested" },
 }
 

@@ -1,5 +1,5 @@
--- lua_value.c: Lua values from and to JSON; null, the array mark, integers, depth, paths in errors.
--- lua-cjson is the oracle where it can be one.
+-- lua_value.c, lua_build.c, lua_walk.c: Lua values from and to JSON; null, the array mark,
+-- integers, depth, paths in errors. lua-cjson is the oracle where it can be one.
 local core = require "moongate.core"
 local cjson = require "cjson"
 
@@ -138,6 +138,8 @@ describe("value: lists and maps", function()
     refused({ 1, 2, x = 3 }, "EVALUE", message)
     refused({ [2] = 1 }, "EVALUE", message)
     refused({ 1, nil, 3 }, "EVALUE", message)
+    refused({ 1, nil, 3, x = 4 }, "EVALUE", message) -- as many keys as its length says
+    refused(core.array { 1, nil, 3, x = 4 }, "EVALUE", message)
     refused({ 1, 2, 3, nil, nil, 6 }, "EVALUE", message)
     refused({ [0] = 1 }, "EVALUE", message)
     refused({ [1.5] = 1 }, "EVALUE", message)

@@ -1,5 +1,5 @@
 /* json_read.h - the JSON reader (RFC 8259), compiled once for each kind of target.
- * Included by json.c, where the target is any sink, and by lua_value.c, where it is the Lua builder
+ * Included by json.c, where the target is any sink, and by lua_build.c, where it is the Lua builder
  * and the calls become direct ones: that pair is the hot path of the whole product. Pure.
  *
  * Define before including: READ_TO, the type of the target, and READ_CALL(name), the name of its

@@ -1,0 +1,58 @@
+/* lua_space.c - see lua_space.h. */
+#include "lua_space.h"
+
+#define ARRAY_NAME "moongate.array" /* the mark's key in the registry, shared by all modules */
+
+void gate_lua_push_mark(lua_State *L) {
+    if (luaL_newmetatable(L, ARRAY_NAME)) {
+        lua_pushliteral(L, ARRAY_NAME);
+        lua_setfield(L, -2, "__name"); /* which Lua sets itself from 5.3 on */
+    }
+}
+
+static const char workspace_key; /* its address is the key in the registry */
+
+static int free_workspace(lua_State *L) {
+    struct gate_lua_space *space = lua_touserdata(L, 1);
+    gate_buf_free(&space->scratch);
+    return 0;
+}
+
+static struct gate_lua_space *create_workspace(lua_State *L) {
+    struct gate_lua_space *space = lua_newuserdatauv(L, sizeof *space, 1);
+    memset(space, 0, sizeof *space);
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, free_workspace);
+    lua_setfield(L, -2, "__gc");
+    lua_setmetatable(L, -2);
+    lua_createtable(L, GATE_ANCHORED_MARK, 0);
+    gate_lua_push_mark(L);
+    lua_rawseti(L, -2, GATE_ANCHORED_MARK);
+    for (int i = GATE_KEYS; i > 0; i--) {
+        lua_pushboolean(L, 0);
+        lua_rawseti(L, -2, i);
+    }
+    lua_setiuservalue(L, -2, 1);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &workspace_key);
+    return space;
+}
+
+/* Finalisers may decode while a value is being decoded: they get a new workspace, which serves from
+ * then on. */
+struct gate_lua_space *gate_lua_push_space(lua_State *L) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &workspace_key);
+    struct gate_lua_space *space = lua_touserdata(L, -1);
+    if (space && !space->busy) return space;
+    lua_pop(L, 1);
+    return create_workspace(L);
+}
+
+void gate_lua_push_known_mark(lua_State *L) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &workspace_key);
+    if (lua_isnil(L, -1)) return;
+    lua_getiuservalue(L, -1, 1);
+    lua_rawgeti(L, -1, GATE_ANCHORED_MARK);
+    lua_replace(L, -3);
+    lua_pop(L, 1);
+}
