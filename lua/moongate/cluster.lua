@@ -404,14 +404,20 @@ commands.for_cluster(methods)
 -- ---- Making ------------------------------------------------------------------------------------
 
 -- The presence of the options, as it goes into Identify.
-local function encode_presence(presence)
+local function encode_presence(presence, level)
   if not presence then return nil end
-  local _, d = commands.builders.presence(presence)
-  return (core.encode(d))
+  local fine, message, d = pcall(commands.builders.presence, presence)
+  local text
+  if fine then text, message = core.encode(d) end
+  if not text then
+    error("moongate: presence: " .. tostring(message):gsub("^.-set_presence: ", ""), level + 1)
+  end
+  return text
 end
 
 --- A new Cluster. `source` is a token, a Gateway or nil; `wanted` the user's options; `noun` what
--- it calls itself. Raises one error with every mistake in the options, at `level`.
+-- it calls itself. Raises one error with every mistake in the options, at `level`, counted from
+-- here as error() does.
 function cluster.new(source, wanted, noun, level)
   local defaults = {}
   if gateways.is(source) then
@@ -425,7 +431,7 @@ function cluster.new(source, wanted, noun, level)
     options = checked,
     shards = {},
     gateway = gateways.of(options.reveal(checked.token)),
-    presence = encode_presence(checked.presence),
+    presence = encode_presence(checked.presence, level),
     warned = {},
     stop_waiters = {},
     stopped = false,

@@ -31,7 +31,7 @@ function moongate.client(source, wanted)
   if type(source) == "table" and wanted == nil and not gateway.is(source) then
     source, wanted = nil, source
   end
-  return cluster.new(source, wanted, "Client", 2)
+  return (cluster.new(source, wanted, "Client", 3))
 end
 
 --- A Cluster from a token or a Gateway, and options.
@@ -39,7 +39,7 @@ function moongate.cluster(source, wanted)
   if type(source) == "table" and wanted == nil and not gateway.is(source) then
     source, wanted = nil, source
   end
-  return cluster.new(source, wanted, "Cluster", 2)
+  return (cluster.new(source, wanted, "Cluster", 3))
 end
 
 --- One Shard on its own: connect(), run() and stop() are its methods as well.
@@ -47,7 +47,7 @@ function moongate.shard(source, id, wanted)
   if type(id) ~= "number" or id % 1 ~= 0 or id < 0 then
     error(("shard: id must be a whole number from 0, got %s"):format(tostring(id)), 2)
   end
-  return cluster.alone(cluster.new(source, wanted, "Cluster", 2), math.floor(id))
+  return cluster.alone(cluster.new(source, wanted, "Cluster", 3), math.floor(id))
 end
 
 --- Waits for so many seconds: inside a handler it yields, at top level it runs the loop.
