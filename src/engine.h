@@ -7,6 +7,7 @@
 #include "event.h"
 #include "moongate.h"
 #include "shard.h"
+#include "transport.h"
 
 struct gate_engine;
 
@@ -40,9 +41,10 @@ void gate_engine_del(struct gate_engine *engine, int code);
 GATE_MUST_CHECK int gate_engine_start(struct gate_engine *engine,
                                       const struct gate_options *options);
 
-/* An encoded payload for a shard; takes `take` when it returns 0. GATE_EPAYLOAD, and GATE_ECLOSED
- * when the shard's last known state is idle or dead. A payload that cannot be queued later is
- * reported by an `error` event with phase "send". */
+/* An encoded payload for a shard, with GATE_HEADROOM_BYTES in front (else GATE_EUSAGE); takes
+ * `take` when it returns 0. GATE_EPAYLOAD, and GATE_ECLOSED when the shard's last known state is
+ * idle or dead. A payload that cannot be queued later is reported by an `error` event with phase
+ * "send". */
 GATE_MUST_CHECK int gate_engine_send(struct gate_engine *engine, int shard_id,
                                      struct gate_buf *take);
 
@@ -62,15 +64,7 @@ GATE_MUST_CHECK int gate_engine_concurrency(struct gate_engine *engine, int conc
 
 /* An HTTP/1.1 request. Everything is copied. The answer is an own event named `http` of shard -1:
  * { id, status, body, headers = { retry_after, content_type, ... } } or
- * { id, error (a code name), message }. Redirects are not followed. */
-struct gate_request {
-    const char *method;                  /* "GET" */
-    struct gate_span url;                /* http:// or https:// */
-    struct gate_span authorization;      /* value of that header; len 0: none; wiped after use */
-    struct gate_span content_type, body; /* len 0: none */
-    int64_t timeout_ms;                  /* for all of it */
-    int64_t id;                          /* chosen by the caller, comes back */
-};
+ * { id, error (a code name), message, phase }. Redirects are not followed. */
 GATE_MUST_CHECK int gate_engine_request(struct gate_engine *engine,
                                         const struct gate_request *request);
 

@@ -111,44 +111,53 @@ void gate_queue_free(struct gate_queue *queue, void (*drop)(struct gate_node *no
     gate_bell_free(&queue->bell);
 }
 
-/* 0 means no limit. The product cannot overflow: limits are far below SIZE_MAX / hard_factor or
- * they never bind. */
-static bool is_over(size_t value, size_t limit, size_t factor) {
-    return limit != 0 && limit <= SIZE_MAX / factor && value > limit * factor;
+static bool is_at(size_t value, size_t mark) {
+    return mark != 0 && value >= mark;
+}
+
+static size_t hard_mark(size_t mark) {
+    return mark <= SIZE_MAX / GATE_QUEUE_HARD_FACTOR ? mark * GATE_QUEUE_HARD_FACTOR : SIZE_MAX;
 }
 
 static bool has_room(const struct gate_queue *queue, const struct gate_node *node) {
     const struct gate_queue_limits *limits = &queue->limits;
     const struct gate_queue_counts *counts = &queue->counts;
-    size_t factor = limits->hard_factor ? limits->hard_factor : 1;
     if (node->kind == GATE_NODE_PAYLOAD)
-        return !is_over(counts->count + 1, limits->count_max, factor) &&
-               !is_over(counts->bytes + node->bytes, limits->bytes_max, factor);
-    if (node->kind == GATE_NODE_NOTE) factor = 1;
-    return !is_over(counts->notes + 1, limits->notes_max, factor) &&
-           !is_over(counts->notes_bytes + node->bytes, limits->bytes_max, factor);
+        return !limits->strict || (!is_at(counts->count, limits->count_max) &&
+                                   !is_at(counts->bytes, limits->bytes_max));
+    if (node->kind == GATE_NODE_NOTE)
+        return !is_at(counts->notes, limits->notes_max) &&
+               !is_at(counts->notes_bytes, limits->bytes_max);
+    return !is_at(counts->notes, hard_mark(limits->notes_max)) &&
+           !is_at(counts->notes_bytes, hard_mark(limits->bytes_max));
 }
 
-static void note_level(struct gate_queue *queue) {
+/* Up by what was pushed, down by what was popped: full stays full until half. */
+static enum gate_level find_level(const struct gate_queue *queue) {
     const struct gate_queue_limits *limits = &queue->limits;
-    struct gate_queue_counts *counts = &queue->counts;
+    const struct gate_queue_counts *counts = &queue->counts;
+    if (is_at(counts->count, hard_mark(limits->count_max)) ||
+        is_at(counts->bytes, hard_mark(limits->bytes_max)))
+        return GATE_LEVEL_HARD;
+    if (is_at(counts->count, limits->count_max) || is_at(counts->bytes, limits->bytes_max))
+        return GATE_LEVEL_FULL;
+    bool half = (!limits->count_max || counts->count <= limits->count_max / 2) &&
+                (!limits->bytes_max || counts->bytes <= limits->bytes_max / 2);
+    return counts->level == GATE_LEVEL_FREE || half ? GATE_LEVEL_FREE : GATE_LEVEL_FULL;
+}
+
+static void note_peaks(struct gate_queue_counts *counts) {
     if (counts->count > counts->count_peak) counts->count_peak = counts->count;
     if (counts->bytes > counts->bytes_peak) counts->bytes_peak = counts->bytes;
-    bool high = (limits->count_max && counts->count >= limits->count_max) ||
-                (limits->bytes_max && counts->bytes >= limits->bytes_max);
-    if (high && !counts->full) counts->filled++;
-    if (high) counts->full = true;
 }
 
-/* Returns whether a queue that was full is at its low mark now. */
-static bool note_drained(struct gate_queue *queue) {
-    const struct gate_queue_limits *limits = &queue->limits;
+/* Returns whether the queue has become free. */
+static bool change_level(struct gate_queue *queue) {
     struct gate_queue_counts *counts = &queue->counts;
-    if (!counts->full) return false;
-    if (limits->count_max && counts->count > limits->count_max / 2) return false;
-    if (limits->bytes_max && counts->bytes > limits->bytes_max / 2) return false;
-    counts->full = false;
-    return true;
+    enum gate_level before = counts->level;
+    counts->level = find_level(queue);
+    if (before == GATE_LEVEL_FREE && counts->level != before) counts->filled++;
+    return before != GATE_LEVEL_FREE && counts->level == GATE_LEVEL_FREE;
 }
 
 static void append_node(struct gate_queue *queue, struct gate_node *node) {
@@ -163,7 +172,8 @@ static void append_node(struct gate_queue *queue, struct gate_node *node) {
     if (node->kind == GATE_NODE_PAYLOAD) {
         counts->count++;
         counts->bytes += node->bytes;
-        note_level(queue);
+        note_peaks(counts);
+        change_level(queue);
     } else {
         counts->notes++;
         counts->notes_bytes += node->bytes;
@@ -178,24 +188,21 @@ static struct gate_node *take_spare(struct gate_queue *queue) {
     return spare;
 }
 
-enum gate_pushed gate_queue_push(struct gate_queue *queue, struct gate_node *node,
-                                 struct gate_node **spare) {
-    bool ring = false, full = false;
+int gate_queue_push(struct gate_queue *queue, struct gate_node *node, struct gate_node **spare) {
+    bool ring = false;
     pthread_mutex_lock(&queue->lock);
     bool taken = has_room(queue, node);
     if (taken) {
         append_node(queue, node);
         ring = !queue->rung && queue->bell.write_fd >= 0;
         queue->rung = true;
-        full = queue->counts.full;
     } else if (node->kind != GATE_NODE_PAYLOAD) {
         queue->counts.notes_dropped++;
     }
     if (spare) *spare = take_spare(queue);
     pthread_mutex_unlock(&queue->lock);
     if (ring) gate_bell_ring(&queue->bell);
-    if (!taken) return GATE_PUSHED_REFUSED;
-    return full ? GATE_PUSHED_FULL : GATE_PUSHED;
+    return taken ? GATE_OK : GATE_EBUSY;
 }
 
 static struct gate_node *unlink_first(struct gate_queue *queue, bool *drained) {
@@ -209,7 +216,7 @@ static struct gate_node *unlink_first(struct gate_queue *queue, bool *drained) {
     if (node->kind == GATE_NODE_PAYLOAD) {
         counts->count--;
         counts->bytes -= node->bytes;
-        *drained = note_drained(queue);
+        *drained = change_level(queue);
     } else {
         counts->notes--;
         counts->notes_bytes -= node->bytes;
@@ -248,11 +255,11 @@ struct gate_node *gate_queue_pop(struct gate_queue *queue, struct gate_node *use
     return node;
 }
 
-bool gate_queue_is_full(struct gate_queue *queue) {
+enum gate_level gate_queue_level(struct gate_queue *queue) {
     pthread_mutex_lock(&queue->lock);
-    bool full = queue->counts.full;
+    enum gate_level level = queue->counts.level;
     pthread_mutex_unlock(&queue->lock);
-    return full;
+    return level;
 }
 
 void gate_queue_count(struct gate_queue *queue, struct gate_queue_counts *out) {

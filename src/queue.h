@@ -27,9 +27,9 @@ void gate_bell_hush(const struct gate_bell *bell);
 bool gate_bell_wait(const struct gate_bell *bell, int64_t timeout_ms);
 
 enum gate_node_kind {
-    GATE_NODE_PAYLOAD, /* counts towards the marks; refused only at the hard one */
-    GATE_NODE_NOTE,    /* counted apart; dropped above `notes_max` */
-    GATE_NODE_VITAL    /* counted with the notes; dropped only far above them */
+    GATE_NODE_PAYLOAD, /* counts towards the marks */
+    GATE_NODE_NOTE,    /* counted apart; refused above `notes_max` */
+    GATE_NODE_VITAL    /* counted with the notes; refused only far above them */
 };
 
 /* The first field of whatever travels. The pusher fills in all but `next`. */
@@ -39,13 +39,16 @@ struct gate_node {
     enum gate_node_kind kind;
 };
 
-/* Marks. A queue that reaches `count_max` payloads or `bytes_max` of their bytes is full until both
- * are at half or below; pushing goes on up to `hard_factor` times the marks. */
+/* Marks. 0 means none. */
 struct gate_queue_limits {
-    size_t count_max, bytes_max; /* 0: none */
+    size_t count_max, bytes_max; /* of payloads: the high mark */
     size_t notes_max;            /* and as many bytes of notes as `bytes_max` */
-    unsigned hard_factor;        /* 1: what is full refuses */
+    bool strict;                 /* payloads are refused at the high mark */
 };
+
+/* Full from the high mark on until both count and bytes are at half or below; hard from
+ * GATE_QUEUE_HARD_FACTOR times the high mark on. */
+enum gate_level { GATE_LEVEL_FREE, GATE_LEVEL_FULL, GATE_LEVEL_HARD };
 
 struct gate_queue_counts {
     size_t count, bytes; /* of payloads */
@@ -53,7 +56,7 @@ struct gate_queue_counts {
     size_t notes, notes_bytes;
     uint64_t pushed, popped, notes_dropped;
     uint64_t filled; /* how often it became full */
-    bool full;
+    enum gate_level level;
 };
 
 struct gate_queue {
@@ -75,25 +78,20 @@ GATE_MUST_CHECK int gate_queue_init(struct gate_queue *queue,
 /* Hands every node that is left, spares included, to `drop`. Nobody else may be at the queue. */
 void gate_queue_free(struct gate_queue *queue, void (*drop)(struct gate_node *node));
 
-enum gate_pushed {
-    GATE_PUSHED,        /* taken */
-    GATE_PUSHED_FULL,   /* taken; the queue is full: stop bringing more */
-    GATE_PUSHED_REFUSED /* not taken: over the hard mark, or a note too many */
-};
-
-/* Takes `node` unless it is refused. *spare (may be NULL): a used node to fill next time, or NULL;
- * the caller owns it. */
-GATE_MUST_CHECK enum gate_pushed gate_queue_push(struct gate_queue *queue, struct gate_node *node,
-                                                 struct gate_node **spare);
+/* Takes `node` when it returns 0. GATE_EBUSY: not taken, and counted where it is a note. *spare
+ * (may be NULL): a used node to fill next time, or NULL; the caller owns it. */
+GATE_MUST_CHECK int gate_queue_push(struct gate_queue *queue, struct gate_node *node,
+                                    struct gate_node **spare);
 
 /* The oldest node, which the caller owns, or NULL. `used` (may be NULL) goes back to the pushers,
- * or into *unwanted when they have enough. *drained: this call took the queue from full to half:
+ * or into *unwanted when they have enough. *drained: this call took the queue from full to free:
  * whoever stopped bringing may go on. */
 struct gate_node *gate_queue_pop(struct gate_queue *queue, struct gate_node *used,
                                  struct gate_node **unwanted, bool *drained);
 
 /* As of now; another thread may change it at once. */
-bool gate_queue_is_full(struct gate_queue *queue);
+/* As of now. */
+enum gate_level gate_queue_level(struct gate_queue *queue);
 void gate_queue_count(struct gate_queue *queue, struct gate_queue_counts *out);
 
 #endif

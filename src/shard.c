@@ -126,6 +126,13 @@ void gate_shard_del(struct gate_shard *shard) {
     gate_allocate(shard, 0);
 }
 
+void gate_shard_inherit(struct gate_shard *shard, struct gate_shard *from) {
+    struct gate_outbox outbox = shard->session.outbox;
+    shard->session.outbox = from->session.outbox;
+    from->session.outbox = outbox;
+    gate_shard_interest(shard, &from->interest);
+}
+
 /* ---- Messages -------------------------------------------------------------------------------- */
 
 static void emit_trace(struct gate_shard *shard, struct gate_span payload) {

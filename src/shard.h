@@ -40,11 +40,15 @@ struct gate_status {
     struct gate_counts counts;
 };
 
-/* NULL with *error set: GATE_EMEMORY; GATE_EVALUE for a text over its limit or a presence that is no
- * JSON; GATE_EPAYLOAD for an Identify over 4096 bytes. Copies what `options` holds; the token is
+/* NULL with *error set: GATE_EMEMORY; GATE_EVALUE for a text over its limit or a presence that is
+ * no JSON; GATE_EPAYLOAD for an Identify over 4096 bytes. Copies what `options` holds; the token is
  * wiped by gate_shard_del. */
 struct gate_shard *gate_shard_new(const struct gate_options *options, int *error);
 void gate_shard_del(struct gate_shard *shard); /* NULL is fine */
+
+/* Takes over what waits to be sent and what is heard from `from`, which is idle or dead and whose
+ * place this shard takes; `from` is left with what this one had. */
+void gate_shard_inherit(struct gate_shard *shard, struct gate_shard *from);
 
 /* Inputs. Each returns 0 or a negative error that the caller may ignore unless it says so: the
  * machine has already drawn its own conclusion from it. */

@@ -102,7 +102,6 @@ struct gate_transport {
     void *owner;
     lws_sorted_usec_list_t alarm;
     struct gate_link *links;
-    size_t count;
     uint64_t bytes_in;
     bool insecure;
     bool proxied;
@@ -138,7 +137,6 @@ static struct gate_link *new_link(struct gate_transport *transport, int64_t time
                                .phase = GATE_PHASE_RESOLVE};
     if (link->next) link->next->from = &link->next;
     transport->links = link;
-    transport->count++;
     return link;
 }
 
@@ -147,7 +145,6 @@ static void unlink_link(struct gate_link *link) {
     *link->from = link->next;
     if (link->next) link->next->from = link->from;
     link->from = NULL;
-    link->transport->count--;
 }
 
 static void drop_outgoing(struct gate_link *link) {
@@ -834,10 +831,6 @@ void gate_transport_del(struct gate_transport *transport) {
 
 void gate_transport_wake(struct gate_transport *transport) {
     lws_cancel_service(transport->context);
-}
-
-size_t gate_transport_count(const struct gate_transport *transport) {
-    return transport->count;
 }
 
 /* ---- Reports --------------------------------------------------------------------------------- */

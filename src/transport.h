@@ -115,7 +115,4 @@ GATE_MUST_CHECK int gate_transport_request(struct gate_transport *transport,
                                            const struct gate_request *request,
                                            struct gate_buf *memory);
 
-/* Links and requests that are not gone yet. */
-size_t gate_transport_count(const struct gate_transport *transport);
-
 #endif

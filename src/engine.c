@@ -1,0 +1,371 @@
+/* engine.c - see engine.h. It starts and ends the I/O thread and carries things over to it; what
+ * the thread does is in loop.c.
+ *
+ * Ending must work from every side: gate_engine_del by hand, a collection or lua_close, exit()
+ * while the thread runs, a fork that copies an engine whose thread does not exist. All engines of
+ * the process stand in one list for that. What its lock covers is the list alone. */
+#include "engine.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "loop.h"
+
+struct gate_engine {
+    struct gate_engine *next; /* in the list, under its lock */
+    unsigned generation;      /* of the process: see `forks` */
+    struct gate_loop *loop;
+    struct gate_bell done; /* rings when the thread has nothing left to do */
+    pthread_t thread;
+    struct gate_node *used; /* a letter whose event has been taken */
+};
+
+/* ---- The process ----------------------------------------------------------------------------- */
+
+static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct gate_engine *list; /* under the lock */
+static unsigned forks;           /* how many forks lie between this process and the first */
+static pthread_once_t prepared = PTHREAD_ONCE_INIT;
+
+static void lock_list(void) {
+    pthread_mutex_lock(&list_lock);
+}
+
+static void unlock_list(void) {
+    pthread_mutex_unlock(&list_lock);
+}
+
+/* The child has the engines' memory and none of their threads. It forgets them: their locks may be
+ * held by nobody, their sockets are the parent's. */
+static void forget_parent(void) {
+    forks++;
+    list = NULL;
+    pthread_mutex_unlock(&list_lock);
+}
+
+static bool is_foreign(const struct gate_engine *engine) {
+    return engine->generation != forks;
+}
+
+static bool ask_end(struct gate_engine *engine, int code) {
+    struct gate_command *command = gate_command_new(GATE_COMMAND_END, -1);
+    if (!command) return false;
+    command->number = code;
+    command->node.kind = GATE_NODE_VITAL; /* there is room for it whatever waits */
+    if (gate_loop_push(engine->loop, command) == GATE_OK) return true;
+    gate_command_del(command);
+    return false;
+}
+
+/* exit() runs this before OpenSSL takes itself apart, as it was registered later. Sessions are
+ * kept. Nothing is freed: threads of the host program may be anywhere. */
+static void end_all(void) {
+    int64_t until_ms = gate_clock_ms() + GATE_STOP_TIMEOUT_MS;
+    lock_list();
+    for (struct gate_engine *engine = list; engine; engine = engine->next)
+        ask_end(engine, GATE_CLOSE_KEEP);
+    for (struct gate_engine *engine = list; engine; engine = engine->next)
+        gate_bell_wait(&engine->done, until_ms - gate_clock_ms());
+    unlock_list();
+}
+
+/* Pins the shared object: lua_close would take the code from under the running thread. */
+static void pin_code(void) {
+    static const char anchor;
+    Dl_info info;
+    if (dladdr(&anchor, &info) != 0 && info.dli_fname)
+        (void)dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
+}
+
+static void prepare_process(void) {
+    pin_code();
+    pthread_atfork(lock_list, unlock_list, forget_parent);
+    atexit(end_all);
+}
+
+static void enlist(struct gate_engine *engine) {
+    lock_list();
+    engine->next = list;
+    list = engine;
+    unlock_list();
+}
+
+static void delist(struct gate_engine *engine) {
+    lock_list();
+    struct gate_engine **at = &list;
+    while (*at && *at != engine) at = &(*at)->next;
+    if (*at) *at = engine->next;
+    unlock_list();
+}
+
+/* ---- Start and end --------------------------------------------------------------------------- */
+
+static void *run_thread(void *argument) {
+    struct gate_engine *engine = argument;
+    gate_loop_run(engine->loop);
+    gate_bell_ring(&engine->done);
+    return NULL;
+}
+
+/* All signals are blocked before the thread exists, so that none is ever delivered to it. */
+static int start_thread(struct gate_engine *engine) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int rc = pthread_create(&engine->thread, NULL, run_thread, engine);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return rc == 0 ? GATE_OK : GATE_ESYSTEM;
+}
+
+static void fill_options(struct gate_loop_options *out, const struct gate_engine_options *options) {
+    size_t events = options->queue_events_max, bytes = options->queue_bytes_max;
+    *out =
+        (struct gate_loop_options){.transport = {.ca_file = options->ca_file,
+                                                 .insecure_tls = options->insecure_tls,
+                                                 .proxy = options->proxy,
+                                                 .user_agent = options->user_agent},
+                                   .events = {.count_max = events ? events : GATE_QUEUE_EVENTS_MAX,
+                                              .bytes_max = bytes ? bytes : GATE_QUEUE_BYTES_MAX,
+                                              .notes_max = GATE_QUEUE_NOTES_MAX},
+                                   .concurrency = options->concurrency};
+}
+
+static int fill_engine(struct gate_engine *engine, const struct gate_engine_options *options,
+                       const char **detail) {
+    struct gate_loop_options loop_options;
+    int error;
+    *detail = "no descriptor to be had";
+    if (gate_bell_init(&engine->done) < 0) return GATE_ESYSTEM;
+    fill_options(&loop_options, options);
+    engine->loop = gate_loop_new(&loop_options, &error, detail);
+    if (!engine->loop) return error;
+    /* OpenSSL has registered its own handler by now. */
+    pthread_once(&prepared, prepare_process);
+    engine->generation = forks;
+    *detail = "no thread to be had";
+    return start_thread(engine);
+}
+
+static void free_engine(struct gate_engine *engine) {
+    gate_loop_del(engine->loop);
+    gate_bell_free(&engine->done);
+    gate_allocate(engine->used, 0);
+    gate_allocate(engine, 0);
+}
+
+struct gate_engine *gate_engine_new(const struct gate_engine_options *options, int *error,
+                                    const char **detail) {
+    struct gate_engine *engine = gate_allocate(NULL, sizeof *engine);
+    *error = GATE_EMEMORY;
+    *detail = gate_error_text(GATE_EMEMORY);
+    if (!engine) return NULL;
+    *engine = (struct gate_engine){.done = {-1, -1}};
+    *error = fill_engine(engine, options, detail);
+    if (*error < 0) {
+        free_engine(engine);
+        return NULL;
+    }
+    enlist(engine);
+    return engine;
+}
+
+/* A thread that does not end in time is left to itself with everything it may touch. */
+void gate_engine_del(struct gate_engine *engine, int code) {
+    if (!engine || is_foreign(engine)) return;
+    delist(engine);
+    ask_end(engine, code);
+    if (gate_bell_wait(&engine->done, GATE_STOP_TIMEOUT_MS)) {
+        pthread_join(engine->thread, NULL);
+        free_engine(engine);
+    } else {
+        pthread_detach(engine->thread);
+    }
+}
+
+/* ---- Commands -------------------------------------------------------------------------------- */
+
+/* Takes `command`, whatever comes of it. */
+static int push(struct gate_engine *engine, struct gate_command *command) {
+    command->node.bytes += sizeof *command + command->bytes.capacity;
+    int rc = is_foreign(engine) ? GATE_EFORK : gate_loop_push(engine->loop, command);
+    if (rc < 0) gate_command_del(command);
+    return rc;
+}
+
+/* Copies what the spans show into `bytes` and lets them show the copy. The room is made first, so
+ * that nothing moves while it is filled. */
+static int keep_spans(struct gate_buf *bytes, struct gate_span *const spans[], size_t count) {
+    size_t total = 1;
+    for (size_t i = 0; i < count; i++) total += spans[i]->len;
+    int rc = gate_buf_reserve(bytes, total);
+    for (size_t i = 0; rc == GATE_OK && i < count; i++) {
+        size_t at = bytes->len;
+        rc = gate_buf_append(bytes, *spans[i]);
+        spans[i]->data = bytes->data + at;
+    }
+    return rc;
+}
+
+static int push_start(struct gate_engine *engine, struct gate_command *command) {
+    int id = command->shard_id;
+    int rc = gate_loop_expect(engine->loop, id, 1);
+    if (rc < 0) {
+        gate_command_del(command);
+        return rc;
+    }
+    rc = push(engine, command);
+    if (rc < 0) (void)!gate_loop_expect(engine->loop, id, -1);
+    return rc;
+}
+
+int gate_engine_start(struct gate_engine *engine, const struct gate_options *options) {
+    if (is_foreign(engine)) return GATE_EFORK;
+    struct gate_command *command = gate_command_new(GATE_COMMAND_START, options->shard_id);
+    if (!command) return GATE_EMEMORY;
+    struct gate_options *kept = &command->options;
+    *kept = *options;
+    struct gate_span *const spans[] = {&kept->token,      &kept->url,        &kept->presence,
+                                       &kept->os,         &kept->browser,    &kept->device,
+                                       &kept->session_id, &kept->session_url};
+    int rc = keep_spans(&command->bytes, spans, sizeof spans / sizeof spans[0]);
+    if (rc == GATE_OK) return push_start(engine, command);
+    gate_command_del(command);
+    return rc;
+}
+
+/* What the last turn of the loop knew; a shard whose start is on its way counts as running. */
+static bool is_running(struct gate_engine *engine, int shard_id) {
+    struct gate_snapshot snapshot;
+    if (!gate_loop_snapshot(engine->loop, shard_id, &snapshot)) return false;
+    return snapshot.starting > 0 ||
+           (snapshot.status.state != GATE_STATE_IDLE && snapshot.status.state != GATE_STATE_DEAD);
+}
+
+int gate_engine_send(struct gate_engine *engine, int shard_id, struct gate_buf *take) {
+    if (is_foreign(engine)) return GATE_EFORK;
+    if (take->len > GATE_PAYLOAD_BYTES_MAX) return GATE_EPAYLOAD;
+    if (take->headroom_bytes < GATE_HEADROOM_BYTES) return GATE_EUSAGE;
+    if (!is_running(engine, shard_id)) return GATE_ECLOSED;
+    struct gate_command *command = gate_command_new(GATE_COMMAND_SEND, shard_id);
+    if (!command) return GATE_EMEMORY;
+    struct gate_buf kept = *take;
+    command->bytes = kept;
+    command->node.bytes = sizeof *command + kept.capacity;
+    int rc = gate_loop_push(engine->loop, command);
+    if (rc == GATE_OK) {
+        gate_buf_init(take, kept.headroom_bytes, kept.len_max);
+        return GATE_OK;
+    }
+    gate_buf_init(&command->bytes, 0, 0); /* it stays the caller's */
+    gate_command_del(command);
+    return rc;
+}
+
+int gate_engine_interest(struct gate_engine *engine, int shard_id, struct gate_interest *take) {
+    if (is_foreign(engine)) return GATE_EFORK;
+    struct gate_command *command = gate_command_new(GATE_COMMAND_INTEREST, shard_id);
+    if (!command) return GATE_EMEMORY;
+    struct gate_interest kept = *take;
+    command->interest = kept;
+    command->node.bytes = sizeof *command + kept.names.capacity;
+    int rc = gate_loop_push(engine->loop, command);
+    if (rc == GATE_OK) {
+        gate_buf_init(&take->names, kept.names.headroom_bytes, kept.names.len_max);
+        return GATE_OK;
+    }
+    gate_buf_init(&command->interest.names, 0, 0);
+    gate_command_del(command);
+    return rc;
+}
+
+static int push_verb(struct gate_engine *engine, enum gate_command_type type, int shard_id,
+                     int code, struct gate_span reason) {
+    struct gate_command *command = gate_command_new(type, shard_id);
+    if (!command) return GATE_EMEMORY;
+    command->number = code;
+    if (reason.len > GATE_REASON_BYTES_MAX) reason.len = GATE_REASON_BYTES_MAX;
+    int rc = gate_buf_append(&command->bytes, reason);
+    if (rc == GATE_OK) return push(engine, command);
+    gate_command_del(command);
+    return rc;
+}
+
+int gate_engine_stop_shard(struct gate_engine *engine, int shard_id, int code,
+                           struct gate_span reason) {
+    return push_verb(engine, GATE_COMMAND_STOP_SHARD, shard_id, code, reason);
+}
+
+int gate_engine_reconnect(struct gate_engine *engine, int shard_id, int code,
+                          struct gate_span reason) {
+    return push_verb(engine, GATE_COMMAND_RECONNECT, shard_id, code, reason);
+}
+
+int gate_engine_concurrency(struct gate_engine *engine, int concurrency) {
+    int least = concurrency < 1 ? 1 : concurrency;
+    int number = least > GATE_CONCURRENCY_MAX ? GATE_CONCURRENCY_MAX : least;
+    return push_verb(engine, GATE_COMMAND_CONCURRENCY, -1, number, (struct gate_span){"", 0});
+}
+
+int gate_engine_request(struct gate_engine *engine, const struct gate_request *request) {
+    if (is_foreign(engine)) return GATE_EFORK;
+    struct gate_command *command = gate_command_new(GATE_COMMAND_REQUEST, -1);
+    if (!command) return GATE_EMEMORY;
+    struct gate_request *kept = &command->request;
+    struct gate_span method = {request->method, strlen(request->method) + 1};
+    *kept = *request;
+    struct gate_span *const spans[] = {&method, &kept->url, &kept->authorization,
+                                       &kept->content_type, &kept->body};
+    int rc = keep_spans(&command->bytes, spans, sizeof spans / sizeof spans[0]);
+    kept->method = method.data;
+    if (rc == GATE_OK) return push(engine, command);
+    gate_command_del(command);
+    return rc;
+}
+
+/* ---- Events and numbers ---------------------------------------------------------------------- */
+
+int gate_engine_next(struct gate_engine *engine, struct gate_event *out) {
+    struct gate_node *unwanted;
+    bool drained;
+    if (is_foreign(engine)) return 0;
+    struct gate_node *node =
+        gate_queue_pop(gate_loop_events(engine->loop), engine->used, &unwanted, &drained);
+    engine->used = node;
+    gate_allocate(unwanted, 0);
+    if (drained) gate_loop_wake(engine->loop);
+    if (!node) return 0;
+    struct gate_letter *letter = (struct gate_letter *)node;
+    *out = letter->event;
+    letter->event = (struct gate_event){.codec = NULL};
+    return 1;
+}
+
+int gate_engine_fd(const struct gate_engine *engine) {
+    return gate_loop_events(engine->loop)->bell.read_fd;
+}
+
+int gate_engine_status(struct gate_engine *engine, int shard_id, struct gate_status *out) {
+    struct gate_snapshot snapshot;
+    if (is_foreign(engine)) return GATE_EFORK;
+    if (!gate_loop_snapshot(engine->loop, shard_id, &snapshot)) return GATE_EUSAGE;
+    *out = snapshot.status;
+    return GATE_OK;
+}
+
+void gate_engine_counts(struct gate_engine *engine, struct gate_engine_counts *out) {
+    struct gate_queue_counts counts;
+    memset(out, 0, sizeof *out);
+    if (is_foreign(engine)) return;
+    gate_queue_count(gate_loop_events(engine->loop), &counts);
+    *out = (struct gate_engine_counts){.queue_events = counts.count,
+                                       .queue_bytes = counts.bytes,
+                                       .queue_events_peak = counts.count_peak,
+                                       .queue_bytes_peak = counts.bytes_peak,
+                                       .events_out = counts.popped,
+                                       .notes_dropped = counts.notes_dropped,
+                                       .pauses = counts.filled,
+                                       .paused = counts.level != GATE_LEVEL_FREE};
+}
