@@ -105,7 +105,8 @@ local function spell_out(name)
 end
 
 --- The one name of an event however it is written: "messageCreate", "message_create" and
--- "MESSAGE_CREATE" give "MESSAGE_CREATE"; moongate's own names are lower case ("close"). Unknown names are legal. Nil for what can be no event name: not a string, empty, over 64 bytes.
+-- "MESSAGE_CREATE" give "MESSAGE_CREATE"; moongate's own names are lower case ("close"). Unknown
+-- names are legal. Nil for what can be no event name: not a string, empty, over 64 bytes.
 function events.canonical(name)
   local found = cache[name]
   if found then return found end

@@ -146,7 +146,7 @@ local function one_of(value, row, sheet)
     return nil, show(sheet, value) .. " is not available in this version of moongate",
       "use " .. quote_all(row.values)
   end
-  local meant = type(value) == "string" and events.nearest(value, row.values)
+  local meant = type(value) == "string" and events.nearest(value, row.words or row.values)
   return nil, show(sheet, value) .. " is not possible",
     meant and ("did you mean %s?"):format(quote_all { meant }) or "use " .. quote_all(row.values)
 end
@@ -184,7 +184,9 @@ local function readable_file(value, _, sheet)
     file:close()
   end
   if byte then return value end
-  return nil, show(sheet, value) .. " cannot be read: " .. tostring(why or "it is empty"),
+  -- The system's words begin with the path, which has been shown already as far as it may be.
+  why = why and why:gsub("^.*: ", "") or "it is empty"
+  return nil, ("%s cannot be read: %s"):format(show(sheet, value), why),
     "give the path of a PEM file"
 end
 
@@ -252,9 +254,9 @@ end
 -- host[:port] -> host, or nil and what is wrong with it.
 local function split_host(authority)
   local host, port = authority:match("^(%[[%x:.]+%])(.*)$")
-  if not host then host, port = authority:match("^([^:]*)(.*)$") end
-  if not host or host == "" then return nil, "names no host" end
-  if not host:find("^[%w._-]+$") and not host:find("^%[") then return nil, "has no proper host" end
+  if not host then host, port = authority:match("^([%w._-]*)(.*)$") end
+  if host == "" and not port:find("^[^:]") then return nil, "names no host" end
+  if host == "" then return nil, "has no proper host" end
   if port ~= "" then
     local number = tonumber(port:match("^:(%d+)$"))
     if not number or number < 1 or number > 65535 then return nil, "has no proper port" end
@@ -332,7 +334,7 @@ local rows = {
   { name = "shards", kind = whole, min = 1, max = 1000000 },
   { name = "shard_ids", kind = shard_ids },
   { name = "encoding", kind = one_of, values = { "json" }, later = { "etf" }, default = "json" },
-  { name = "compress", kind = one_of, values = { "zlib-stream", false },
+  { name = "compress", kind = one_of, values = { "zlib-stream", false }, words = { "zlib-stream" },
     later = { "zstd-stream", "payload" }, default = "zlib-stream" },
   { name = "version", kind = whole, min = 6, max = 99, default = limits.VERSION_DEFAULT },
   { name = "large_threshold", kind = whole, min = 50, max = 250 },
@@ -359,7 +361,7 @@ local rows = {
   { name = "hello_timeout", kind = duration, default = seconds_of "HELLO_TIMEOUT_MS" },
   { name = "ready_timeout", kind = duration, default = seconds_of "READY_TIMEOUT_MS" },
   { name = "send_timeout", kind = duration, default = seconds_of "SEND_TIMEOUT_MS" },
-  { name = "backoff", kind = record, whole = check_backoff,
+  { name = "backoff", kind = record, whole = check_backoff, default = {},
     help = "base and cap are seconds from 0, base at most cap", keys = {
       { name = "base", kind = duration, zero = true, default = seconds_of "BACKOFF_BASE_MS" },
       { name = "cap", kind = duration, zero = true, default = seconds_of "BACKOFF_CAP_MS" },

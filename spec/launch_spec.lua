@@ -1,0 +1,227 @@
+-- launch_spec.lua: what an engine is told when shards are started, on an engine of paper: which
+-- shards, in which order, with which options and sessions, and what is refused.
+
+local core = require "moongate.core"
+local moongate = require "moongate"
+local paper = require "paper"
+
+local function client(more)
+  local all = { token = "launch.spec.token", intents = { "guilds" }, url = "ws://127.0.0.1:1" }
+  for key, value in pairs(more or {}) do all[key] = value end
+  return moongate.client(all)
+end
+
+local function started(engine)
+  local list = {}
+  for i, call in ipairs(engine:calls_of "start") do
+    list[i] = ("%d/%d"):format(call[1].shard_id, call[1].shard_count)
+  end
+  return table.concat(list, " ")
+end
+
+-- A gateway that knows what it would fetch.
+local function know(bot, limit)
+  bot.gateway:configure { api = bot.options.api, version = bot.options.version }
+  local owner = {
+    request = function()
+      return { status = 200, headers = {}, body = core.encode {
+        url = "ws://fetched.test", shards = 2, session_start_limit = limit or {
+          total = 1000, remaining = 5, reset_after = 60000, max_concurrency = 3,
+        },
+      } }
+    end,
+    pause = function() return true end,
+    wait = function(_, waiter) return waiter:wait() end,
+  }
+  assert(bot.gateway:fetch(true, owner))
+end
+
+describe("launch", function()
+  local bot
+
+  before_each(function() paper.install() end)
+
+  after_each(function()
+    if bot and bot.bridge then bot.bridge:close() end
+    paper.remove()
+  end)
+
+  it("starts the shards that are asked for, lowest first, of the right number", function()
+    for _, row in ipairs {
+      { { shards = 3 }, {}, "0/3 1/3 2/3" },
+      { { shards = 9, shard_ids = { 4, 2 } }, {}, "4/9 2/9" },
+      { { shards = 3 }, { 2 }, "0/2 1/2" },
+      { { shards = 16 }, { { 0, 3, 7 } }, "0/16 3/16 7/16" },
+      { { shards = 16 }, { 4, 6 }, "4/16 5/16 6/16" },
+    } do
+      bot = client(row[1])
+      assert.is_true(bot:spawn(table.unpack(row[2])))
+      assert.equal(row[3], started(paper.engines[#paper.engines]))
+      bot.bridge:close()
+    end
+  end)
+
+  it("needs no gateway when url and number are known", function()
+    bot = client { shards = 1 }
+    assert.is_true(bot:connect())
+    assert.same({}, paper.engines[1]:calls_of "request")
+    assert.same({}, paper.engines[1]:calls_of "concurrency")
+    assert.equal("ws://127.0.0.1:1", paper.engines[1]:calls_of "start"[1][1].url)
+  end)
+
+  it("uses what the gateway said", function()
+    bot = client { token = "launch.known.token" }
+    know(bot)
+    bot.options.url = nil
+    assert.is_true(bot:connect())
+    local engine = paper.engines[1]
+    assert.equal("0/2 1/2", started(engine))
+    assert.equal("ws://fetched.test", engine:calls_of "start"[1][1].url)
+    assert.same({ { 3 } }, engine:calls_of "concurrency")
+    assert.equal(3, bot.gateway.session_start_limit.remaining)
+  end)
+
+  it("prefers the number that a Gateway was made with", function()
+    local gateway = moongate.gateway("launch.chosen.token", 4)
+    bot = moongate.cluster(gateway, { intents = 1, url = "ws://127.0.0.1:1" })
+    assert.is_true(bot:spawn())
+    assert.equal("0/4 1/4 2/4 3/4", started(paper.engines[1]))
+  end)
+
+  it("R35 refuses to start more sessions than are left, and starts none of them", function()
+    bot = client { token = "launch.limit.token", shards = 6 }
+    know(bot)
+    local done, message, code = bot:connect()
+    assert.is_nil(done)
+    assert.equal("EUSAGE", code)
+    assert.truthy(message:find("6 sessions to start, but only 5 of 1000 are left until", 1, true))
+    assert.equal("", started(paper.engines[1]))
+    assert.equal(5, bot.gateway.session_start_limit.remaining)
+    paper.statuses[0] = { state = "idle", session = "s", seq = 3, counts = {} }
+    assert.is_true(bot:connect())
+    assert.equal(0, bot.gateway.session_start_limit.remaining)
+  end)
+
+  it("refuses a shard that the number leaves no room for", function()
+    bot = client { shards = 4 }
+    local done, message, code = bot:spawn { 1, 4 }
+    assert.is_nil(done)
+    assert.equal("EUSAGE", code)
+    assert.truthy(message:find("there is no shard 4 of 4", 1, true))
+    assert.equal("", started(paper.engines[1]))
+  end)
+
+  it("hands every option on, durations in milliseconds", function()
+    bot = client {
+      shards = 1, connect_timeout = 1.5, hello_timeout = 2, ready_timeout = 3, send_timeout = 4,
+      backoff = { base = 0, cap = 0.25 }, message_bytes_max = 99, large_threshold = 51,
+      properties = { os = "x" }, presence = { status = "idle" }, compress = false,
+    }
+    assert.is_true(bot:connect())
+    local told = paper.engines[1]:calls_of "start"[1][1]
+    assert.equal(1500, told.connect_timeout_ms)
+    assert.equal(2000, told.hello_timeout_ms)
+    assert.equal(3000, told.ready_timeout_ms)
+    assert.equal(4000, told.send_timeout_ms)
+    assert.equal(0, told.backoff_base_ms)
+    assert.equal(250, told.backoff_cap_ms)
+    assert.equal(99, told.message_bytes_max)
+    assert.equal(51, told.large_threshold)
+    assert.equal("x", told.properties.os)
+    assert.is_false(told.compress)
+    assert.equal("json", told.encoding)
+    assert.equal(10, told.version)
+    assert.equal(1, told.intents)
+    assert.equal("launch.spec.token", told.token)
+    local presence = core.decode(told.presence)
+    assert.equal("idle", presence.status)
+    assert.truthy(told.presence:find('"activities":[]', 1, true))
+    local machine = core.machine(told)
+    assert.equal("idle", machine.state)
+  end)
+
+  it("R64 starts later shards with the presence that was set last", function()
+    bot = client { shards = 2 }
+    assert.is_true(bot:spawn { 0 })
+    assert.is_true(bot:set_presence { status = "dnd" })
+    assert.is_true(bot:spawn { 1 })
+    local told = paper.engines[1]:calls_of "start"[2][1]
+    assert.equal("dnd", core.decode(told.presence).status)
+  end)
+
+  it("tells what is heard before the shard is started", function()
+    bot = client { shards = 1 }
+    bot:on("GUILD_CREATE", function() end)
+    bot:connect()
+    local order = {}
+    for i, call in ipairs(paper.engines[1].calls) do order[i] = call[1] end
+    assert.same({ "interest", "start" }, order)
+    assert.same({ "GUILD_CREATE" }, paper.engines[1].calls[1][3])
+  end)
+
+  it("starts nothing twice", function()
+    bot = client { shards = 2 }
+    bot:connect()
+    bot:connect()
+    bot.shards[0]:connect()
+    assert.equal("0/2 1/2", started(paper.engines[1]))
+    paper.engines[1]:note("state", 0, { from = "ready", to = "idle" })
+    bot:step(0)
+    bot.shards[0]:connect()
+    assert.equal("0/2 1/2 0/2", started(paper.engines[1]))
+  end)
+
+  it("takes a session up: the shard's own, or the one from the options, once", function()
+    bot = client { shards = 2, session = { id = "given", seq = 9, shard_id = 1, shard_count = 2 } }
+    bot:connect()
+    local calls = paper.engines[1]:calls_of "start"
+    assert.is_nil(calls[1][1].session)
+    assert.same({ id = "given", seq = 9 }, calls[2][1].session)
+    for id = 0, 1 do paper.engines[1]:note("state", id, { from = "ready", to = "idle" }) end
+    bot:step(0)
+    paper.statuses[0] = {
+      state = "idle", session = "own", session_url = "wss://r.test", seq = 7, counts = {},
+    }
+    bot:connect()
+    calls = paper.engines[1]:calls_of "start"
+    assert.same({ id = "own", url = "wss://r.test", seq = 7 }, calls[3][1].session)
+    assert.is_nil(calls[4][1].session)
+  end)
+
+  it("R32 resumes behind what was handled when the queue went with its engine", function()
+    bot = client { shards = 1 }
+    bot:on("A", function() end)
+    bot:connect()
+    local engine = paper.engines[1]
+    paper.statuses[0] = { state = "ready", session = "own", seq = 12, counts = {} }
+    for seq = 10, 12 do engine:dispatch("A", 0, seq, {}) end
+    bot.bridge:pump(1)
+    engine:note("state", 0, { from = "closing", to = "idle" })
+    bot.bridge.engine.queue = { table.unpack(engine.queue, 1, 2) } -- 11 and 12 are never handled
+    local shut = require "moongate.launch".shut
+    shut(bot, 4000)
+    bot:connect()
+    assert.same({ id = "own", seq = 10 }, paper.engines[2]:calls_of "start"[1][1].session)
+  end)
+
+  it("waits for room in the command queue", function()
+    bot = client { shards = 1 }
+    bot:fd()
+    paper.engines[1].refuse.start = { code = "EBUSY", times = 2 }
+    assert.is_true(bot:connect())
+    assert.equal(3, #paper.engines[1]:calls_of "start")
+    bot.bridge:close()
+    bot = client { shards = 1 }
+    bot:fd()
+    paper.engines[2].refuse.start = { code = "EMEMORY" }
+    assert.same({ nil, "start: refused", "EMEMORY" }, { bot:connect() })
+  end)
+
+  it("says why there is no engine", function()
+    paper.no_engine = "ESYSTEM"
+    bot = client { shards = 1 }
+    assert.same({ nil, "engine: no", "ESYSTEM" }, { bot:connect() })
+    assert.same({ nil, "engine: no", "ESYSTEM" }, { bot:run() })
+    assert.same({ nil, "engine: no", "ESYSTEM" }, { bot:fd() })
+  end)
+end)
