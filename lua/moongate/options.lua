@@ -312,7 +312,10 @@ local function seconds_of(name)
   return limits[name] / 1000
 end
 
-local function check_backoff(out)
+-- The one of the two that was not given makes room for the other.
+local function check_backoff(out, given)
+  if given.base == nil then out.base = math.min(out.base, out.cap) end
+  if given.cap == nil then out.cap = math.max(out.base, out.cap) end
   if out.base > out.cap then
     return ("base %g is above cap %g"):format(out.base, out.cap)
   end
