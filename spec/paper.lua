@@ -51,6 +51,13 @@ for _, name in ipairs {
   Engine[name] = take_down(name)
 end
 
+-- A shard that is stopped is down soon after, unless the engine is `stubborn`.
+local stop_shard = Engine.stop_shard
+function Engine:stop_shard(id, ...)
+  if not self.stubborn then self:note("state", id, { from = "closing", to = "idle" }) end
+  return stop_shard(self, id, ...)
+end
+
 function Engine:next()
   local record = table.remove(self.queue, 1)
   if not record then return nil end
