@@ -60,9 +60,9 @@ build = {
         "src/codes.c", "src/buf.c", "src/text.c", "src/heart.c", "src/budget.c", "src/backoff.c",
         "src/outbox.c", "src/json.c", "src/inflate.c", "src/event.c", "src/machine.c",
         "src/payload.c", "src/report.c", "src/connection.c", "src/session.c", "src/shard.c",
-        "src/queue.c", "src/resolver.c", "src/url.c", "src/tls.c", "src/transport.c",
-        "src/lua_core.c", "src/lua_build.c", "src/lua_space.c", "src/lua_value.c", "src/lua_walk.c",
-        "src/lua_machine.c", "src/lua_engine.c",
+        "src/queue.c", "src/resolver.c", "src/url.c", "src/tls.c", "src/transport.c", "src/loop.c",
+        "src/engine.c", "src/lua_core.c", "src/lua_build.c", "src/lua_space.c", "src/lua_value.c",
+        "src/lua_walk.c", "src/lua_machine.c", "src/lua_engine.c",
       },
       defines = { "_GNU_SOURCE" },
       incdirs = include,
@@ -72,10 +72,11 @@ build = {
     ["moongate.sandbox.core"] = {
       sources = {
         "src/codes.c", "src/buf.c", "src/text.c", "src/json.c", "src/lua_build.c",
-        "src/lua_space.c", "src/lua_value.c", "src/lua_walk.c", "src/sandbox_form.c",
-        "src/sandbox_frame.c", "src/sandbox_gateway.c", "src/sandbox_guild.c", "src/sandbox_http.c",
-        "src/sandbox_identify.c", "src/sandbox_intents.c", "src/sandbox_journal.c",
-        "src/sandbox_link.c", "src/sandbox_loop.c", "src/sandbox_request.c", "src/sandbox_seat.c",
+        "src/lua_space.c", "src/lua_value.c", "src/lua_walk.c", "src/sandbox.c",
+        "src/sandbox_form.c", "src/sandbox_frame.c", "src/sandbox_gateway.c", "src/sandbox_guild.c",
+        "src/sandbox_http.c", "src/sandbox_identify.c", "src/sandbox_intents.c",
+        "src/sandbox_journal.c", "src/sandbox_link.c", "src/sandbox_list.c", "src/sandbox_loop.c",
+        "src/sandbox_order.c", "src/sandbox_request.c", "src/sandbox_seat.c",
         "src/sandbox_stream.c", "src/sandbox_tls.c",
       },
       defines = { "_GNU_SOURCE" },
@@ -88,5 +89,5 @@ build = {
 
 test = {
   type = "command",
-  command = "make check",
+  command = "make specs",
 }
