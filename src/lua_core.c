@@ -15,6 +15,7 @@
 #include <zlib.h>
 
 #include "lua_value.h"
+#include "transport.h"
 
 #define MODULE_VERSION "moongate 0.1.0"
 #define POLL_FDS_MAX   4096 /* of one core.poll(): far more than loops that one thread can run */
@@ -448,6 +449,10 @@ static void check_libraries(lua_State *L) {
     if (ZLIB_VERSION[0] != zlibVersion()[0])
         luaL_error(L, "moongate.core was built with zlib %s but runs with zlib %s: rebuild it",
                    ZLIB_VERSION, zlibVersion());
+    const char *lws_built, *lws_found;
+    if (!gate_transport_matches(&lws_built, &lws_found))
+        luaL_error(L, "moongate.core was built with libwebsockets %s but runs with %s: rebuild it",
+                   lws_built, lws_found);
 }
 
 int luaopen_moongate_core(lua_State *L) {

@@ -1046,3 +1046,10 @@ int gate_transport_request(struct gate_transport *transport, const struct gate_r
         begin_link(link, request->url);
     return GATE_OK;
 }
+
+bool gate_transport_matches(const char **built, const char **found) {
+    *built = LWS_LIBRARY_VERSION;
+    *found = lws_get_library_version();
+    size_t digits = strspn(*built, "0123456789");
+    return strncmp(*built, *found, digits) == 0 && (*found)[digits] == '.';
+}

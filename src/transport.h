@@ -115,4 +115,8 @@ GATE_MUST_CHECK int gate_transport_request(struct gate_transport *transport,
                                            const struct gate_request *request,
                                            struct gate_buf *memory);
 
+/* True when the libwebsockets that was loaded has the major version of the one that this was built
+ * with; *built and *found are both versions, constants. Any thread. */
+bool gate_transport_matches(const char **built, const char **found);
+
 #endif
