@@ -287,6 +287,19 @@ describe("sessions", function()
     assert.equal("wss://gateway.test/?v=10&encoding=json", helper.pick(d:tick(), "connect")[1].url)
   end)
 
+  it("R23 the path of a resume URL is kept to the letter, and its query is not", function()
+    for given, used in pairs {
+      ["wss://resume.test"] = "wss://resume.test/",
+      ["wss://resume.test/"] = "wss://resume.test/",
+      ["wss://resume.test/a/b"] = "wss://resume.test/a/b",
+      ["wss://resume.test/a/?x=/"] = "wss://resume.test/a/",
+      ["wss://resume.test?x=/"] = "wss://resume.test/",
+    } do
+      local d = helper.drive { session = { id = "old", url = given, seq = 41 } }
+      assert.equal(("connect %s?v=10&encoding=json"):format(used), texts(d:input "start"))
+    end
+  end)
+
   it("a session given in the options is resumed without a slot", function()
     local d = helper.drive { session = { id = "old", url = "wss://resume.test", seq = 41 } }
     assert.equal("connect wss://resume.test/?v=10&encoding=json", texts(d:input "start"))

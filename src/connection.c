@@ -108,16 +108,25 @@ static bool wants_resume_host(const struct gate_session *session) {
     return begins_with(url, "wss://") || (!secret && begins_with(url, "ws://"));
 }
 
+/* True where something follows the host, if only a slash. */
+static bool has_path(struct gate_span url) {
+    const char *host = url.len > 3 ? memmem(url.data, url.len, "://", 3) : NULL;
+    if (!host) return false;
+    host += 3;
+    return memchr(host, '/', url.len - (size_t)(host - url.data)) != NULL;
+}
+
 /* The same query on every URL, also on the resume URL (protocol: Resuming). What a base brings of
- * its own behind a question mark is dropped. */
+ * its own behind a question mark is dropped; its path is kept to the letter, as a server may tell
+ * "/a" from "/a/". */
 static void build_url(struct gate_session *session, struct gate_span base) {
     const struct gate_options *o = &session->options;
     const char *query = memchr(base.data, '?', base.len);
-    size_t len = query ? (size_t)(query - base.data) : base.len;
-    while (len && base.data[len - 1] == '/') len--;
+    if (query) base.len = (size_t)(query - base.data);
     const char *compress = gate_compress_word(o->compress);
-    snprintf(session->url, sizeof session->url, "%.*s/?v=%d&encoding=%s%s%s", (int)len, base.data,
-             o->version, o->codec->name, compress ? "&compress=" : "", compress ? compress : "");
+    snprintf(session->url, sizeof session->url, "%.*s%s?v=%d&encoding=%s%s%s", (int)base.len,
+             base.data, has_path(base) ? "" : "/", o->version, o->codec->name,
+             compress ? "&compress=" : "", compress ? compress : "");
 }
 
 void gate_connection_begin(struct gate_session *session, int64_t now_ms) {
