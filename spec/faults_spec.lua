@@ -120,11 +120,11 @@ describe("faults #sockets", function()
     assert.matches("guild_messages", message)
   end)
 
-  it("without intents the unprivileged ones are asked for", function()
-    discord = witness.sandbox()
-    bot = moongate.client { token = discord.token, api = discord.api }
-    witness.ready(bot)
-    assert.equal(moongate.intents.default, discord:received("IDENTIFY")[1].d.intents)
+  it("missing intents raise and tell what to write", function()
+    local fine, message = pcall(moongate.client, { token = "x" })
+    assert.is_false(fine)
+    assert.matches("intents", message)
+    assert.matches("guild_messages", message)
   end)
 
   it("unknown options and wrong types raise, all in one message", function()
@@ -199,14 +199,18 @@ describe("faults #sockets", function()
     expect_failure(connect(discord.url, { ca_file = discord.ca_file }), "ECERTIFICATE", "tls")
   end)
 
-  it("a ca_file that is not there is told at once", function()
-    bot = moongate.client {
-      token = "x", intents = 1, ca_file = "/nowhere/ca.pem", url = "wss://127.0.0.1:1", shards = 1,
-    }
-    local ok, message, code = bot:connect()
+  it("a ca_file that is not there raises, one that holds no certificate fails at once", function()
+    local all = { token = "x", intents = 1, url = "wss://127.0.0.1:1", shards = 1 }
+    all.ca_file = "/nowhere/ca.pem"
+    local fine, message = pcall(moongate.client, all)
+    assert.is_false(fine)
+    assert.matches("/nowhere/ca.pem", message)
+    all.ca_file = witness.root .. "/LICENSE"
+    bot = moongate.client(all)
+    local ok, words, code = bot:connect()
     assert.is_nil(ok)
     assert.equal("ECERTIFICATE", code)
-    assert.matches("/nowhere/ca.pem", message)
+    assert.matches("LICENSE", words)
   end)
 
   -- ---- Bytes ----------------------------------------------------------------------------------
@@ -358,7 +362,7 @@ describe("faults #sockets", function()
     assert.equal("idle", bot.state)
     assert(timed(function() bot:stop() end) <= 1, "the second stop took too long")
     assert.has_no_error(function() bot:step(0) end)
-    local ok, _, code = bot.shards[0] and bot.shards[0]:send(3, {}) or nil, "", "ECLOSED"
+    local ok, _, code = bot.shards[0]:send(3, {})
     assert.is_nil(ok)
     assert.equal("ECLOSED", code)
   end

@@ -75,7 +75,7 @@ describe("a stalled resolver #sockets", function()
       local bot = witness.ready(witness.client(discord))
       local second = witness.sandbox { token = "another.token" }
       local stalled = second.api:gsub("//[^/]*:", "//api.stall.test:")
-      local other = witness.client(second, { api = stalled })
+      local other = witness.client(second, { api = stalled, insecure_tls = true })
       local before, ready = #witness.beats(discord), false
       other:on("READY", function() ready = true end)
       other:connect()
@@ -95,7 +95,7 @@ describe("a stalled resolver #sockets", function()
   it("R66 delays no stop", function()
     local said = run [[
       local url = "ws://gateway.stall.test:" .. address
-      local bot = witness.client(discord, { url = url, shards = 1 })
+      local bot = witness.client(discord, { url = url, shards = 1, insecure_tls = true })
       bot:connect()
       bot:step(0.2)
       local started = now()
