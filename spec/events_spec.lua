@@ -58,7 +58,8 @@ describe("events: the table", function()
 
   it("keeps moongate's own events apart from the dispatches", function()
     local count = 0
-    for name in pairs(events.own) do
+    for name, own in pairs(events.own) do
+      assert.is_true(own)
       count = count + 1
       assert.is_nil(events.dispatches[name:upper()])
       assert.equal(name, events.canonical(name))
@@ -170,13 +171,18 @@ describe("events: nearest", function()
     assert.is_nil(events.nearest("pe", fruit))
     assert.is_nil(events.nearest("", fruit))
     assert.is_nil(events.nearest("...", fruit))
-    assert.is_nil(events.nearest(("x"):rep(1000), fruit))
+    assert.is_nil(events.nearest("abcxyz", { "abcdef" }))
+    assert.equal("abcdef", events.nearest("abcdyz", { "abcdef" }))
+    assert.is_nil(events.nearest(("x"):rep(65), { ("x"):rep(66) }))
+    assert.equal(("x"):rep(66), events.nearest(("x"):rep(64), { ("x"):rep(66) }))
   end)
 
   it("falls back to the shortest name that has the word in it", function()
     assert.equal("guild_messages",
       events.nearest("messages", { "direct_messages", "guild_messages" }))
     assert.equal("red_currant", events.nearest("currant", fruit))
+    assert.equal("a_wordy_x", events.nearest("word", { "a_wordy_x", "b_wordy_x" }))
+    assert.is_nil(events.nearest("red", fruit))
   end)
 end)
 

@@ -48,6 +48,7 @@ describe("intents: numbers", function()
   it("of misspelt names raise with what was meant", function()
     assert.matches('intents_spec.lua:%d+: intents: "guild_mesages" is no intent; did you mean '
       .. '"guild_messages"%?', complaint(function() return intents.guild_mesages end))
+    assert.matches('did you mean "privileged"', complaint(function() return intents.privilged end))
     assert.matches("see moongate.intents", complaint(function() return intents.xyzzy end))
     assert.is_nil(intents._private)
     assert.is_nil(intents[1])
@@ -61,6 +62,9 @@ describe("intents: sums", function()
     assert.equal(513, intents("guilds", "guild_messages"))
     assert.equal(1, intents("guilds"))
     assert.equal(0, intents {})
+    assert.equal(1, intents { "guilds", 0 })
+    assert.has_error(function() intents({ "guilds" }, "guild_messages") end)
+    assert.has_error(function() intents { 2 ^ 53 } end)
     assert.equal("integer", math.type(intents { "guilds" }))
   end)
 
@@ -104,6 +108,9 @@ describe("intents: sums", function()
     local bits, wrong = intents.parse { "gilds", "guildz" }
     assert.is_nil(bits)
     assert.equal(2, #wrong)
+    bits, wrong = intents.parse { "zzz", "aaa" }
+    assert.is_nil(bits)
+    assert(wrong[1] < wrong[2]) -- in one order, whatever the table's
   end)
 end)
 
@@ -119,6 +126,7 @@ describe("intents: questions", function()
   it("names, in order of bits", function()
     assert.same({ "guilds", "guild_messages" }, intents.names(513))
     assert.same({}, intents.names(0))
+    assert.same({ "guilds" }, intents.names(1))
     assert.same({ "bit 18", "direct_message_polls" }, intents.names(1 << 18 | 1 << 25))
   end)
 

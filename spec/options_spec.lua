@@ -89,7 +89,9 @@ describe("options: what comes out", function()
       { "when_full", "pause" }, { "hello_timeout", 0.001 }, { "ready_timeout", 1e9 },
       { "connect_timeout", 2.5 }, { "send_timeout", 1 }, { "backoff", { base = 0, cap = 0 } },
       { "blocked_after", false }, { "blocked_after", 0.5 }, { "insecure_tls", true },
-      { "user_agent", "DiscordBot (https://example.org, 1)" }, { "url", "wss://gateway.example" },
+      { "user_agent", "DiscordBot (https://example.org, 1)" }, { "user_agent", ("x"):rep(256) },
+      { "url", "wss://" .. ("a"):rep(506) }, { "api", "https://a:65535" }, { "api", "https://a:1" },
+      { "url", "wss://gateway.example" },
     }
     for _, pair in ipairs(given) do
       assert.same(pair[2], check({ [pair[1]] = pair[2] })[pair[1]], pair[1])
@@ -235,6 +237,25 @@ describe("options: the token", function()
     end
   end)
 
+  it("R68: of any shape is hidden in the place of another value, whence it came", function()
+    local odd = "odd-%d+token"
+    for _, text in ipairs { odd, "Bot " .. odd, "before " .. odd .. " after" } do
+      expect("encoding: (hidden) is not possible", wrong { token = odd, encoding = text })
+      expect("encoding: (hidden) is not possible",
+        complaint({ intents = 0, encoding = text }, options.check(odd, { intents = 0 })))
+      environment.DISCORD_TOKEN = odd
+      expect("encoding: (hidden) is not possible", complaint { intents = 0, encoding = text })
+      environment = {}
+    end
+    expect("encoding: (hidden)", wrong { token = " " .. odd, encoding = odd })
+    expect("encoding: (hidden)", wrong { token = "Bot " .. odd, encoding = odd })
+    local shortest = ("x"):rep(20) .. "." .. ("x"):rep(8) .. "." .. ("x"):rep(20)
+    expect("encoding: (hidden)", wrong { encoding = shortest })
+    expect('encoding: "xx', wrong { encoding = shortest:sub(2) })
+    expect("intents: (hidden) is no intent; say what to hear", wrong { intents = TOKEN })
+    expect("intents: (hidden) is no intent; say what to hear", wrong { intents = { TOKEN } })
+  end)
+
   it("is named as forgotten when it stands without a name", function()
     expect({ "[1]: options have names; write token = " }, complaint { TOKEN, intents = 0 })
   end)
@@ -319,6 +340,7 @@ describe("options: mistakes", function()
     local samples = {
       { "shards", 0, "0 is not possible; give a whole number from 1 to 1000000" },
       { "shards", 1000001, "1000001 is not possible" }, { "shards", 1.5, "1.5 is not possible" },
+      { "shards", "auto", "or leave it out for the recommended one" },
       { "shards", "2", '"2" is not possible' }, { "shards", 0 / 0, "nan is not possible" },
       { "shards", math.huge, "inf is not possible" },
       { "shard_ids", 3, "3 is no list; give a list of different whole numbers from 0" },
@@ -386,7 +408,16 @@ describe("options: mistakes", function()
     end
   end)
 
+  it("in unknown names come in the order of the alphabet", function()
+    local given, expected = {}, {}
+    for i, letter in ipairs { "q", "r", "s", "t", "u", "v", "w", "x", "y", "z" } do
+      given[letter:rep(9)], expected[i] = 1, letter:rep(9) .. ": no such option"
+    end
+    assert.same(expected, lines(with(given)))
+  end)
+
   it("with values of any length stay readable", function()
+    expect('"' .. ("x"):rep(60) .. '"', wrong { encoding = ("x"):rep(60) })
     local text = wrong { encoding = ("x"):rep(10000) }
     assert(#text < 300)
     expect("x...\"", text)
@@ -481,7 +512,10 @@ describe("options: addresses", function()
     end
     expect("has a query", wrong { url = "wss://gateway.discord.gg/?v=10&encoding=json" })
     expect("has a query", wrong { api = "https://discord.com/api#x" })
-    expect("is longer than 512 bytes", wrong { api = "https://" .. ("a"):rep(600) })
+    expect("is longer than 512 bytes", wrong { api = "https://" .. ("a"):rep(505) })
+    expect("has a user in it", wrong { api = "https://ada@discord.com" })
+    expect("has no proper host", wrong { api = "https://[x]" })
+    expect("names no host", wrong { api = "https:///api" })
     expect({ "ends in a version", "leave it out: moongate adds it itself" },
       wrong { api = "https://discord.com/api/v10" })
     expect("ends in a version", wrong { api = "https://discord.com/api/v9/" })
@@ -492,7 +526,7 @@ describe("options: addresses", function()
     for _, key in ipairs { "api", "url" } do
       local text = wrong { [key] = "https://ada:secret@host.example" }
       assert.is_nil(text:find("secret", 1, true))
-      expect("(hidden)@host.example", text)
+      expect('"https://(hidden)@host.example"', text)
     end
     for _, bad in ipairs { "http://ada:secret@", "ada:secret@host", "https://ada:secret@host:80",
       "ada:secret@ho st:80" } do

@@ -694,6 +694,40 @@ describe("scheduler: the loop", function()
     assert.is_true(done)
   end)
 
+  it("stays usable after an interrupt anywhere in it", function()
+    -- As the interpreter does on Ctrl-C: a hook of the main program raises at its next instruction,
+    -- or at the one after, and so on.
+    local main = coroutine.running()
+    local source = world.source()
+    for instructions = 1, 120 do
+      source.put(function()
+        scheduler.spawn(function()
+          debug.sethook(main, function()
+            debug.sethook(main)
+            error("interrupted!", 0)
+          end, "", instructions)
+        end)
+      end)
+      local fine, message = pcall(function()
+        scheduler.step()
+        for _ = 1, 200 do scheduler.inside() end -- what is left of the instructions
+      end)
+      assert.is_false(fine)
+      assert.equal("interrupted!", message)
+      scheduler.step()
+      local chain = {}
+      scheduler.spawn(function()
+        scheduler.sleep(1)
+        chain[1] = scheduler.inside()
+        error("afterwards", 0)
+      end)
+      fine, message = pcall(scheduler.sleep, 2)
+      assert.is_false(fine)
+      assert.matches("afterwards", message)
+      assert.same({ true }, chain)
+    end
+  end)
+
   it("gives each source a limited turn", function()
     local greedy, modest, log = world.source(), world.source(), {}
     local function refill()

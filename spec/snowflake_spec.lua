@@ -14,7 +14,8 @@ describe("snowflake: taken apart", function()
   end)
 
   it("is exact at both ends", function()
-    assert.same({ time = 1420070400, worker = 0, process = 0, increment = 0 }, snowflake("0"))
+    local first = { time = 1420070400, worker = 0, process = 0, increment = 0 }
+    for _, zero in ipairs { "0", "000", 0, 0.0 } do assert.same(first, snowflake(zero)) end
     assert.same({ time = (4398046511103 + 1420070400000) / 1000, worker = 31, process = 31,
       increment = 4095 }, snowflake("18446744073709551615"))
   end)
@@ -111,10 +112,12 @@ describe("snowflake: bad input", function()
   end)
 
   it("takes no count that is none", function()
-    for _, bad in ipairs { 0, -1, 1.5, 2.0 ^ 60, 0 / 0, "2", {} } do
+    for _, bad in ipairs { 0, -1, 1.5, 2.0 ^ 53, 0 / 0, "2", {} } do
       assert.matches("shard_of: count must be a whole number from 1, got",
         complaint(snowflake.shard_of, "1", bad))
     end
-    assert.matches("got nil", complaint(snowflake.shard_of, "1"))
+    assert.matches("got 1.5$", complaint(snowflake.shard_of, "1", 1.5))
+    assert.matches("got string$", complaint(snowflake.shard_of, "1", "secret"))
+    assert.matches("got nil$", complaint(snowflake.shard_of, "1"))
   end)
 end)

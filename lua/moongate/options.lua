@@ -129,7 +129,8 @@ local function whole(value, row, sheet)
   if whole_number(value) and value >= row.min and value <= (row.max or 2 ^ 53) then
     return math.floor(value)
   end
-  return nil, show(sheet, value) .. " is not possible", "give a whole number " .. range(row)
+  return nil, show(sheet, value) .. " is not possible",
+    "give a whole number " .. range(row) .. (row.absent or "")
 end
 
 local function duration(value, row, sheet)
@@ -334,7 +335,8 @@ end
 local rows = {
   { name = "token", kind = token, env = "DISCORD_TOKEN", needed = TOKEN_HELP },
   { name = "intents", kind = intent_sum, needed = INTENTS_HELP },
-  { name = "shards", kind = whole, min = 1, max = 1000000 },
+  { name = "shards", kind = whole, min = 1, max = 1000000,
+    absent = ", or leave it out for the recommended one" },
   { name = "shard_ids", kind = shard_ids },
   { name = "encoding", kind = one_of, values = { "json" }, later = { "etf" }, default = "json" },
   { name = "compress", kind = one_of, values = { "zlib-stream", false }, words = { "zlib-stream" },
