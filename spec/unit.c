@@ -74,6 +74,9 @@ static const struct {
     {"buf", unit_open_buf},
     {"inflate", unit_open_inflate},
     {"deflate", unit_open_deflate},
+    {"url", unit_open_url},
+    {"queue", unit_open_queue},
+    {"resolver", unit_open_resolver},
 };
 
 int luaopen_moongate_unit(lua_State *L) {
