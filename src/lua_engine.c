@@ -115,7 +115,10 @@ static int core_engine(lua_State *L) {
     const char *detail = NULL;
     box->engine = gate_engine_new(&options, &error, &detail);
     if (box->engine) return 1;
-    return gate_lua_fail(L, error, "engine: %s", detail ? detail : gate_error_text(error));
+    const char *words = detail ? detail : gate_error_text(error);
+    if (error == GATE_ECERTIFICATE && options.ca_file)
+        return gate_lua_fail(L, error, "engine: %s: %s", options.ca_file, words);
+    return gate_lua_fail(L, error, "engine: %s", words);
 }
 
 /* engine:close(code): the session is kept unless the code says otherwise. At most two seconds. */
