@@ -120,6 +120,26 @@ describe("scheduler: spawn", function()
     assert.is_nil(scheduler.timeout())
   end)
 
+  it("keeps nothing of a job that has ended", function()
+    local kept = setmetatable({}, { __mode = "k" })
+    local function job(...)
+      for i = 1, select("#", ...) do kept[(select(i, ...))] = true end
+    end
+    local function handler() return kept end
+    kept[handler] = true
+    scheduler.run_timed(5, handler, job, handler, {}, {}, {}, {})
+    handler = nil
+    assert.is_nil(handler)
+    virtual.kept_bytes()
+    assert.is_nil(next(kept))
+  end)
+
+  it("minds no long stretch", function()
+    scheduler.spawn(function() world.now = world.now + 1e6 end)
+    scheduler.run_protected(function() world.now = world.now + 1e6 end, error)
+    assert.equal(0, scheduler.step())
+  end)
+
   it("keeps only some of many coroutines that were in use at once", function()
     local list = setmetatable({}, { __mode = "k" })
     for _ = 1, 1000 do
@@ -152,6 +172,23 @@ describe("scheduler: spawn", function()
 end)
 
 describe("scheduler: errors", function()
+  it("of nesting too deep go to the handler, or are raised", function()
+    local deepest, got = 0, nil
+    local function circle(depth, handler)
+      deepest = math.max(deepest, depth)
+      scheduler.run_protected(circle, handler, depth + 1, handler)
+    end
+    circle(0, function(...) got = table.pack(...) end)
+    assert.equal(32, deepest)
+    assert.matches("^32 coroutines were started one out of another: is that a circle%?$", got[1])
+    assert.matches("stack traceback:.*scheduler_spec.lua", got[2])
+    assert.equal(33, got[3])
+    assert.equal(0, scheduler.step())
+    circle(0, nil)
+    assert.matches("is that a circle", select(2, pcall(scheduler.step)))
+    assert.equal(0, scheduler.step())
+  end)
+
   it("go to the handler with the coroutine's traceback and the arguments", function()
     local got
     local function broken_inside() error("boom") end

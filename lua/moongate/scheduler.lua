@@ -92,22 +92,27 @@ local function receive(token, ...)
   return receive(coroutine.yield())
 end
 
--- The body of a pooled coroutine. It puts itself back as its last act before it yields, so it is in
--- the pool only when it is really free, whoever resumed it.
-local function work(fn, ...)
+local function do_job(fn, ...)
   fn(...)
+end
+
+-- Puts the running coroutine back into the pool, emptied. False when there are enough.
+local function put_back()
   local co = coroutine.running()
   local task = tasks[co]
-  if idle_count >= IDLE_MAX or not task then return end
+  if idle_count >= IDLE_MAX or not task then return false end
   task.fn, task.on_error, task.limit, task.on_long = nil, nil, nil, nil
   task.a, task.b, task.c = nil, nil, nil
   idle_count = idle_count + 1
   idle[idle_count] = co
-  return work(receive(coroutine.yield()))
+  return true
 end
 
-local function first_job(_, fn, ...)
-  return work(fn, ...)
+-- The body of a pooled coroutine. It goes back into the pool as its last act before it yields, so
+-- it is there only when it is really free, whoever resumed it. While it is, nothing on its stack
+-- holds the last job's function and values.
+local function work()
+  repeat do_job(receive(coroutine.yield())) until not put_back()
 end
 
 local function alive(co)
@@ -121,8 +126,9 @@ local function take_coroutine()
     idle_count = idle_count - 1
     if alive(co) then return co, tasks[co] end
   end
-  local co, task = coroutine.create(first_job), {}
+  local co, task = coroutine.create(work), {}
   tasks[co] = task
+  assert(coroutine.resume(co)) -- to where it waits for a job
   return co, task
 end
 
