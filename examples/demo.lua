@@ -20,7 +20,10 @@ local started = os.time()
 
 local function say(what, text) print(("%-12s %s"):format(what, text)) end
 
+local pid -- of the bot
+
 local function fail(what)
+  if pid then os.execute("kill " .. pid) end
   print("The demo failed: " .. what)
   os.exit(false, true)
 end
@@ -38,7 +41,8 @@ local function start_bot(discord)
     table.concat(environment, " "), lua, quote "io.stdout:setvbuf 'line'",
     quote(here .. "/echo.lua"))
   local bot = assert(io.popen(command))
-  return bot, tonumber(bot:read "l")
+  pid = tonumber(bot:read "l")
+  return bot
 end
 
 local sent, heard = 0, 0
@@ -46,7 +50,7 @@ local sent, heard = 0, 0
 local function dispatch(discord, content)
   sent = sent + 1
   discord:dispatch("MESSAGE_CREATE", {
-    id = tostring(sent), channel_id = "613425648685547544", guild_id = discord:guilds()[1],
+    id = tostring(sent), channel_id = discord.guilds[1].channel_id, guild_id = discord.guilds[1].id,
     author = { id = "81384788765712384", username = "ada" }, content = content,
   })
 end
@@ -68,7 +72,7 @@ end
 local discord = assert(sandbox.start { guilds = 2, tls = true, heartbeat_interval = 1000 })
 say("sandbox", "a gateway of our own listens at " .. discord.url .. ", with a certificate of its own")
 
-local bot, pid = start_bot(discord)
+local bot = start_bot(discord)
 expect_packet(discord, "IDENTIFY", 1)
 say("connected", "examples/echo.lua, unchanged, checked the certificate and identified over TLS")
 expect_packet(discord, "HEARTBEAT", 1)

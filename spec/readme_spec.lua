@@ -58,7 +58,7 @@ describe("README #sockets", function()
         moongate.spawn(function()
           for _, content in ipairs { "noise", "ping" } do
             discord:dispatch("MESSAGE_CREATE", {
-              content = content, channel_id = "1", guild_id = discord:guilds()[1],
+              content = content, channel_id = "1", guild_id = discord.guilds[1].id,
               author = { id = "3", username = "ada" },
             })
           end
