@@ -110,6 +110,7 @@ describe("scheduler: spawn", function()
         local waiter = scheduler.waiter()
         scheduler.spawn(function() waiter:wait(1000) end)
         waiter:wake()
+        scheduler.spawn(function() scheduler.step(0) end)
         scheduler.step()
       end
     end
@@ -257,6 +258,16 @@ describe("scheduler: errors", function()
     assert.equal(1, done)
     assert.is_false((pcall(scheduler.step)))
     assert.equal(2, done)
+  end)
+
+  it("keep the sources behind from being pumped before they are raised", function()
+    local first, second, done = world.source(), world.source(), 0
+    first.put(function() scheduler.spawn(error, "x") end)
+    second.put(function() done = done + 1 end)
+    assert.is_false((pcall(scheduler.step)))
+    assert.equal(0, done)
+    assert.equal(1, scheduler.step())
+    assert.equal(1, done)
   end)
 
   it("in a handler of errors are raised, never handled again", function()
@@ -466,6 +477,17 @@ describe("scheduler: waiters", function()
     assert.same(table.pack(nil, "timeout"), got)
     assert.same({ nil, "timeout" }, { scheduler.waiter():wait(1) })
     assert.equal(1003, world.now)
+  end)
+
+  it("can be waited at again after they gave up", function()
+    local waiter = scheduler.waiter()
+    for round = 1, 3 do
+      assert.same({ nil, "timeout" }, { waiter:wait(2) })
+      assert.equal(1000 + 2 * round, world.now)
+    end
+    world.source().put(function() waiter:wake("at last") end)
+    assert.equal("at last", waiter:wait(2))
+    assert.equal(1006, world.now)
   end)
 
   it("take their timer with them", function()
@@ -852,8 +874,13 @@ describe("scheduler: the loop", function()
   end)
 
   it("checks its arguments", function()
-    assert.has_error(function() scheduler.step("1") end)
-    assert.has_error(function() scheduler.run_until(nil) end)
+    assert.matches("scheduler_spec.lua:%d+: step: timeout must be a number of seconds from 0, got "
+      .. "string", select(2, pcall(function() scheduler.step("1") end)))
+    assert.matches("got %-1", select(2, pcall(function() scheduler.step(-1) end)))
+    assert.matches("scheduler_spec.lua:%d+: run_until: fn must be a function, got nil",
+      select(2, pcall(function() scheduler.run_until(nil) end)))
+    assert.matches("scheduler_spec.lua:%d+: wait: timeout must be a number",
+      select(2, pcall(function() scheduler.waiter():wait(-1) end)))
   end)
 
   it("knows where it may yield", function()

@@ -493,7 +493,6 @@ local function wait_here(waiter, co)
   waiter.co = co
   -- Only wake() and the timer end a wait; whoever else resumes the coroutine finds it patient.
   repeat coroutine.yield() until waiter.values or waiter.expired
-  return true
 end
 
 local function wait_outside(waiter)
