@@ -1,0 +1,502 @@
+-- sandbox.lua: `require "moongate.sandbox"`, a gateway of one's own on loopback, for tests and
+-- demos. Required by programs and specs, by nothing else of moongate; needs nothing of moongate but
+-- its own C module, whose server has a thread of its own and answers while Lua is busy or blocked.
+--
+--   local sandbox = require "moongate.sandbox"
+--   local discord = sandbox.start { guilds = 2, tls = true }
+--   ... point a client at discord.api with discord.token (and discord.ca_file) ...
+--   discord:dispatch("MESSAGE_CREATE", { content = "ping", channel_id = "1" })
+--   discord:drop()
+--   discord:stop()
+--
+-- Readable: api, url, token, port, ca_file (with TLS), user, guilds. Every method returns what it
+-- is said to, or nil, message, code. Orders take a target as their last argument: nothing for all
+-- connections, the id of one, or a table: one of connections(), or { connection =, shard =,
+-- session = }. They return how many connections they reached.
+
+local core = require "moongate.sandbox.core"
+
+local sandbox = { null = core.null, array = core.array }
+local methods = core.methods
+
+local SLICE_S = 0.1 -- of a wait, so that Ctrl-C is heard
+local DAY_MS = 86400000
+
+-- ---- Options ----------------------------------------------------------------------------------
+
+local defaults_of_user = {
+  id = "1117000000000000009", username = "sandbox", discriminator = "0001", bot = true, flags = 0,
+  verified = true, mfa_enabled = false,
+  global_name = core.null, avatar = core.null, email = core.null,
+}
+
+local function is_integer(value)
+  return type(value) == "number" and math.type(value) == "integer"
+    or type(value) == "number" and math.tointeger(value) ~= nil
+end
+
+local function integer(least, most)
+  return function(value)
+    if is_integer(value) and value >= least and value <= most then return math.tointeger(value) end
+    return nil, ("an integer from %d to %d"):format(least, most)
+  end
+end
+
+local function number(least)
+  return function(value)
+    if type(value) == "number" and value >= least then return value end
+    return nil, ("a number, at least %g"):format(least)
+  end
+end
+
+local function flag(value)
+  if type(value) == "boolean" then return value end
+  return nil, "true or false"
+end
+
+local function text(value)
+  if type(value) == "string" and value ~= "" and not value:find "[%c ]" then return value end
+  return nil, "a string without spaces"
+end
+
+local function path(value)
+  if type(value) == "string" and value:match "^/[^%s?#]*$" then return (value:gsub("/$", "")) end
+  return nil, "a path that begins with /"
+end
+
+local function user(value)
+  if type(value) ~= "table" then return nil, "a table" end
+  local all = {}
+  for key, default in pairs(defaults_of_user) do all[key] = default end
+  for key, given in pairs(value) do all[key] = given end
+  if type(all.id) ~= "string" or not all.id:match "^%d+$" then
+    return nil, "a table whose id is a string of digits"
+  end
+  if type(all.username) ~= "string" then return nil, "a table whose username is a string" end
+  local encoded, why = core.encode(all)
+  if not encoded then return nil, "a table of values that JSON has (" .. why .. ")" end
+  return { json = encoded, id = all.id, username = all.username, values = all }
+end
+
+local function intents(value)
+  if is_integer(value) and value >= 0 then return math.tointeger(value) end
+  if type(value) ~= "table" then return nil, "a list of names, or a sum of bits" end
+  local sum = 0
+  for _, name in ipairs(value) do
+    local bit = type(name) == "string" and core.intent(name:lower()) or 0
+    if bit == 0 then return nil, "a list of names; '" .. tostring(name) .. "' is none" end
+    sum = sum | bit
+  end
+  return sum
+end
+
+-- A total, or { total =, remaining =, reset_after = } as GET /gateway/bot tells it.
+local function session_start_limit(value)
+  if is_integer(value) then value = { total = value } end
+  if type(value) ~= "table" then return nil, "a number of starts, or a table" end
+  local total = value.total or value.remaining or 1000
+  local all = { total = total, remaining = value.remaining or total,
+    reset_after = value.reset_after or DAY_MS }
+  for key in pairs(value) do
+    if all[key] == nil then return nil, "a table without '" .. tostring(key) .. "'" end
+  end
+  for _, part in pairs(all) do
+    if not is_integer(part) or part < 0 then return nil, "a table of integers" end
+  end
+  if all.remaining > all.total then return nil, "a table whose remaining is within its total" end
+  return all
+end
+
+local BYTES_MAX = 0x7fffffff
+
+-- Every option: what makes its value (or says what it should be), and its default.
+local options = {
+  tls = { flag, false },
+  port = { integer(0, 65535), 0 },
+  guilds = { integer(0, 100000), 1 },
+  shards = { integer(1, 100000), 1 },
+  max_concurrency = { integer(1, 65536), 1 },
+  session_start_limit = { session_start_limit, 1000 },
+  limits = { flag, true },
+  token = { text, "MTExNzAwMDAwMDAwMDAwMDAwOQ.sandbox.not-a-secret" },
+  user = { user, {} },
+  heartbeat_interval = { integer(1, 3600000), 41250 }, -- ms, as in HELLO
+  heartbeat_grace = { number(0), 1.5 }, -- intervals without a beat until the close; 0: never
+  heartbeat_close_code = { integer(0, 65535), 4009 }, -- 0: a drop
+  resume_window = { number(0), 120 }, -- seconds that a session outlives its connection
+  resume_path = { path, "" }, -- behind the URL that READY tells for resumes
+  disallowed_intents = { intents, 0 },
+  seed = { integer(math.mininteger >> 11 << 1, 2 ^ 53 | 0), 1 },
+  zlib_level = { integer(0, 9), 6 },
+  replay_events = { integer(0, BYTES_MAX), 5000 }, -- kept for a resume, each session
+  replay_bytes = { integer(0, BYTES_MAX), 16777216 },
+  record_max = { integer(0, BYTES_MAX), 100000 }, -- entries of received(), log(), ...: each
+  record_bytes = { integer(0, BYTES_MAX), 67108864 },
+  out_bytes = { integer(1, BYTES_MAX), 67108864 }, -- unread by one client, then it is dropped
+  certificate_name = { text, nil }, -- in place of 127.0.0.1, ::1 and localhost
+  certificate_expired = { flag, false },
+}
+
+local function nearest(name)
+  local best, least
+  for key in pairs(options) do
+    local common = 0
+    for letter in name:gmatch "." do
+      if key:find(letter, 1, true) then common = common + 1 end
+    end
+    local distance = math.max(#key, #name) - common + math.abs(#key - #name)
+    if not least or distance < least or distance == least and key < best then
+      best, least = key, distance
+    end
+  end
+  return least <= 3 and (", did you mean '%s'?"):format(best) or ""
+end
+
+-- All options with their values, or an error that names every mistake.
+local function read_options(given)
+  local all, mistakes = {}, {}
+  for key in pairs(given) do
+    if not options[key] then
+      local name = tostring(key)
+      mistakes[#mistakes + 1] = ("unknown option '%s'%s"):format(name, nearest(name))
+    end
+  end
+  for key, row in pairs(options) do
+    local value = given[key]
+    if value ~= nil then
+      local made, wanted = row[1](value)
+      all[key] = made
+      if made == nil then
+        mistakes[#mistakes + 1] = ("option '%s': %s expected"):format(key, wanted)
+      end
+    elseif key == "user" or key == "session_start_limit" then
+      all[key] = row[1](row[2])
+    else
+      all[key] = row[2]
+    end
+  end
+  table.sort(mistakes)
+  return all, #mistakes > 0 and table.concat(mistakes, "; ") or nil
+end
+
+--- Starts a server on 127.0.0.1. Returns it, or nil, message, code. Wrong options raise.
+function sandbox.start(given)
+  given = given or {}
+  if type(given) ~= "table" then
+    error("start: options: table expected, got " .. type(given), 2)
+  end
+  local all, mistakes = read_options(given)
+  if mistakes then error("start: " .. mistakes, 2) end
+  local starts = all.session_start_limit
+  all.starts_total, all.starts_remaining = starts.total, starts.remaining
+  all.starts_reset_ms = starts.reset_after
+  all.user_json, all.user_id, all.username = all.user.json, all.user.id, all.user.username
+  local fields = { token = all.token, user = all.user.values }
+  local discord, why, code = core.start(all, fields)
+  if not discord then return nil, why, code end
+  local secure, address = all.tls and "s" or "", "://127.0.0.1:" .. fields.port
+  fields.api, fields.url = "http" .. secure .. address .. "/api", "ws" .. secure .. address
+  fields.guilds = core.list(discord, "guilds")
+  return discord
+end
+
+-- ---- Arguments --------------------------------------------------------------------------------
+
+local function check(what, name, value, wanted, optional)
+  local kind = type(value)
+  if kind == wanted or optional and value == nil then return value end
+  error(("%s: %s: %s expected, got %s"):format(what, name, wanted, kind), 3)
+end
+
+local function check_integer(what, name, value, least, most)
+  if is_integer(value) and value >= least and value <= most then return math.tointeger(value) end
+  error(("%s: %s: an integer from %d to %d expected"):format(what, name, least, most), 3)
+end
+
+local function switch(on)
+  if on == nil then return true end
+  return on
+end
+
+-- The opcode of a name or a number.
+local opcodes = {
+  HEARTBEAT = 1, IDENTIFY = 2, PRESENCE_UPDATE = 3, VOICE_STATE_UPDATE = 4, RESUME = 6,
+  REQUEST_GUILD_MEMBERS = 8, REQUEST_SOUNDBOARD_SOUNDS = 31, REQUEST_CHANNEL_INFO = 43,
+}
+
+local function read_op(what, op)
+  if op == nil then return nil end
+  if is_integer(op) then return op end
+  local number_of = type(op) == "string" and opcodes[op:upper()]
+  if number_of then return number_of end
+  error(("%s: op: '%s' is nothing that a client sends"):format(what, tostring(op)), 3)
+end
+
+-- ---- Telling clients something ----------------------------------------------------------------
+
+--- Sends an event to every session whose shard and intents want it, or into the replay of those
+--- that are away. Returns the number of sessions. Without guild_id an event counts as one of a
+--- guild or of a direct message, whichever a session hears; { dm = true } among the target's fields
+--- makes it surely a direct one, { filter = false } sends it to everybody.
+function methods:dispatch(name, d, target)
+  check("dispatch", "name", name, "string")
+  local fields = type(target) == "table" and target or {}
+  return core.dispatch(self, name, d, target, fields.filter == false, fields.dm == true)
+end
+
+--- Op 7.
+function methods:reconnect(target)
+  return core.order(self, "reconnect", target)
+end
+
+--- Op 9. Without `resumable` the session ends.
+function methods:invalid_session(resumable, target)
+  return core.order(self, "invalid_session", target, resumable == true)
+end
+
+--- Op 1: asks for a heartbeat.
+function methods:heartbeat(target)
+  return core.order(self, "heartbeat", target)
+end
+
+--- One gateway message as JSON text, whatever it says, through encoding and compression.
+function methods:send_payload(payload, target)
+  check("send_payload", "payload", payload, "string")
+  return core.order(self, "send_payload", target, nil, nil, payload)
+end
+
+--- A WebSocket frame as it is: text, or { bytes, opcode = 1, fin = true, rsv = 0 }; with
+--- frame = false not even a frame, but bytes.
+function methods:send_raw(frame, target)
+  if type(frame) == "string" then frame = { frame } end
+  check("send_raw", "frame", frame, "table")
+  check("send_raw", "frame[1]", frame[1], "string")
+  local first = frame.fin == false and 0 or 0x80
+  first = first | check_integer("send_raw", "opcode", frame.opcode or 1, 0, 15)
+  first = first | check_integer("send_raw", "rsv", frame.rsv or 0, 0, 7) << 4
+  if frame.frame == false then first = -1 end
+  return core.order(self, "send_raw", target, nil, first, frame[1])
+end
+
+-- ---- Ending connections -----------------------------------------------------------------------
+
+--- Ends connections without a close frame, with a TCP reset, or with a plain end when the target's
+--- fields say { reset = false }. Returns when it has happened. Sessions can be resumed.
+function methods:drop(target)
+  local reset = not (type(target) == "table" and target.reset == false)
+  return core.order(self, "drop", target, reset)
+end
+
+-- ---- Misbehaving ------------------------------------------------------------------------------
+function methods:close(code, reason, target)
+  if code ~= nil then code = check_integer("close", "code", code, 0, 65535) end
+  check("close", "reason", reason, "string", true)
+  return core.order(self, "close", target, nil, code or -1, reason)
+end
+
+-- ---- Misbehaving ------------------------------------------------------------------------------
+-- Without a target these are for connections to come as well.
+
+--- No answer to heartbeats (on = true, the default).
+function methods:withhold_acks(on, target)
+  return core.order(self, "withhold_acks", target, switch(on))
+end
+
+--- The connections stay, but nothing is read from or written to them any more.
+function methods:half_open(on, target)
+  return core.order(self, "half_open", target, switch(on))
+end
+
+local stalls = { accept = 1, upgrade = 2, hello = 4, ready = 8, resumed = 16, close = 32 }
+
+--- Does not do the next step: "accept", "upgrade", "hello", "ready", "resumed" or "close". With
+--- on = false what was held up goes on.
+function methods:stall(phase, on, target)
+  local bit = stalls[phase]
+  if not bit then
+    error(("stall: phase: '%s' is none of accept, upgrade, hello, ready, resumed, close")
+      :format(tostring(phase)), 2)
+  end
+  return core.order(self, "stall", target, switch(on), bit)
+end
+
+--- Cuts every WebSocket message into frames of that many bytes; 0: no more.
+function methods:split(bytes, target)
+  bytes = check_integer("split", "bytes", bytes, 0, BYTES_MAX)
+  return core.order(self, "split", target, nil, bytes)
+end
+
+--- Cuts every compressed message into WebSocket messages of that many bytes; 0: no more.
+function methods:split_messages(bytes, target)
+  bytes = check_integer("split_messages", "bytes", bytes, 0, BYTES_MAX)
+  return core.order(self, "split_messages", target, nil, bytes)
+end
+
+--- Writes that many bytes every `seconds`; 0: all at once again.
+function methods:trickle(bytes, seconds, target)
+  bytes = check_integer("trickle", "bytes", bytes, 0, BYTES_MAX)
+  check("trickle", "seconds", seconds, "number", true)
+  local pause_ms = math.max(1, math.ceil((seconds or 0.001) * 1000))
+  return core.order(self, "trickle", target, nil, bytes, nil, pause_ms)
+end
+
+--- Flips one bit in each of the next messages (one, unless told otherwise).
+function methods:corrupt(messages, target)
+  messages = check_integer("corrupt", "messages", messages or 1, 1, BYTES_MAX)
+  return core.order(self, "corrupt", target, nil, messages)
+end
+
+--- Compresses the next messages as usual and throws them away.
+function methods:swallow(messages, target)
+  messages = check_integer("swallow", "messages", messages or 1, 1, BYTES_MAX)
+  return core.order(self, "swallow", target, nil, messages)
+end
+
+local answer_keys = { path = "string", method = "string", status = "number", headers = "table",
+  times = "number", delay = "number", body = true, drop = "boolean" }
+
+local function header_lines(headers)
+  local lines = {}
+  for name, value in pairs(headers) do
+    value = tostring(value)
+    if type(name) ~= "string" or not name:match "^[%w-]+$" or value:find "%c" then
+      error("respond: headers: names and values of one line expected", 3)
+    end
+    lines[#lines + 1] = ("%s: %s\r\n"):format(name, value)
+  end
+  table.sort(lines)
+  return table.concat(lines)
+end
+
+--- Answers requests to a path (without /api/vN; "/" is the WebSocket) in its own way:
+--- { path =, method =, status =, headers = {}, body = text or table, times = 1, delay = seconds }.
+--- times = 0: for ever. drop = true: no answer but a reset.
+function methods:respond(answer)
+  check("respond", "answer", answer, "table")
+  for key, value in pairs(answer) do
+    local wanted = answer_keys[key]
+    if not wanted then error("respond: unknown field '" .. tostring(key) .. "'", 2) end
+    if wanted ~= true then check("respond", key, value, wanted) end
+  end
+  check("respond", "path", answer.path, "string")
+  local body, status = answer.body, answer.status or 200
+  if type(body) == "table" then body = assert(core.encode(body)) end
+  if body == nil then body = "{}" end
+  check("respond", "body", body, "string")
+  status = check_integer("respond", "status", status, 100, 999)
+  return core.respond(self, {
+    path = answer.path, method = answer.method, body = body, status = answer.drop and 0 or status,
+    headers = header_lines(answer.headers or {}),
+    times = check_integer("respond", "times", answer.times or 1, 0, BYTES_MAX),
+    delay = answer.delay or 0,
+  })
+end
+
+-- ---- Looking ----------------------------------------------------------------------------------
+
+--- The WebSockets that are open, in the order of their ids: id, state ("open", "ready", "closing"),
+--- session, shard, shard_count, seq, version, encoding, compress, path, query, beats, packets,
+--- messages_out, bytes_out, unsent, close_sent, close_received, opened_ms.
+function methods:connections()
+  return core.list(self, "connections")
+end
+
+--- Those that are closed, in the order of their ends, with the same fields; close_received is the
+--- client's code, 1005 without one, 1006 without a close frame.
+function methods:history()
+  return core.list(self, "history")
+end
+
+--- Sessions that live: id, connection (absent while away), shard, shard_count, intents, seq,
+--- replayable (events), replayable_from (seq), expires_in_ms (while away).
+function methods:sessions()
+  return core.list(self, "sessions")
+end
+
+--- What clients have sent: { op, name, d, at_ms, connection, session, bytes }, all or one opcode's.
+--- The second result is how many older ones are gone.
+function methods:received(op)
+  return core.list(self, "received", read_op("received", op))
+end
+
+--- HTTP requests: { at_ms, method, path, target, status, authorized, user_agent, body }.
+function methods:requests(wanted)
+  check("requests", "path", wanted, "string", true)
+  local all, lost, code = core.list(self, "requests")
+  if not all or not wanted then return all, lost, code end
+  local some = {}
+  for _, request in ipairs(all) do
+    if request.path == wanted then some[#some + 1] = request end
+  end
+  return some, lost
+end
+
+--- What happened, one line each: { at_ms, connection, what, text }. Never the token.
+function methods:log()
+  return core.list(self, "log")
+end
+
+--- Forgets what was received, requested and logged, and closed connections.
+function methods:forget()
+  return core.forget(self)
+end
+
+-- ---- Waiting ----------------------------------------------------------------------------------
+
+--- Blocks this thread, not the server, until check() is true; nil, message, "ETIMEOUT" after
+--- `timeout` seconds (5). Looks again whenever something happened.
+function methods:wait_until(is_so, timeout, what)
+  check("wait_until", "check", is_so, "function")
+  timeout = check("wait_until", "timeout", timeout, "number", true) or 5
+  local seen, now, code = core.wait(self)
+  if not seen then return nil, now, code end
+  local until_s = now + timeout
+  while seen do
+    local found = is_so()
+    if found then return found end
+    if now >= until_s then
+      return nil, ("wait: %s did not happen in %g s"):format(what or "it", timeout), "ETIMEOUT"
+    end
+    seen, now = core.wait(self, seen, math.min(until_s - now, SLICE_S))
+  end
+  return nil, now, code
+end
+
+--- Waits until `count` (1) packets with that opcode were received. Returns all of them, or nil,
+--- message, code. Options: timeout (5 s), count.
+function methods:wait_received(op, given)
+  check("wait_received", "options", given, "table", true)
+  local tag, wanted = read_op("wait_received", op), given and given.count or 1
+  local enough, why, code = self:wait_until(function()
+    return core.count(self, "received", tag) >= wanted
+  end, given and given.timeout, ("%d packets %s"):format(wanted, tostring(op or "of any kind")))
+  if not enough then return nil, why, code end
+  return self:received(op)
+end
+
+--- Waits until that many WebSockets are open. Returns connections().
+function methods:wait_for_connections(count, timeout)
+  count = check_integer("wait_for_connections", "count", count or 1, 0, BYTES_MAX)
+  local enough, why, code = self:wait_until(function()
+    return core.count(self, "connections", 0) == count
+  end, timeout, count .. " connections")
+  if not enough then return nil, why, code end
+  return self:connections()
+end
+
+--- Waits until that many connections have a session. Returns connections().
+function methods:wait_for_ready(count, timeout)
+  count = check_integer("wait_for_ready", "count", count or 1, 0, BYTES_MAX)
+  local enough, why, code = self:wait_until(function()
+    return core.count(self, "connections", 1) == count
+  end, timeout, count .. " ready connections")
+  if not enough then return nil, why, code end
+  return self:connections()
+end
+
+--- Ends the server: clients get 1001, everything is closed, the certificate's file removed.
+function methods:stop()
+  return core.stop(self)
+end
+
+return sandbox

@@ -1,0 +1,184 @@
+/* sandbox_seat.c - see sandbox_seat.h. */
+#include "sandbox_seat.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "sandbox_intents.h"
+#include "sandbox_loop.h"
+#include "sandbox_state.h"
+
+#define SEATS_AWAY_MAX 4096 /* sessions waiting for a resume; the oldest goes first */
+
+struct gate_telling {
+    struct gate_telling *next;
+    int64_t seq;
+    size_t name_len, data_len;
+    char bytes[];
+};
+
+/* ---- Making and ending -------------------------------------------------------------------------
+ */
+
+struct gate_seat *gate_seat_new(struct gate_link *link, const struct gate_claim *claim) {
+    struct gate_sandbox *sandbox = link->sandbox;
+    struct gate_seat *seat = gate_allocate(NULL, sizeof *seat);
+    if (!seat) return NULL;
+    *seat = (struct gate_seat){.sandbox = sandbox, .link = link, .claim = *claim};
+    gate_buf_init(&seat->manner, 0, 0);
+    if (gate_buf_append(&seat->manner, gate_buf_span(&link->query)) < 0) {
+        gate_allocate(seat, 0);
+        return NULL;
+    }
+    uint64_t high = gate_sandbox_random(sandbox), low = gate_sandbox_random(sandbox);
+    snprintf(seat->id, sizeof seat->id, "%016" PRIx64 "%016" PRIx64, high, low);
+    seat->expires_ms = GATE_NEVER_MS;
+    struct gate_seat **end = &sandbox->seats;
+    while (*end) end = &(*end)->next;
+    *end = seat;
+    link->seat = seat;
+    return seat;
+}
+
+struct gate_seat *gate_seat_find(struct gate_sandbox *sandbox, struct gate_span id) {
+    for (struct gate_seat *seat = sandbox->seats; seat; seat = seat->next)
+        if (id.len == strlen(seat->id) && memcmp(id.data, seat->id, id.len) == 0) return seat;
+    return NULL;
+}
+
+static void forget_first(struct gate_seat *seat) {
+    struct gate_telling *telling = seat->first;
+    seat->first = telling->next;
+    if (!seat->first) seat->last = NULL;
+    seat->forgotten = telling->seq;
+    seat->tellings--;
+    seat->telling_bytes -= telling->name_len + telling->data_len;
+    gate_allocate(telling, 0);
+}
+
+void gate_seat_end(struct gate_seat *seat) {
+    struct gate_seat **place = &seat->sandbox->seats;
+    while (*place != seat) place = &(*place)->next;
+    *place = seat->next;
+    if (seat->link) {
+        seat->link->seat = NULL;
+        seat->link->identified = seat->link->ready_sent = false;
+    }
+    while (seat->first) forget_first(seat);
+    gate_buf_free(&seat->manner);
+    gate_allocate(seat, 0);
+    gate_loop_changed();
+}
+
+static void end_surplus(struct gate_sandbox *sandbox) {
+    size_t away = 0;
+    struct gate_seat *oldest = NULL;
+    for (struct gate_seat *seat = sandbox->seats; seat; seat = seat->next) {
+        if (seat->link) continue;
+        away++;
+        if (!oldest || seat->expires_ms < oldest->expires_ms) oldest = seat;
+    }
+    if (away > SEATS_AWAY_MAX) gate_seat_end(oldest);
+}
+
+void gate_seat_leave(struct gate_seat *seat) {
+    if (!seat->link) return;
+    seat->link->seat = NULL;
+    seat->link->identified = seat->link->ready_sent = false;
+    seat->link = NULL;
+    seat->expires_ms = gate_sandbox_now() + seat->sandbox->options.resume_window_ms;
+    gate_loop_changed();
+    end_surplus(seat->sandbox);
+}
+
+void gate_seats_tick(struct gate_sandbox *sandbox, int64_t now_ms) {
+    struct gate_seat *next;
+    for (struct gate_seat *seat = sandbox->seats; seat; seat = next) {
+        next = seat->next;
+        if (seat->expires_ms > now_ms) continue;
+        gate_sandbox_log(sandbox, NULL, "expire", "session %s", seat->id);
+        gate_seat_end(seat);
+    }
+}
+
+int64_t gate_seats_due(const struct gate_sandbox *sandbox) {
+    int64_t due_ms = GATE_NEVER_MS;
+    for (const struct gate_seat *seat = sandbox->seats; seat; seat = seat->next)
+        if (seat->expires_ms < due_ms) due_ms = seat->expires_ms;
+    return due_ms;
+}
+
+/* ---- Telling -----------------------------------------------------------------------------------
+ */
+
+static void send_event(struct gate_seat *seat, int64_t seq, struct gate_span name,
+                       struct gate_span data) {
+    struct gate_buf message;
+    if (!seat->link || !seat->link->ready_sent) return;
+    gate_buf_init(&message, 0, 0);
+    int rc = GATE_FILL(&message, "{'t':$,'s':$,'op':0,'d':$}", gate_text_blank(name),
+                       gate_integer_blank(seq), gate_raw_blank(data));
+    if (rc == GATE_OK)
+        gate_link_send(seat->link, gate_buf_span(&message));
+    else
+        gate_link_ask_drop(seat->link, true);
+    gate_buf_free(&message);
+}
+
+/* Without memory the event is lost for a resume, which then is refused as too old. */
+static void keep_event(struct gate_seat *seat, struct gate_span name, struct gate_span data) {
+    struct gate_telling *telling = gate_allocate(NULL, sizeof *telling + name.len + data.len);
+    if (!telling) {
+        while (seat->first) forget_first(seat);
+        seat->forgotten = seat->seq;
+        return;
+    }
+    *telling = (struct gate_telling){NULL, seat->seq, name.len, data.len};
+    if (name.len > 0) memcpy(telling->bytes, name.data, name.len);
+    if (data.len > 0) memcpy(telling->bytes + name.len, data.data, data.len);
+    if (seat->last)
+        seat->last->next = telling;
+    else
+        seat->first = telling;
+    seat->last = telling;
+    seat->tellings++;
+    seat->telling_bytes += name.len + data.len;
+    const struct gate_sandbox_options *options = &seat->sandbox->options;
+    while (seat->first && (seat->tellings > options->replay_events_max ||
+                           seat->telling_bytes > options->replay_bytes_max))
+        forget_first(seat);
+}
+
+void gate_seat_tell(struct gate_seat *seat, struct gate_span name, struct gate_span data) {
+    seat->seq++;
+    keep_event(seat, name, data);
+    send_event(seat, seat->seq, name, data);
+}
+
+void gate_seat_mention(struct gate_seat *seat, struct gate_span name, struct gate_span data) {
+    seat->seq++;
+    send_event(seat, seat->seq, name, data);
+}
+
+void gate_seat_replay(struct gate_seat *seat, int64_t seq) {
+    for (const struct gate_telling *telling = seat->first; telling; telling = telling->next) {
+        if (telling->seq <= seq) continue;
+        struct gate_span name = {telling->bytes, telling->name_len};
+        send_event(seat, telling->seq, name,
+                   (struct gate_span){telling->bytes + telling->name_len, telling->data_len});
+    }
+}
+
+/* Sharding routes by the guild; what belongs to no guild goes to shard 0. An event that may be of
+ * either kind needs one of its intents, unless it is said to be direct. */
+bool gate_seat_wants(const struct gate_seat *seat, const struct gate_news *news) {
+    const struct gate_claim *claim = &seat->claim;
+    uint64_t shard = news->guild_id ? (news->guild_id >> 22) % (uint64_t)claim->shard_count : 0;
+    if ((int64_t)shard != claim->shard_id) return false;
+    const struct gate_event_rule *rule = gate_event_rule(news->name);
+    if ((rule->guild | rule->direct) == 0 || news->about_bot) return true;
+    uint32_t bits = news->guild_id ? rule->guild : rule->guild | rule->direct;
+    if (news->direct) bits = rule->direct;
+    return (bits & (uint64_t)claim->intents) != 0;
+}
