@@ -170,6 +170,14 @@ describe("json: the walk", function()
     end
   end)
 
+  it("keeps to the limit of depth whatever the sink allows", function()
+    for _, case in ipairs { { "[", "", "]" }, { '{"a":', "1", "}" } } do
+      assert.equal("OK", (unit.stop(deep(case[1], case[2], case[3], 128), 0)))
+      assert.equal("EDEPTH", (unit.stop(deep(case[1], case[2], case[3], 129), 0)))
+      assert.equal("EDEPTH", (unit.stop(case[1]:rep(100000), 0)))
+    end
+  end)
+
   it("runs out of memory in good order, wherever that happens", function()
     local text = '["' .. ("\\n"):rep(2000) .. '","' .. ("x"):rep(3000) .. '"]'
     local allocations, out = -1

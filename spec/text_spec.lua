@@ -122,6 +122,8 @@ describe("text: numbers", function()
     assert.equal(-math.huge, text.to_number "-1e309")
     assert.equal(math.huge, text.to_number("1e" .. ("9"):rep(60)))
     assert.equal(0.0, text.to_number("1e-" .. ("9"):rep(60)))
+    assert.equal(math.huge, text.to_number "1e18446744073709551617") -- 2^64 + 1
+    assert.equal(0.0, text.to_number "1e-18446744073709551617")
     assert.equal(0.0, text.to_number "1e-400")
     assert.equal(1.0, text.to_number("0." .. ("0"):rep(5000) .. "1e5001"))
     assert.equal(1.0, text.to_number("1" .. ("0"):rep(5000) .. ".0e-5000"))

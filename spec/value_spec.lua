@@ -175,24 +175,24 @@ describe("value: lists and maps", function()
   end)
 
   it("keys are told apart by every byte and their length", function()
-    local keys, seen = {}, {}
+    local keys = { "a", "aa", "a\0", "\0a", "a\0\0", "\0\0a", "ab", "ba", "abc", "cba" }
     math.randomseed(40)
     for _ = 1, 3000 do
       local key = {}
       for i = 1, math.random(0, 30) do key[i] = string.char(math.random(97, 98)) end
       keys[#keys + 1] = table.concat(key)
     end
-    for _, key in ipairs { "a", "aa", "aaa", "aaaa", "aaaaa", "a\0", "a\0\0", "ab", "ba" } do
-      keys[#keys + 1] = key
+    -- Same four bytes at the front and at the back, but of different lengths.
+    for _ = 1, 4000 do
+      local pair = string.char(math.random(35, 91), math.random(93, 126))
+      for length = 4, 7 do keys[#keys + 1] = pair:rep(4):sub(1, length) end
     end
-    for _ = 1, 3 do
+    for round = 1, 2 do
       for _, key in ipairs(keys) do
-        local text = '{"' .. key:gsub("\0", "\\u0000") .. '":1}'
-        assert.equal(key, next(core.decode(text)))
-        seen[key] = true
+        local got = next(core.decode('{"' .. key:gsub("\0", "\\u0000") .. '":1}'))
+        if got ~= key then error(("%q came as %q in round %d"):format(key, got, round)) end
       end
     end
-    assert.is_true(next(seen) ~= nil)
   end)
 
   it("lists and maps of any length come whole, on a bounded stack", function()
@@ -240,6 +240,25 @@ describe("value: lists and maps", function()
       value, depth = value["in"], depth + 1
     end
     assert.equal(60, depth)
+  end)
+
+  it("takes no more than a few thousand places of the stack", function()
+    local numbers, text = ("7,"):rep(1000), "0"
+    for _ = 1, 128 do text = "[" .. numbers .. text .. "]" end
+    collectgarbage()
+    collectgarbage "stop"
+    local before = collectgarbage "count"
+    local thread = coroutine.create(core.decode)
+    local _, value = coroutine.resume(thread, text)
+    local peak = collectgarbage "count"
+    collectgarbage "restart"
+    assert.equal(1001, #value)
+    thread = nil -- luacheck: ignore
+    collectgarbage()
+    local kept = collectgarbage "count"
+    assert.equal(1001, #value)
+    assert.is_true(peak - kept < 512, ("%.0f KiB on the stack"):format(peak - kept))
+    assert.is_true(kept - before > 1000)
   end)
 
   it("works deep in a coroutine and on a nearly full stack", function()
@@ -441,6 +460,25 @@ describe("value: memory", function()
     work()
     local before = work()
     assert.is_true(work() - before < 16)
+  end)
+
+  it("a long text leaves no memory of C behind", function()
+    local file = io.open "/proc/self/statm"
+    if not file then return pending "no /proc here" end
+    file:close()
+    local function resident_pages()
+      collectgarbage()
+      collectgarbage()
+      local statm <close> = io.open "/proc/self/statm"
+      return tonumber(statm:read("a"):match "%d+ (%d+)")
+    end
+    local function check(work)
+      local before = resident_pages()
+      work('"\\n' .. ("x"):rep(24 * 1024 * 1024) .. '"')
+      assert.is_true((resident_pages() - before) * 4096 < 12 * 1024 * 1024)
+    end
+    check(function(text) assert.equal(#text - 3, #core.decode(text)) end)
+    check(function(text) assert.equal(#text + 5, #core.encode(text)) end) -- three escapes, quotes
   end)
 
   it("an error leaves the stack of the caller as it was", function()

@@ -1,5 +1,5 @@
 /* codec.h - the sink, the envelope, and the table of functions that each encoding fills.
- * Called by the session and the shard on the I/O thread, by lua_value.c on the Lua thread: a codec
+ * Called by the session and the shard on the I/O thread, by lua_build.c on the Lua thread: a codec
  * has no state of its own. There is no codec.c.
  *
  * A sink is functions for the shape of a value. Readers drive a sink; writers, the Lua builder and
@@ -34,7 +34,7 @@ struct gate_envelope {
     int64_t seq;
     struct gate_span name; /* of the event; len 0: absent or null; never contains escapes */
     struct gate_span data; /* the encoded value of d; len 0: absent */
-    size_t used;           /* bytes of the message that this payload took */
+    size_t used;           /* bytes that this payload took, with the white space around it */
 };
 
 /* A writer is a sink onto a buffer. Made by gate_codec.write; lives in the caller's frame. */

@@ -1,5 +1,5 @@
 /* json.c - JSON (RFC 8259): the envelope scan, the walk into a sink, the sink that writes.
- * Called through gate_json by the session and the shard on the I/O thread and by lua_value.c on the
+ * Called through gate_json by the session and the shard on the I/O thread and by lua_*.c on the
  * Lua thread. Keeps no state and never looks behind the end of what it is given. */
 #include <limits.h>
 #include <string.h>
@@ -97,9 +97,13 @@ static inline uint64_t mark_equal(uint64_t word, char byte) {
     return (zeros >> 7) * UINT64_C(0x0102040810204080) >> 56;
 }
 
+/* Eight bytes with the first one lowest, so that the marks come out in the order of the text. */
 static inline uint64_t load_eight(const char *at) {
-    uint64_t word = 0;
-    for (int i = 0; i < 8; i++) word |= (uint64_t)(unsigned char)at[i] << (8 * i);
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = __builtin_bswap64(word);
+#endif
     return word;
 }
 

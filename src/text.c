@@ -122,14 +122,15 @@ static void take_apart(struct gate_span text, struct decimal *decimal) {
 }
 
 /* W. D. Clinger, 1990: when the digits and the power of ten are both exact doubles, one operation
- * rounds once and is right to the last bit. Only where doubles are computed as doubles. */
+ * rounds once and is right to the last bit. Only where doubles are computed as doubles. A head that
+ * is an exact double has less than nineteen digits, so it is the whole number. */
 static bool convert_exactly(const struct decimal *decimal, double *out) {
     static const double tens[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
                                   1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
                                   1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
     int64_t power = decimal->point - (int64_t)decimal->count;
-    if (FLT_EVAL_METHOD != 0 || decimal->count > HEAD_DIGITS) return false;
-    if (decimal->head > INTEGER_END || power < -22 || power > 22) return false;
+    if (FLT_EVAL_METHOD != 0 || decimal->head > INTEGER_END) return false;
+    if (power < -22 || power > 22) return false;
     double head = (double)decimal->head;
     *out = power < 0 ? head / tens[-power] : head * tens[power];
     return true;

@@ -1,5 +1,5 @@
 /* text.h - what both encodings need to know of text: UTF-8 and decimal numbers.
- * Called by json.c, etf.c and lua_value.c on any thread. Pure; the process's locale is never
+ * Called by json.c, etf.c and the lua_*.c files on any thread. Pure; the process's locale is never
  * visible in what comes out. */
 #ifndef MOONGATE_TEXT_H
 #define MOONGATE_TEXT_H
