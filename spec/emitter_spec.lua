@@ -118,6 +118,13 @@ describe("emitter: listeners", function()
     end
     assert.matches("emitter_spec.lua:%d+: on: fn must be a function, got nil", complaint("READY"))
     assert.matches("on: fn must be a function, got table", complaint("READY", {}))
+    for _, method in ipairs { "once", "prepend" } do
+      local fine, message = pcall(function() e[method](e, "READY", "print") end)
+      assert.is_false(fine)
+      assert.matches("emitter_spec.lua:%d+: " .. method .. ": fn must be a function, got \"print\"",
+        message)
+      assert.has_error(function() e[method](e, "READY", print, { rwa = true }) end)
+    end
     assert.matches("on: options must be a table, got \"raw\"", complaint("READY", print, "raw"))
     assert.matches("on: unknown option rwa; there are: raw", complaint("READY", print, { rwa = 1 }))
     assert.matches("on: unknown option 1; there are: raw", complaint("READY", print, { "raw" }))
@@ -500,18 +507,16 @@ describe("emitter: what is heard", function()
   it("is told as sorted names", function()
     local e = new()
     assert.same({ {}, false, {} }, { e:names() })
-    for _, name in ipairs { "ready", "MESSAGE_CREATE", "close", "resumed", "blocked", "*",
-      "somethingNew" } do
+    local own = { "blocked", "close", "connect", "error", "fatal", "gap", "log", "send", "state" }
+    for _, name in ipairs { "ready", "MESSAGE_CREATE", "resumed", "*", "somethingNew" } do
       e:on(name, print)
     end
-    assert.same({
-      { "MESSAGE_CREATE", "READY", "RESUMED", "SOMETHING_NEW" }, true, { "blocked", "close" },
-    }, { e:names() })
+    for i = #own, 1, -1 do e:on(own[i], print) end
+    local dispatches = { "MESSAGE_CREATE", "READY", "RESUMED", "SOMETHING_NEW" }
+    assert.same({ dispatches, true, own }, { e:names() })
     e:off("*")
-    e:off("close")
-    assert.same({
-      { "MESSAGE_CREATE", "READY", "RESUMED", "SOMETHING_NEW" }, false, { "blocked" },
-    }, { e:names() })
+    e:off(table.remove(own, 2))
+    assert.same({ dispatches, false, own }, { e:names() })
   end)
 
   it("changes when the first comes and the last goes, not for each", function()
@@ -548,7 +553,11 @@ describe("emitter: what is heard", function()
     assert.same({ "READY" }, (e:names()))
     assert.equal(0, e:listener_count("READY"))
     assert.same({}, e:listeners("READY"))
+    local step = e:events("READY")
+    assert.equal(0, e:listener_count())
     e:emit("READY")
+    assert.same({ "READY" }, { step() })
+    e:close()
     assert.is_false(e:hears("READY"))
     e:on("*", print)
     assert.is_true(e:hears("READY"))
@@ -575,6 +584,18 @@ describe("emitter: wait_for", function()
     assert.same({ "data", "shard", "READY" }, { e:wait_for("ready", { timeout = 5 }) })
     assert.equal(1002, world.now)
     assert.same({}, (e:names()))
+  end)
+
+  it("takes nothing but itself away when it ends", function()
+    local e, calls = new(), 0
+    e:on("READY", function() calls = calls + 1 end)
+    for _ = 1, 5 do
+      scheduler.spawn(function() e:wait_for("READY") end)
+      e:emit("READY")
+    end
+    assert.equal(5, calls)
+    assert.equal(1, e:listener_count("READY"))
+    assert.equal(1, changes)
   end)
 
   it("misses nothing between one wait and the next", function()
@@ -843,8 +864,9 @@ describe("emitter: events", function()
     assert.is_nil((e:events()()))
   end)
 
-  it("drops the oldest of too many, counts on being heard, and tells once", function()
-    local e, told = new(), {}
+  it("drops the oldest of too many, and tells once, and how many in the end", function()
+    local e, told, logged = new(), {}, {}
+    e:on("log", function(data) logged[#logged + 1] = data end)
     e:on("error", function(data) told[#told + 1] = data end)
     local step = e:events { "READY", limit = 3 }
     for i = 1, 10 do e:emit("READY", i) end
@@ -855,8 +877,14 @@ describe("emitter: events", function()
     for i = 8, 10 do assert.same({ "READY", i }, { step() }) end
     world.source().put(function() e:emit("READY", 11) end)
     assert.same({ "READY", 11 }, { step() })
+    assert.same({ { level = "warn", fields = { dropped = 7 },
+      message = "events: the loop has caught up; 7 events were dropped" } }, logged)
     for i = 1, 4 do e:emit("READY", i) end
     assert.equal(2, #told)
+    for _ = 1, 3 do step() end
+    e:close()
+    assert.is_nil((step()))
+    assert.equal(1, logged[2].fields.dropped)
   end)
 
   it("tells of that in the log when nobody hears errors, and raises nothing", function()
@@ -953,6 +981,10 @@ describe("emitter: blocked", function()
     e:on("RESUMED", math.abs)
     e:emit("RESUMED", 1)
     assert.equal("[C]", blocked[2])
+    local outer = setmetatable({}, { __call = setmetatable({}, { __call = function() end }) })
+    e:on("GUILD_CREATE", outer)
+    e:emit("GUILD_CREATE")
+    assert.equal("?", blocked[3])
   end)
 
   it("reads no clock when it is off", function()
@@ -964,6 +996,16 @@ describe("emitter: blocked", function()
     e:on("READY", function() end)
     e:emit("READY")
     assert.equal(0, scheduler.step())
+  end)
+end)
+
+describe("emitter: new", function()
+  it("needs no options", function()
+    local e, got = emitter.new(), nil
+    e:on("READY", function(data) got = data end)
+    e:emit("READY", 1)
+    e:off()
+    assert.equal(1, got)
   end)
 end)
 

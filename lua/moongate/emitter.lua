@@ -417,9 +417,10 @@ function Emitter:wait_for(event, options)
   return finish_wait(name, options, waiter:wait(options.timeout))
 end
 
--- A loop's buffer: { first, last, [first..last] = { name, data, shard }, limit, dropped, falling
--- = true from the first drop until the loop has caught up, waiter, ended, records }. The listeners
--- that fill it hold it weakly, so a loop that was left without being closed is noticed.
+-- A loop's buffer: { first, last, [first..last] = { name, data, shard }, limit, falling = true from
+-- the first drop until the loop has caught up, dropped = how many since, waiter, ended, records }.
+-- The listeners that fill it hold it weakly, so a loop that was left without being closed is
+-- noticed.
 
 local function end_loop(self, loop)
   loop.ended = true
@@ -435,6 +436,15 @@ local function tell_dropped(self, loop)
       .. "do less in it, or give a larger limit"):format(loop.limit),
   }
   if not tell_error(self, data) then self:emit("log", data) end
+end
+
+local function tell_caught_up(self, loop)
+  local dropped = loop.dropped
+  loop.falling, loop.dropped = false, 0
+  self:emit("log", {
+    level = "warn", fields = { dropped = dropped },
+    message = ("events: the loop has caught up; %d events were dropped"):format(dropped),
+  })
 end
 
 local function put(self, loop, data, shard, name)
@@ -461,7 +471,7 @@ end
 
 local function next_of(self, loop)
   while loop.first > loop.last do
-    loop.falling = false
+    if loop.falling then tell_caught_up(self, loop) end
     if loop.ended then return nil end
     if loop.waiter then error("events: somebody else waits in this loop already", 2) end
     loop.waiter = scheduler.waiter()
@@ -481,8 +491,8 @@ end
 --- for name, data, shard in e:events("MESSAGE_CREATE", ...) do: the events as a loop; without names
 -- every dispatch. Names may be a list, which takes options as well: { "MESSAGE_CREATE", raw = true,
 -- limit = 1024 }. Ends when the emitter is closed, after what came before. A loop that is more than
--- `limit` events behind loses the oldest, and an `error` event says so (a `log` event when nobody
--- hears that).
+-- `limit` events behind loses the oldest: an `error` event says so (a `log` event when nobody hears
+-- that), and when the loop has caught up a `log` event says how many were lost.
 function Emitter:events(...)
   local list = ...
   if type(list) ~= "table" then list = { ... } end
