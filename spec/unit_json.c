@@ -196,9 +196,29 @@ static int json_find(lua_State *L) {
     return 2;
 }
 
+/* ---- heap(): bytes that the process has allocated, Lua's own among them; nil where unknown ----
+ */
+
+#ifdef __GLIBC__
+#include <malloc.h>
+#if __GLIBC_PREREQ(2, 33)
+#define HAVE_MALLINFO2
+#endif
+#endif
+
+static int json_heap(lua_State *L) {
+#ifdef HAVE_MALLINFO2
+    struct mallinfo2 heap = mallinfo2();
+    lua_pushinteger(L, (lua_Integer)(heap.uordblks + heap.hblkhd));
+#else
+    lua_pushnil(L);
+#endif
+    return 1;
+}
+
 void unit_open_json(lua_State *L) {
     static const luaL_Reg functions[] = {
         {"scan", json_scan}, {"rewrite", json_rewrite}, {"stop", json_stop}, {"write", json_write},
-        {"nest", json_nest}, {"find", json_find},       {NULL, NULL}};
+        {"nest", json_nest}, {"find", json_find},       {"heap", json_heap}, {NULL, NULL}};
     luaL_newlib(L, functions);
 }
