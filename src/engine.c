@@ -20,6 +20,7 @@ struct gate_engine {
     struct gate_loop *loop;
     struct gate_bell done; /* rings when the thread has nothing left to do */
     pthread_t thread;
+    bool joined;            /* by whoever took it from the list, or with the list's lock */
     struct gate_node *used; /* a letter whose event has been taken */
 };
 
@@ -60,6 +61,11 @@ static bool ask_end(struct gate_engine *engine, int code) {
     return false;
 }
 
+static void join_thread(struct gate_engine *engine) {
+    if (!engine->joined) pthread_join(engine->thread, NULL);
+    engine->joined = true;
+}
+
 /* exit() runs this before OpenSSL takes itself apart, as it was registered later. Sessions are
  * kept. Nothing is freed: threads of the host program may be anywhere. */
 static void end_all(void) {
@@ -68,7 +74,7 @@ static void end_all(void) {
     for (struct gate_engine *engine = list; engine; engine = engine->next)
         ask_end(engine, GATE_CLOSE_KEEP);
     for (struct gate_engine *engine = list; engine; engine = engine->next)
-        gate_bell_wait(&engine->done, until_ms - gate_clock_ms());
+        if (gate_bell_wait(&engine->done, until_ms - gate_clock_ms())) join_thread(engine);
     unlock_list();
 }
 
@@ -178,7 +184,7 @@ void gate_engine_del(struct gate_engine *engine, int code) {
     delist(engine);
     ask_end(engine, code);
     if (gate_bell_wait(&engine->done, GATE_STOP_TIMEOUT_MS)) {
-        pthread_join(engine->thread, NULL);
+        join_thread(engine);
         free_engine(engine);
     } else {
         pthread_detach(engine->thread);

@@ -767,11 +767,13 @@ static int copy_agent(struct gate_transport *transport, const char *agent, const
 
 static int copy_proxy(struct gate_transport *transport, const char *proxy, const char **detail) {
     struct gate_span user;
+    const char *fault;
     if (!proxy) return GATE_OK;
-    int rc = gate_url_parse_proxy((struct gate_span){proxy, strlen(proxy)}, &transport->proxy,
-                                  &user, detail);
-    if (rc < 0) return rc;
-    *detail = "user and password of the proxy are over-long";
+    *detail = "proxy: not of the form [user:password@]host:port";
+    if (gate_url_parse_proxy((struct gate_span){proxy, strlen(proxy)}, &transport->proxy, &user,
+                             &fault) < 0)
+        return GATE_EVALUE;
+    *detail = "proxy: user and password are over-long";
     if (user.len > PROXY_USER_MAX) return GATE_EVALUE;
     if (user.len)
         snprintf(transport->proxy_user, sizeof transport->proxy_user, "%.*s@", (int)user.len,
