@@ -6,6 +6,8 @@ import logging
 import sys
 
 import discord
+import yarl
+from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
 API, TOKEN = sys.argv[1:3]
@@ -17,6 +19,11 @@ def tell(*words):
 
 
 class Peer(discord.Client):
+    async def setup_hook(self):
+        # This version has the gateway's host built in instead of asking for it.
+        url = yarl.URL(await self.http.get_gateway())
+        DiscordWebSocket.DEFAULT_GATEWAY = url.origin()
+
     async def on_ready(self):
         tell('ready', self.user.name)
 
