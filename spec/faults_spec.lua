@@ -228,14 +228,14 @@ describe("faults #sockets", function()
 
   it("R47 garbage in place of a message: closed with 4000 and resumed", function()
     local seen = ready { compress = false }
-    expect_resumed_after(function() discord:payload("\1\2 this is not JSON {") end)
+    expect_resumed_after(function() discord:send_payload("\1\2 this is not JSON {") end)
     assert.equal(4000, seen.close[1].code)
   end)
 
   it("R47 half a message: closed with 4000 and resumed", function()
     ready { compress = false }
     expect_resumed_after(function()
-      discord:payload('{"t":"MESSAGE_CREATE","s":9,"op":0,"d":{"content":"ha')
+      discord:send_payload('{"t":"MESSAGE_CREATE","s":9,"op":0,"d":{"content":"ha')
     end)
   end)
 
@@ -250,7 +250,7 @@ describe("faults #sockets", function()
   it("R42 a line that is cut in the middle of a frame is resumed", function()
     ready { compress = false }
     expect_resumed_after(function()
-      discord:raw("\x81\x7e\x10\x00" .. '{"t":"MESSAGE_CREATE",')
+      discord:send_raw { "\x81\x7e\x10\x00" .. '{"t":"MESSAGE_CREATE",', frame = false }
       discord:drop()
     end)
   end)
@@ -391,10 +391,9 @@ describe("faults #sockets", function()
   it("R66 stop in state ready ends the session with 1000", function()
     ready()
     expect_stopped()
-    witness.await(bot, "the end", function() return #discord:connections() == 0 end)
-    local codes = {}
-    for _, entry in ipairs(discord:log()) do codes[#codes + 1] = entry.code end
-    assert.equal(1000, codes[#codes])
+    assert(discord:wait_for_connections(0))
+    assert.equal(1000, discord:history()[1].close_received)
+    assert.equal(0, #discord:sessions())
   end)
 
   it("R66 stop in state resuming", function()
@@ -440,12 +439,9 @@ describe("faults #sockets", function()
     assert.equal(1, #discord:connections())
     bot = nil
     for _ = 1, 4 do collectgarbage() end
-    local deadline = os.time() + 5
-    while #discord:connections() > 0 and os.time() < deadline do witness.block(0.02) end
-    assert.equal(0, #discord:connections())
-    local codes = {}
-    for _, entry in ipairs(discord:log()) do codes[#codes + 1] = entry.code end
-    assert.not_equal(1000, codes[#codes])
+    assert(discord:wait_for_connections(0))
+    assert.not_equal(1000, discord:history()[1].close_received)
+    assert.equal(1, #discord:sessions())
   end)
 
   local function exit_in_handler(call)
@@ -468,9 +464,7 @@ describe("faults #sockets", function()
     assert.equal("exit", how)
     assert.equal(0, code)
     assert(seconds <= 4, "the exit took " .. seconds .. " s")
-    local deadline = os.time() + 5
-    while #discord:connections() > 0 and os.time() < deadline do witness.block(0.02) end
-    assert.equal(0, #discord:connections())
+    assert(discord:wait_for_connections(0))
   end
 
   it("R66 os.exit(0, true) in a handler ends the process in order", function()

@@ -5,11 +5,13 @@ local witness = require "witness"
 
 local CYCLES = tonumber(os.getenv("MOONGATE_SOAK")) or 10000
 local WARM = CYCLES // 5 -- cycles until everything has grown to its size
-local RSS_GROWTH_MAX = 4 * 1024 * 1024 -- bytes; 10,000 leaks of 512 bytes would be more
+local RSS_GROWTH_MAX = 512 * 1024 -- bytes; a leak of 64 bytes in each connection would be more
 local PAGE = 4096
 
--- Resident bytes of this process; nil where /proc is not there.
+-- Resident bytes of this process; nil where /proc is not there, and under a sanitizer, which keeps
+-- freed memory and has its own eye for leaks.
 local function resident()
+  if (os.getenv("LD_PRELOAD") or ""):find("san", 1, true) then return nil end
   local file = io.open("/proc/self/statm")
   if not file then return nil end
   local pages = file:read("a"):match("^%d+ (%d+)")
@@ -37,7 +39,10 @@ end
 
 describe("a long life #sockets", function()
   it("R65 R67 R22 R32 survives ten thousand drops with nothing lost and nothing grown", function()
-    local discord = witness.sandbox { heartbeat_interval = 40000 }
+    -- The sandbox lives in this process as well: what it keeps is full long before the end.
+    local discord = witness.sandbox {
+      heartbeat_interval = 40000, record_max = 500, replay_events = 100,
+    }
     local bot = witness.client(discord, { compress = false })
     local resumed, expected, lost, wrong, warm = 0, 1, 0, nil, nil
 
@@ -79,6 +84,6 @@ describe("a long life #sockets", function()
       local growth = cold.resident - warm.resident
       assert(growth < RSS_GROWTH_MAX, ("grew by %d bytes"):format(growth))
     end
-    assert(cold.lua < warm.lua + 2048, ("Lua grew from %d to %d KB"):format(warm.lua, cold.lua))
+    assert(cold.lua < warm.lua + 2048, ("Lua grew from %.0f to %.0f KB"):format(warm.lua, cold.lua))
   end)
 end)
