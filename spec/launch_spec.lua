@@ -5,6 +5,8 @@ local core = require "moongate.core"
 local moongate = require "moongate"
 local paper = require "paper"
 
+local shard_fields = core.shard_fields
+
 local function client(more)
   local all = { token = "launch.spec.token", intents = { "guilds" }, url = "ws://127.0.0.1:1" }
   for key, value in pairs(more or {}) do all[key] = value end
@@ -202,6 +204,34 @@ describe("launch", function()
     shut(bot, 4000)
     bot:connect()
     assert.same({ id = "own", seq = 10 }, paper.engines[2]:calls_of "start"[1][1].session)
+  end)
+
+  it("R36 lets a new engine wait until the last identify of another is five seconds old", function()
+    local real_now, ahead = core.now, 0
+    core.now = function() return real_now() + ahead end -- luacheck: ignore
+    bot = client { token = "launch.window.token", shards = 1 }
+    bot:connect()
+    paper.engines[1]:note("state", 0, { from = "hello", to = "identifying" })
+    bot:step(0)
+    bot:stop()
+    local done
+    moongate.spawn(function() done = bot:connect() end)
+    assert.equal("", started(paper.engines[2]))
+    bot:stop()
+    assert.is_nil(done)
+    ahead = 4.98
+    local before = real_now()
+    assert.is_true(bot:connect())
+    assert.is_true(real_now() - before > 0.01)
+    assert.equal("0/1", started(paper.engines[3]))
+    -- A resume waits for nothing.
+    bot:stop()
+    bot.gateway:note_identify()
+    paper.statuses[0] = { state = "idle", session = "s", seq = 3, counts = {} }
+    shard_fields(bot.shards[0]).handled = 3
+    moongate.spawn(function() done = bot:connect() end)
+    core.now = real_now -- luacheck: ignore
+    assert.is_true(done)
   end)
 
   it("waits for room in the command queue", function()

@@ -142,10 +142,13 @@ end
 -- moongate's own events that change what is known here, before their listeners are called.
 local hooks = {}
 
-function hooks.state(_, one, data)
+function hooks.state(self, one, data)
   local fields = shard.fields(one)
   fields.down = data.to == "idle" or data.to == "dead"
-  if data.to == "identifying" then fields.handled = nil end
+  if data.to == "identifying" then
+    fields.handled = nil
+    self.gateway:note_identify()
+  end
 end
 
 function hooks.fatal(self, one, data)

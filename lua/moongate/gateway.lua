@@ -12,6 +12,7 @@ local DEFAULT_API = "https://discord.com/api"
 local TIMEOUT_S = 15 -- of one request
 local BACKOFF_BASE_S, BACKOFF_CAP_S = 1, 60 -- between requests that failed; with full jitter
 local RETRY_AFTER_S = 5 -- for a 429 that does not say how long
+local IDENTIFY_WINDOW_S = core.limits.IDENTIFY_WINDOW_MS / 1000
 local FRESH_S = 3600 -- an answer is used again for an hour: the numbers in it move on
 
 -- What is kept of each gateway, out of reach of whatever prints tables: the token above all.
@@ -216,6 +217,18 @@ function methods:fetch(force, owner, report)
   end
 end
 
+--- For delivery.lua: a shard identifies right now.
+function methods:note_identify()
+  privates[self].identified_at = core.now()
+end
+
+--- Seconds until an engine that has identified nobody yet may begin with it. The identify slots are
+-- an engine's own; the window counts for the token, also when one engine follows another.
+function methods:identify_in()
+  local at = privates[self].identified_at
+  return at and math.max(at + IDENTIFY_WINDOW_S - core.now(), 0) or 0
+end
+
 --- Points the gateway somewhere else: { api, url, shards, version, network = engine options }. What
 -- was fetched from another api is forgotten.
 function methods:configure(wanted)
@@ -223,7 +236,7 @@ function methods:configure(wanted)
   local api = (wanted.api or own.api):gsub("/+$", "")
   local version = wanted.version or own.version
   if api ~= own.api or version ~= own.version then
-    own.answer, own.not_before, own.url = nil, nil, nil
+    own.answer, own.not_before, own.url, own.identified_at = nil, nil, nil, nil
   end
   own.api, own.version = api, version
   own.url = wanted.url or own.url

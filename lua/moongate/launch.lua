@@ -159,14 +159,19 @@ local function shard_of_id(self, id)
   return one
 end
 
--- Refuses to start what the session start limit has no room for: past it Discord resets the token.
-local function check_limit(self, list)
-  local limit = self.gateway.session_start_limit
-  if not limit or not limit.remaining then return true end
+-- How many of the shards have to identify.
+local function count_identifies(self, list)
   local needed = 0
   for _, one in ipairs(list) do
     if shard.fields(one).down and not session_of(self, one) then needed = needed + 1 end
   end
+  return needed
+end
+
+-- Refuses to start what the session start limit has no room for: past it Discord resets the token.
+local function check_limit(self, needed)
+  local limit = self.gateway.session_start_limit
+  if not limit or not limit.remaining then return true end
   if needed <= limit.remaining then
     limit.remaining = limit.remaining - needed
     return true
@@ -174,6 +179,19 @@ local function check_limit(self, list)
   return nil, ("spawn: %d sessions to start, but only %d of %d are left until %s; wait until then"
     ):format(needed, limit.remaining, limit.total or limit.remaining,
     os.date("%Y-%m-%d %H:%M:%S", limit.reset_at)), "EUSAGE"
+end
+
+-- An engine that is new knows nothing of what another one has just identified.
+local function wait_for_window(self)
+  local bridge_now = self.bridge
+  if bridge_now.launched then return true end
+  local rest_s = self.gateway:identify_in()
+  if rest_s > 0 then
+    local going, message, code = bridge_now:pause(rest_s)
+    if not going then return nil, message, code end
+  end
+  bridge_now.launched = true
+  return true
 end
 
 local function start_list(self, ids)
@@ -185,7 +203,9 @@ local function start_list(self, ids)
     end
     list[i] = shard_of_id(self, id)
   end
-  local allowed, message, code = check_limit(self, list)
+  local needed = count_identifies(self, list)
+  local allowed, message, code = check_limit(self, needed)
+  if allowed and needed > 0 then allowed, message, code = wait_for_window(self) end
   if not allowed then return nil, message, code end
   local limit = self.gateway.session_start_limit
   if limit then self.bridge.engine:concurrency(limit.max_concurrency) end
