@@ -1,8 +1,8 @@
 -- demo.lua - the main job, to watch: a bot on the gateway, over TLS, through a dropped connection.
 --
--- Without a token it starts a sandbox gateway in this process and runs examples/echo.lua, unchanged,
--- as a process of its own against it, says what happens, and ends by itself: status 0 when nothing
--- was lost. With DISCORD_TOKEN set it runs the same bot against Discord, until Ctrl-C.
+-- Without a token it starts a sandbox gateway in this process and runs examples/echo.lua,
+-- unchanged, as a process of its own against it, says what happens, and ends by itself: status 0
+-- when nothing was lost. With DISCORD_TOKEN set it runs the same bot against Discord, until Ctrl-C.
 
 local here = arg[0]:match "^(.*)/[^/]*$" or "."
 local lua = os.getenv "MOONGATE_LUA" or arg[-1] or "lua5.4"
@@ -70,7 +70,7 @@ local function expect_packet(discord, name, count)
 end
 
 local discord = assert(sandbox.start { guilds = 2, tls = true, heartbeat_interval = 1000 })
-say("sandbox", "a gateway of our own listens at " .. discord.url .. ", with a certificate of its own")
+say("sandbox", "a gateway of our own listens at " .. discord.url .. ", with its own certificate")
 
 local bot = start_bot(discord)
 expect_packet(discord, "IDENTIFY", 1)

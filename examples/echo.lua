@@ -1,3 +1,4 @@
+-- echo.lua: prints what the bot reads. Its token comes from $DISCORD_TOKEN.
 local moongate = require "moongate"
 
 local bot = moongate.client { intents = { "guilds", "guild_messages", "message_content" } }

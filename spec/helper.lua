@@ -225,9 +225,9 @@ end
 --   =    tick                                             at the machine's own deadline
 --
 -- Inputs: start, grant, opened, tick, `closed CODE`, `failed PHASE ERROR`, `send JSON`,
--- `stop CODE`, `reconnect CODE`, `slept MS`, `pause`, `go on`, `< MESSAGE`. What is listed under an input is all
--- that it may ask for; events that merely accompany an action (connect, open, state, close,
--- disconnect) are left out. `$Q` in a URL stands for the query.
+-- `stop CODE`, `reconnect CODE`, `slept MS`, `pause`, `go on`, `< MESSAGE`. What is listed under an
+-- input is all that it may ask for; events that merely accompany an action (connect, open, state,
+-- close, disconnect) are left out. `$Q` in a URL stands for the query.
 
 local inputs = {
   start = function(d) return d:input("start") end,

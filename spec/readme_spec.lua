@@ -1,6 +1,4 @@
 -- README.md and the examples are run, so that they cannot rot.  #sockets
-local witness = require "witness"
-
 local function read(path)
   local file = assert(io.open(path))
   local text = file:read "a"
@@ -74,24 +72,13 @@ describe("README #sockets", function()
   it("the sandbox does what it says", function()
     local printed = run_block(lua[3], {})
     assert.equal("ping", printed[1])
-    assert.truthy(printed[2]:match "^table: %x+ Shard 0/1" or printed[2]:match "Shard 0/1")
-  end)
-
-  it("names every file of the house", function()
-    for _, pattern in ipairs { "src/*.c", "lua/moongate/*.lua" } do
-      local files = io.popen("ls " .. pattern)
-      for path in files:lines() do
-        local name = path:match "([^/]+)%.%w+$"
-        assert.truthy(readme:find(name, 1, true), path .. " is not in README.md")
-      end
-      files:close()
-    end
+    assert.truthy(printed[2]:match "^Shard 0/1 ready")
   end)
 end)
 
 describe("the demo #sockets", function()
   it("shows the whole story and ends with status 0", function()
-    local pipe = io.popen("env -u DISCORD_TOKEN " .. witness.lua .. " examples/demo.lua 2>&1")
+    local pipe = io.popen "env -u DISCORD_TOKEN lua5.4 examples/demo.lua 2>&1"
     local text = pipe:read "a"
     local ok, _, status = pipe:close()
     assert.is_true(ok, text .. tostring(status))

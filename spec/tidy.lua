@@ -432,7 +432,7 @@ function tidy.specs(files, elsewhere)
     if noun and not noun:match("^meta/") then nouns[noun] = file end
   end
   for noun, file in pairs(nouns) do
-    local other = elsewhere[noun]
+    local other = elsewhere[noun] or is_sandbox(noun) and { "sandbox_spec.lua" }
     if other and not have[other[1]] then
       complain(bad, "%s: its spec %s is missing", file, other[1])
     elseif not other and not have[noun .. "_spec.lua"] then

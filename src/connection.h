@@ -19,8 +19,9 @@ void gate_connection_attempt(struct gate_session *session, int64_t now_ms);
 /* Asks for the connection itself. */
 void gate_connection_begin(struct gate_session *session, int64_t now_ms);
 
+/* Asks for an identify slot; gives it back, spent or not. Without one the latter does nothing. */
 void gate_connection_ask_slot(struct gate_session *session);
-void gate_connection_release_slot(struct gate_session *session); /* without one: nothing */
+void gate_connection_release_slot(struct gate_session *session);
 
 /* Forgets the session of the gateway, without a word. */
 void gate_connection_forget(struct gate_session *session);

@@ -1,5 +1,5 @@
--- decode.lua - what decoding costs: moongate's decoder beside lua-cjson on the same seeded events, in
--- CPU time, medians of interleaved rounds. Prints one Markdown table.
+-- decode.lua - what decoding costs: moongate's decoder beside lua-cjson on the same seeded events,
+-- in CPU time, medians of interleaved rounds. Prints one Markdown table.
 local cjson = require "cjson"
 local core = require "moongate.core"
 
@@ -8,7 +8,9 @@ local EVENTS = 4000
 
 math.randomseed(42)
 
-local function id() return ("%d%014d"):format(math.random(1, 1199), math.random(0, 10 ^ 14 // 1)) end
+local function id()
+  return ("%d%014d"):format(math.random(1, 1199), math.random(0, 10 ^ 14 // 1))
+end
 
 local words = { "moon", "gate", "keeps", "every", "beat", "\u{e9}t\u{e9}", "\\\"quoted\\\"", "ok" }
 local function sentence(n)
@@ -30,8 +32,9 @@ end
 
 local kinds = {
   MESSAGE_CREATE = function()
-    return ('{"id":"%s","channel_id":"%s","guild_id":"%s","author":%s,"member":%s,"content":"%s",' ..
-      '"timestamp":"2026-08-06T10:11:12.345000+00:00","edited_timestamp":null,"tts":false,' ..
+    return ('{"id":"%s","channel_id":"%s","guild_id":"%s","author":%s,"member":%s,' ..
+      '"content":"%s","timestamp":"2026-08-06T10:11:12.345000+00:00",' ..
+      '"edited_timestamp":null,"tts":false,' ..
       '"mention_everyone":false,"mentions":[],"mention_roles":[],"attachments":[],"embeds":[],' ..
       '"pinned":false,"type":0,"channel_type":0}'):format(id(), id(), id(), user(), member(),
       sentence(math.random(1, 40)))
