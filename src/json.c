@@ -269,7 +269,7 @@ static int take_data(struct reader *reader, struct gate_envelope *out) {
     return rc;
 }
 
-#define KEY_BYTES_MAX 2 /* "op" */
+#define KEY_BYTES_MAX 8 /* "op", and room for rewriting its escapes */
 
 static const struct {
     const char *key;

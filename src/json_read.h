@@ -111,22 +111,40 @@ static size_t write_utf8(int32_t character, char out[4]) {
     return len;
 }
 
-/* Rewrites the escape at `at` into the scratch buffer and steps over it. */
-static int rewrite_escape(struct reader *reader) {
-    static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
+/* RFC 8259, 7: what a letter behind a backslash stands for; 0 for any other. */
+static inline char escaped_byte(char letter) {
+    switch (letter) {
+    case '"':
+    case '\\':
+    case '/': return letter;
+    case 'b': return '\b';
+    case 'f': return '\f';
+    case 'n': return '\n';
+    case 'r': return '\r';
+    case 't': return '\t';
+    default: return 0;
+    }
+}
+
+#define ESCAPE_BYTES_MAX 4 /* of a rewritten escape */
+
+/* Rewrites the escape at `at` to the end of the scratch buffer, which has room for it, and steps
+ * over it. */
+static inline int rewrite_escape(struct reader *reader) {
+    struct gate_buf *scratch = reader->scratch;
     if (reader->end - reader->at < 2) return GATE_ESYNTAX;
-    char letter = reader->at[1];
-    if (letter == 'u') {
-        char bytes[4];
+    char *to = scratch->data + scratch->len;
+    if (reader->at[1] == 'u') {
         int32_t character = read_character(reader);
         if (character < 0) return GATE_ESYNTAX;
-        size_t len = write_utf8(character, bytes);
-        return gate_buf_append(reader->scratch, (struct gate_span){bytes, len});
+        scratch->len += write_utf8(character, to);
+        return GATE_OK;
     }
-    const char *found = letter ? strchr(from, letter) : NULL;
-    if (!found) return GATE_ESYNTAX;
+    *to = escaped_byte(reader->at[1]);
+    if (*to == 0) return GATE_ESYNTAX;
+    scratch->len++;
     reader->at += 2;
-    return gate_buf_append_byte(reader->scratch, to[found - from]);
+    return GATE_OK;
 }
 
 /* The rest of read_string, for text that has escapes: `stop` is the first special byte. */
@@ -134,9 +152,11 @@ static int rewrite_string(struct reader *reader, const char *stop, struct gate_s
     struct gate_buf *scratch = reader->scratch;
     scratch->len = 0;
     for (;;) {
-        struct gate_span plain = {reader->at, (size_t)(stop - reader->at)};
-        int rc = gate_buf_append(scratch, plain);
+        size_t plain = (size_t)(stop - reader->at);
+        int rc = gate_buf_reserve(scratch, plain + ESCAPE_BYTES_MAX);
         if (rc < 0) return rc;
+        memcpy(scratch->data + scratch->len, reader->at, plain);
+        scratch->len += plain;
         reader->at = stop;
         if (stop == reader->end || (*stop != '"' && *stop != '\\')) return GATE_ESYNTAX;
         if (*stop == '"') break;
