@@ -36,10 +36,10 @@ specs: all $(BUILD)/moongate_unit.so $(BUILD)/stall.so
 	$(RUN) $(BUSTED)
 
 check: need
-	$(ROCKS) lint moongate-scm-1.rockspec
+	luarocks --lua-version=5.4 lint moongate-scm-1.rockspec
 	luacheck --quiet lua spec examples
-	clang-format --dry-run --Werror src/*.[ch] spec/*.c
-	for file in src/*.c spec/*.c; do $(CC) $(C) $(WARN) -Werror -fsyntax-only $$file || exit 1; done
+	clang-format --dry-run --Werror src/*.[ch] spec/*.[ch] spec/fuzz/*.c
+	for file in src/*.c spec/*.c spec/fuzz/*.c; do $(CC) $(C) $(WARN) -Werror -fsyntax-only $$file || exit 1; done
 
 asan: need
 	$(MAKE) specs MODE=asan RUN="env ASAN_OPTIONS=detect_leaks=1:halt_on_error=1 \
