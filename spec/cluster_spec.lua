@@ -7,6 +7,21 @@ local witness = require "witness"
 
 local GUILD_SHIFT = 1 << 22
 
+-- The thread sanitizer does not let other programs be started with it preloaded.
+local NO_SHELL = "no other program runs under this sanitizer"
+
+local function has_shell()
+  local pipe = io.popen "exit 0"
+  return pipe and pipe:close() == true
+end
+
+local function process_id()
+  local file = assert(io.open "/proc/self/stat")
+  local id = file:read "n"
+  file:close()
+  return math.tointeger(id)
+end
+
 describe("cluster #sockets", function()
   local discord, bot
 
@@ -361,6 +376,7 @@ describe("cluster #sockets", function()
     end)
 
     it("R66 on Ctrl-C, politely", function()
+      if not has_shell() then return pending(NO_SHELL) end
       sandbox()
       local said, how, code = witness.program(([[
         local moongate = require "moongate"
@@ -520,9 +536,11 @@ describe("cluster #sockets", function()
 
     it("R67 without a trace: a hundred clients leave no memory and no descriptor", function()
       sandbox()
+      if not has_shell() then return pending(NO_SHELL) end
+      discord:stall "upgrade" -- so that nobody identifies, and nobody has to wait for it
       local function descriptors()
-        local count, pipe = 0, io.popen "ls /proc/self/fd | wc -l"
-        count = tonumber(pipe:read "a") or count
+        local pipe = io.popen("ls /proc/" .. process_id() .. "/fd | wc -l")
+        local count = tonumber(pipe:read "a")
         pipe:close()
         return count
       end
