@@ -20,6 +20,15 @@ local function expect_beats(discord, before)
   assert.equal(0, #discord:received("RESUME"))
 end
 
+describe("the judge of heartbeats", function()
+  it("finds the late, the missing and the early", function()
+    witness.judge({ 0, 200, 395, 602 }, 200, 4)
+    assert.has_error(function() witness.judge({ 0, 200, 400 }, 200, 4) end)
+    assert.has_error(function() witness.judge({ 0, 1000, 2126 + witness.late_ms }, 1000, 3) end)
+    assert.has_error(function() witness.judge({ 0, 1000, 1874 - witness.late_ms }, 1000, 3) end)
+  end)
+end)
+
 describe("a blocked Lua thread #sockets", function()
   local discord, bot
 
