@@ -179,6 +179,13 @@ describe("faults #sockets", function()
     expect_failure(seen, "ETLS", "tls")
   end)
 
+  it("R14 R69 a host that takes the connection and says nothing is given up", function()
+    discord = witness.sandbox()
+    discord:stall("accept")
+    local seen = connect((discord.url:gsub("^ws:", "wss:")), { connect_timeout = 0.4 })
+    expect_failure(seen, "ETIMEOUT", "tls")
+  end)
+
   it("R69 a certificate for another name is refused and reported as such", function()
     discord = witness.sandbox { tls = true, certificate_name = "elsewhere.test" }
     local seen = connect(discord.url, { ca_file = discord.ca_file })
