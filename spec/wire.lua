@@ -193,8 +193,11 @@ function peer:frame()
   local first, second = head:byte(1, 2)
   assert(second < 0x80, "a server does not mask")
   local length = second
-  if length == 126 then length = string.unpack(">I2", self.sock:read(2)) end
-  if length == 127 then length = string.unpack(">I8", self.sock:read(8)) end
+  if length == 126 then
+    length = string.unpack(">I2", self.sock:read(2))
+  elseif length == 127 then
+    length = string.unpack(">I8", self.sock:read(8))
+  end
   local payload = length > 0 and self.sock:read(length) or ""
   return first & 0x0f, payload, first & 0x80 ~= 0, first >> 4 & 7
 end

@@ -126,7 +126,7 @@ local options = {
   resume_window = { number(0), 120 }, -- seconds that a session outlives its connection
   resume_path = { path, "" }, -- behind the URL that READY tells for resumes
   disallowed_intents = { intents, 0 },
-  seed = { integer(math.mininteger >> 11 << 1, 2 ^ 53 | 0), 1 },
+  seed = { integer(-(1 << 53), 1 << 53), 1 },
   zlib_level = { integer(0, 9), 6 },
   replay_events = { integer(0, BYTES_MAX), 5000 }, -- kept for a resume, each session
   replay_bytes = { integer(0, BYTES_MAX), 16777216 },
@@ -287,7 +287,8 @@ function methods:drop(target)
   return core.order(self, "drop", target, reset)
 end
 
--- ---- Misbehaving ------------------------------------------------------------------------------
+--- Sends a close frame; without a code an empty one. Codes like 4009 end the session, others do
+--- not.
 function methods:close(code, reason, target)
   if code ~= nil then code = check_integer("close", "code", code, 0, 65535) end
   check("close", "reason", reason, "string", true)
