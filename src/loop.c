@@ -2,7 +2,7 @@
  *
  *   sleep until a socket, a command or the nearest deadline
  *   serve the sockets         -- what has arrived counts before any timer is judged
- *   take commands
+ *   take commands             -- also before each piece: they were there first
  *   read on while bytes come, if a deadline is due -- a beat is judged on everything readable
  *   pause or go on reading    -- by the level of the event queue
  *   tick the shards that are due
@@ -359,6 +359,8 @@ static void settle(struct seat *seat) {
     seat->dirty = true;
 }
 
+static void take_commands(struct gate_loop *loop);
+
 /* ---- Reports of the transport ---------------------------------------------------------------- */
 
 static void on_opened(void *user, uint32_t connection) {
@@ -367,12 +369,14 @@ static void on_opened(void *user, uint32_t connection) {
     settle(seat);
 }
 
-/* Over the hard mark nothing more is let in: not even looked at, so that the sequence stays behind
- * what is refused, and the gateway sends it again to whoever resumes. */
+/* What was asked for before these bytes left the gateway comes first: whoever listens and then
+ * causes an event hears it. Over the hard mark nothing more is let in: not even looked at, so that
+ * the sequence stays behind what is refused, and the gateway sends it again to whoever resumes. */
 static void on_piece(void *user, const struct gate_piece *piece) {
     struct seat *seat = user;
     struct gate_piece rest = *piece;
     int rc;
+    take_commands(seat->loop);
     if (gate_queue_level(&seat->loop->events) == GATE_LEVEL_HARD) {
         gate_shard_reconnect(seat->shard, gate_clock_ms(), GATE_CLOSE_KEEP,
                              GATE_SPAN("event queue over its hard mark"));
