@@ -52,6 +52,7 @@ describe("commands: presence", function()
       { { status = "away" }, 'status must be online, dnd, idle, invisible or offline, got "away"' },
       { { stats = "idle" }, "unknown field stats; there are: activities, afk, since, status" },
       { { afk = 1 }, "afk must be a boolean, got number" },
+      { { since = "now" }, 'since must be a number, got "now"' },
       { { activities = "chess" }, 'activities must be a table, got "chess"' },
       { { activities = { "chess" } }, 'activities must be a list of tables, got "chess"' },
       { { activities = { {} } }, "activity name must be a string, got nil" },
@@ -108,6 +109,8 @@ describe("commands: voice, sounds, channels", function()
     assert.equal("7", d.channel_id)
     assert.is_true(d.self_mute)
     refused(pcall(build.voice_state, GUILD, "lounge"))
+    local message = refused(pcall(build.voice_state, GUILD, "5", { mute = true }))
+    assert.truthy(message:find("unknown field mute; there are: channel_id, self_deaf", 1, true))
   end)
 
   it("asks for sounds of one or many guilds, and for channel info", function()
@@ -170,6 +173,8 @@ describe("commands: methods", function()
     assert.equal('{"guild_ids":["2"]}', core.encode(shards.b.sent[1][2]))
     assert.same({ nil, "not here", "EUSAGE" }, { cluster:request_soundboard_sounds { "1", "3" } })
     assert.equal(1, #shards.a.sent)
+    function shards.a.send() return nil, "full", "EBUSY" end
+    assert.same({ nil, "full", "EBUSY" }, { cluster:request_soundboard_sounds { "1", "2" } })
   end)
 
   it("complain at the line that called them", function()

@@ -3,6 +3,7 @@
 
 local core = require "moongate.core"
 local gateway = require "moongate.gateway"
+local paper = require "paper"
 local scheduler = require "moongate.scheduler"
 require "moongate"
 
@@ -81,10 +82,14 @@ describe("gateway", function()
     for key, value in pairs(one) do
       error(("a dump shows %s = %s"):format(tostring(key), tostring(value)))
     end
+    local count = 0
     for key, value in pairs(gateway.tokens) do
-      assert.is_number(key)
+      count = count + 1
+      assert.equal(count, key)
+      assert.is_true(gateway.is(value))
       assert.is_nil(tostring(value):find(TOKEN, 1, true))
     end
+    assert.is_true(count >= 1)
     assert.is_nil(tostring(gateway.tokens):find(TOKEN, 1, true))
     assert.is_nil(next(gateway.tokens))
     local _, message = pcall(function() one.token = "x" end)
@@ -96,6 +101,8 @@ describe("gateway", function()
       assert.has_error(function() gateway(wrong) end)
     end
     assert.has_error(function() gateway() end)
+    assert.has_error(function() gateway "" end, "gateway: token must be a string, got an empty one")
+    assert.has_error(function() gateway(5) end, "gateway: token must be a string, got number")
     assert.has_error(function() gateway(fresh_token(), 0) end)
     assert.has_error(function() gateway(fresh_token(), 1.5) end)
   end)
@@ -132,6 +139,101 @@ describe("gateway", function()
     assert.equal(16, one.chosen_shards)
     one.shards = 8
     assert.equal(8, one.shards)
+  end)
+
+  it("asks again once the session start limit has been reset", function()
+    local one = gateway(fresh_token())
+    local limit = { total = 1, remaining = 1, reset_after = 60000, max_concurrency = 1 }
+    one:fetch(false, owner_of { answer(200, body { session_start_limit = limit }) })
+    one.session_start_limit.reset_at = os.time() - 1
+    local owner = owner_of { answer(200, body()) }
+    one:fetch(false, owner)
+    assert.equal(1, #owner.requests)
+  end)
+
+  it("keeps an answer whose limit has no reset, or that has no limit", function()
+    for _, limit in ipairs {
+      { total = 1, remaining = 1, reset_after = 0, max_concurrency = 1 }, core.null,
+    } do
+      local one = gateway(fresh_token())
+      local owner = owner_of { answer(200, body { session_start_limit = limit }) }
+      one:fetch(false, owner)
+      one:fetch(false, owner)
+      assert.equal(1, #owner.requests)
+      assert.equal(limit == core.null, one.session_start_limit == nil)
+    end
+  end)
+
+  it("asks again after an answer that cannot be used", function()
+    for _, odd in ipairs {
+      "null", "7", "<html>", '{"url":7,"shards":1}', '{"url":"http://x","shards":1}',
+      '{"url":"wss://x","shards":0}', '{"url":"wss://x"}',
+    } do
+      local one, reports = gateway(fresh_token()), {}
+      local owner = owner_of { answer(200, odd), answer(200, body()) }
+      assert.equal(one, one:fetch(false, owner, function(data) reports[#reports + 1] = data end))
+      assert.equal("EHTTP", reports[1].code)
+      assert.truthy(reports[1].message:find("the answer cannot be used", 1, true))
+    end
+  end)
+
+  it("R36 says when another engine may identify", function()
+    local one = gateway(fresh_token())
+    assert.equal(0, one:identify_in())
+    one:note_identify()
+    now = now + 2
+    assert.equal(3, one:identify_in())
+    now = now + 4
+    assert.equal(0, one:identify_in())
+  end)
+
+  it("can be pointed elsewhere", function()
+    local one = gateway(fresh_token())
+    one:configure { url = "ws://127.0.0.1:5", shards = 6, api = "http://127.0.0.1:1/api" }
+    assert.equal("ws://127.0.0.1:5", one.url)
+    assert.equal(6, one.shards)
+    assert.equal("http://127.0.0.1:1/api", one.api)
+    one:configure {}
+    assert.equal("ws://127.0.0.1:5", one.url)
+    assert.equal("http://127.0.0.1:1/api", one.api)
+    one.url = "ws://127.0.0.1:7"
+    assert.equal("ws://127.0.0.1:7", one.url)
+    assert.has_error(function() one.api = "x" end)
+  end)
+
+  describe("without a cluster", function()
+    before_each(function() paper.install() end)
+    after_each(function() paper.remove() end)
+
+    it("asks with an engine of its own, which is closed afterwards", function()
+      local one = gateway(fresh_token())
+      one:configure { network = { user_agent = "mine" } }
+      local done
+      scheduler.spawn(function() done = one:fetch() end)
+      local engine = paper.engines[1]
+      assert.equal("mine", engine.options.user_agent)
+      engine:note("http", -1, { id = engine:calls_of "request"[1][1].id, status = 200,
+        body = body(), headers = {} })
+      scheduler.step(0)
+      assert.equal(one, done)
+      assert.is_true(engine.closed)
+    end)
+
+    it("says why there is no engine, and closes it when something is raised", function()
+      local one = gateway(fresh_token())
+      paper.no_engine = "ESYSTEM"
+      assert.same({ nil, "engine: no", "ESYSTEM" }, { one:fetch() })
+      paper.no_engine = nil
+      local decode, failed = core.decode, nil
+      scheduler.spawn(function() failed = select(2, pcall(one.fetch, one)) end)
+      local engine = paper.engines[1]
+      core.decode = function() error("interrupted!", 0) end -- luacheck: ignore
+      engine:note("http", -1, { id = engine:calls_of "request"[1][1].id, status = 200, body = "" })
+      scheduler.step(0)
+      core.decode = decode -- luacheck: ignore
+      assert.equal("interrupted!", failed)
+      assert.is_true(engine.closed)
+    end)
   end)
 
   it("forgets what another api said", function()
