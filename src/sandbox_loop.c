@@ -27,6 +27,7 @@
 #define ACCEPTS_MAX    64     /* in one turn, so that the others get theirs */
 #define ACCEPT_WAIT_MS 100    /* without descriptors, accept would fail at once again and again */
 #define TURN_WAIT_MS   1000   /* an order does not wait longer for the server */
+#define STARVED_MS     10     /* without memory to watch everybody */
 #define POLL_MS_MAX    600000 /* any bound will do: the pipe wakes */
 
 static struct {
@@ -142,18 +143,21 @@ struct watches {
     int64_t due_ms;
 };
 
+static void remind(struct watches *watches, int64_t due_ms) {
+    if (due_ms < watches->due_ms) watches->due_ms = due_ms;
+}
+
+/* Without memory for an entry the turn after is soon, so that nothing is left out for long. */
 static void watch(struct watches *watches, int fd, short events, struct watch whose) {
     struct pollfd entry = {.fd = fd, .events = events};
     struct gate_span fd_bytes = {(const char *)&entry, sizeof entry};
     struct gate_span whose_bytes = {(const char *)&whose, sizeof whose};
-    if (gate_buf_reserve(&watches->whose, sizeof whose) < 0) return;
-    if (gate_buf_append(&watches->fds, fd_bytes) < 0) return;
-    if (gate_buf_append(&watches->whose, whose_bytes) < 0) return;
-    watches->count++;
-}
-
-static void remind(struct watches *watches, int64_t due_ms) {
-    if (due_ms < watches->due_ms) watches->due_ms = due_ms;
+    if (gate_buf_reserve(&watches->whose, sizeof whose) == GATE_OK &&
+        gate_buf_append(&watches->fds, fd_bytes) == GATE_OK &&
+        gate_buf_append(&watches->whose, whose_bytes) == GATE_OK)
+        watches->count++;
+    else
+        remind(watches, gate_sandbox_now() + STARVED_MS);
 }
 
 static void watch_link(struct watches *watches, struct gate_link *link) {
