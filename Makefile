@@ -6,7 +6,7 @@ TREE    := $(CURDIR)/$(BUILD)/tree
 LUA     := lua5.4
 ROCKS   := LUAROCKS_CONFIG=$(CURDIR)/$(BUILD)/config.lua luarocks --lua-version=5.4
 SPECS   :=
-BUSTED  := busted --lua=$(LUA) $(SPECS)
+BUSTED   = $$(command -v $(LUA)) $(FIRST) $$(command -v busted) --ignore-lua $(SPECS)
 
 WARN    := -Wall -Wextra -Wconversion -Wshadow -Wundef -Wstrict-prototypes -Wmissing-prototypes
 C       := -std=c11 -D_GNU_SOURCE -fPIC -pthread -I/usr/include/lua5.4 -Isrc
@@ -46,9 +46,14 @@ asan: need
 	  LSAN_OPTIONS=suppressions=$(CURDIR)/spec/leaks.txt:print_suppressions=0 \
 	  LD_PRELOAD=$$($(CC) -print-file-name=libasan.so):$$($(CC) -print-file-name=libubsan.so)"
 
-tsan: need
-	$(MAKE) specs MODE=tsan RUN="env TSAN_OPTIONS=halt_on_error=1:exitcode=66 \
-	  LD_PRELOAD=$$($(CC) -print-file-name=libtsan.so)"
+# The sanitizer is preloaded by the loader, so that programs which specs start go without it; they
+# use the plain tree.
+tsan: need all
+	$(MAKE) specs MODE=tsan FIRST="-e 'package.cpath = os.getenv [[TSAN_CPATH]] .. package.cpath'" \
+	  RUN="env TSAN_OPTIONS=halt_on_error=1:exitcode=66 TSAN_CPATH='$(subst plain,tsan,$(LUA_CPATH_5_4))' \
+	  MOONGATE_CPATH='$$($(LUA) -e "io.write(package.cpath)")' LUA_CPATH_5_4='$(LUA_CPATH_5_4)' MOONGATE_LATE_MS=300 \
+	  $$(readelf -l $$(command -v $(LUA)) | sed -n 's/.*interpreter: \(.*\)]/\1/p') \
+	  --preload $$($(CC) -print-file-name=libtsan.so)"
 
 valgrind: need all
 	valgrind --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=definite \

@@ -16,7 +16,8 @@ end
 local function program(code)
   local name = os.tmpname()
   local file = assert(io.open(name, "w"))
-  file:write(("package.path, package.cpath = %q, %q\n"):format(package.path, package.cpath), code)
+  file:write(("package.path, package.cpath = %q, %q\n"):format(package.path,
+    os.getenv "MOONGATE_CPATH" or package.cpath), code)
   file:close()
   local pipe = assert(io.popen("timeout -k 1 30 lua5.4 " .. name .. " 2>&1"))
   local said = pipe:read("a")

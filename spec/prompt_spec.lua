@@ -24,7 +24,8 @@ describe("an idle prompt #sockets", function()
   it("R6 R7 beats on time while nobody types", function()
     local discord = witness.sandbox { heartbeat_interval = INTERVAL_MS }
     local shown = at_prompt({
-      ("package.path, package.cpath = %q, %q"):format(package.path, package.cpath),
+      ("package.path, package.cpath = %q, %q"):format(package.path,
+    os.getenv "MOONGATE_CPATH" or package.cpath),
       'moongate = require "moongate"',
       ("bot = moongate.client { token = %q, api = %q, intents = { %q } }"):format(
         discord.token, discord.api, "guilds"),

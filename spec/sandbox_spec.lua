@@ -733,7 +733,8 @@ describe("sandbox #sockets", function()
       ]]):format(discord.port)
       local name = os.tmpname()
       local file = io.open(name, "w")
-      file:write(("package.path, package.cpath = %q, %q\n"):format(package.path, package.cpath),
+      file:write(("package.path, package.cpath = %q, %q\n"):format(package.path,
+        os.getenv "MOONGATE_CPATH" or package.cpath),
         program)
       file:close()
       local pipe = io.popen("lua5.4 " .. name)
@@ -1506,7 +1507,7 @@ describe("sandbox #sockets", function()
         local name = os.tmpname()
         local file = io.open(name, "w")
         file:write(("package.path, package.cpath = %q, %q\n"):format(package.path,
-          package.cpath), [[
+          os.getenv "MOONGATE_CPATH" or package.cpath), [[
           local sandbox, wire = require "moongate.sandbox", require "wire"
           local discord = sandbox.start { tls = true }
           local peer = wire.ready(discord)

@@ -85,7 +85,8 @@ end
 function witness.program(text, setting)
   local name = os.tmpname()
   local file = assert(io.open(name, "w"))
-  file:write(("package.path, package.cpath = %q, %q\n"):format(package.path, package.cpath), text)
+  file:write(("package.path, package.cpath = %q, %q\n"):format(package.path,
+    os.getenv "MOONGATE_CPATH" or package.cpath), text)
   file:close()
   local pipe = assert(io.popen(("%s timeout -k 2 %d lua5.4 %s 2>&1"):format(
     setting or "", witness.patience, name)))
