@@ -697,11 +697,6 @@ static void read_on(struct gate_loop *loop) {
         if (!gate_transport_poll(loop->transport)) return;
 }
 
-/* Commands first: an event that was caused after on() had returned must find its listener. */
-static void on_woken(void *owner) {
-    take_commands(owner);
-}
-
 static void turn(struct gate_loop *loop, int64_t wake_ms) {
     gate_transport_turn(loop->transport, wake_ms);
     take_commands(loop);
@@ -782,8 +777,7 @@ static int init_queues(struct gate_loop *loop, const struct gate_queue_limits *e
 
 struct gate_loop *gate_loop_new(const struct gate_loop_options *options, int *error,
                                 const char **detail) {
-    static const struct gate_transport_calls calls = {on_opened, on_piece, on_closed, on_answered,
-                                                      on_woken};
+    static const struct gate_transport_calls calls = {on_opened, on_piece, on_closed, on_answered};
     struct gate_loop *loop = gate_allocate(NULL, sizeof *loop);
     *error = GATE_EMEMORY;
     *detail = gate_error_text(GATE_EMEMORY);

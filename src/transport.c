@@ -668,18 +668,10 @@ static int judge_certificate(struct lws *wsi, void *store, size_t ok) {
     return link && gate_tls_judge(&link->tls, store, ok != 0) ? 0 : 1;
 }
 
-/* The wake descriptor is the first that libwebsockets polls, so this comes before any socket. */
-static int tell_woken(struct lws *wsi) {
-    struct gate_transport *transport = lws_context_user(lws_get_context(wsi));
-    transport->calls.woken(transport->owner);
-    return 0;
-}
-
 static int call_back(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
                      size_t len) {
     if (reason == LWS_CALLBACK_OPENSSL_PERFORM_SERVER_CERT_VERIFICATION)
         return judge_certificate(wsi, user, len);
-    if (reason == LWS_CALLBACK_EVENT_WAIT_CANCELLED) return tell_woken(wsi);
     for (size_t i = 0; i < sizeof handlers / sizeof handlers[0]; i++) {
         if (handlers[i].reason != reason) continue;
         struct gate_link *link = lws_get_opaque_user_data(wsi);
@@ -725,7 +717,6 @@ static struct lws_context *create_context(struct gate_transport *transport) {
         {.name = NULL}};
     struct lws_context_creation_info info = {
         .port = CONTEXT_PORT_NO_LISTEN,
-        .user = transport,
         .protocols = protocols,
         .gid = -1,
         .uid = -1,

@@ -39,9 +39,6 @@ struct gate_transport_calls {
     /* The only end of a link: it is gone when this is called. Never after gate_link_abort. */
     void (*closed)(void *user, uint32_t connection, const struct gate_close *why);
     void (*answered)(void *owner, struct gate_answer *answer);
-    /* A wake was heard. Comes before the pieces that arrived in the same turn, so whoever wakes and
-     * then causes a message knows that what was asked for with the wake is seen first. */
-    void (*woken)(void *owner);
 };
 
 struct gate_transport_options { /* strings are copied */
