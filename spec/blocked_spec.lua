@@ -3,7 +3,7 @@
 
 local witness = require "witness"
 
-local INTERVAL_MS = 200
+local INTERVAL_MS = 300
 local BLOCKED_S = 4 * INTERVAL_MS / 1000 + 0.3
 
 -- Beats that came between two moments, given as numbers of beats seen before them.

@@ -4,7 +4,7 @@
 local witness = require "witness"
 local moongate = require "moongate"
 
-local INTERVAL_MS = 200
+local INTERVAL_MS = 300
 
 -- Everything that `bot` reports, by event.
 local function watch(bot)

@@ -3,8 +3,8 @@
 
 local witness = require "witness"
 
-local INTERVAL_MS = 150
-local IDLE_S = 1.5 -- ten intervals
+local INTERVAL_MS = 250
+local IDLE_S = 2.5 -- ten intervals
 
 -- Types `lines` at a prompt of lua5.4, then leaves it alone for `idle_s`, then ends it. Returns all
 -- that the terminal showed. util-linux's script(1) makes the terminal.

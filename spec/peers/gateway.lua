@@ -5,8 +5,8 @@ local moongate = require "moongate"
 local cjson = require "cjson"
 
 local TOKEN = "peer.token.0123456789"
-local INTERVAL_MS = 150 -- as gateway.mjs has it
-local LATE_MS = 100 -- how far from its time a beat may leave on a busy machine
+local INTERVAL_MS = 400 -- as gateway.mjs has it
+local LATE_MS = 150 -- how far from its time a beat may leave on a busy machine
 
 local function fail(problems, ...)
   problems[#problems + 1] = string.format(...)

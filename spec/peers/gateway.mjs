@@ -24,8 +24,8 @@ const { WebSocketServer } = require('ws');
 
 const TOKEN = 'peer.token.0123456789';
 const SESSION = 'a-session-of-the-peer';
-const INTERVAL = 150; // ms between heartbeats
-const BEATS = 4; // beats awaited on a connection before the script goes on
+const INTERVAL = 400; // ms between heartbeats
+const BEATS = 3; // beats awaited on a connection before the script goes on
 const PATIENCE = 30000; // ms for the whole script
 const RESUME_PATH = '/resumed/here';
 
