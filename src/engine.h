@@ -33,7 +33,7 @@ struct gate_engine *gate_engine_new(const struct gate_engine_options *options, i
 void gate_engine_del(struct gate_engine *engine, int code);
 
 /* Commands: queued for the I/O thread, in order. GATE_EBUSY when that queue is full, GATE_EMEMORY,
- * GATE_EFORK in a forked child, GATE_ECLOSED after gate_engine_stop. */
+ * GATE_EFORK in a forked child, GATE_ECLOSED when the thread has ended (at exit). */
 
 /* Creates the shard (options are copied) and starts it. A shard of that id that is idle or dead is
  * replaced, its outbox and interest kept; one that runs answers with an `error` event. Options that

@@ -33,6 +33,8 @@ _Static_assert(GATE_HEADROOM_BYTES >= LWS_PRE, "libwebsockets writes its header 
 #define KEEPALIVE_EVERY_S 10
 #define KEEPALIVE_PROBES  3
 
+#define SOCKETS_MAX (GATE_LINKS_MAX - 8) /* it has descriptors of its own in the same table */
+
 enum stage { STAGE_RESOLVING, STAGE_NEXT, STAGE_BUSY, STAGE_OPEN, STAGE_ENDED };
 
 struct outgoing {
@@ -102,6 +104,7 @@ struct gate_transport {
     void *owner;
     lws_sorted_usec_list_t alarm;
     struct gate_link *links;
+    size_t sockets; /* of links; libwebsockets has room for so many */
     uint64_t bytes_in;
     bool insecure;
     bool proxied;
@@ -231,6 +234,7 @@ static bool may_try_another(const struct gate_link *link) {
  * made would be slept over. */
 static void settle(struct gate_link *link) {
     link->wsi = NULL;
+    link->transport->sockets--;
     explain(link, "");
     link->stage = link->stage != STAGE_OPEN && may_try_another(link) ? STAGE_NEXT : STAGE_ENDED;
     lws_cancel_service(link->transport->context);
@@ -285,6 +289,7 @@ static void connect_next(struct gate_link *link) {
     }
     link->stage = STAGE_BUSY;
     link->phase = GATE_PHASE_CONNECT;
+    transport->sockets++;
     link->error = 0;
     link->expired = false;
     link->tls = (struct gate_tls_state){
@@ -295,6 +300,11 @@ static void connect_next(struct gate_link *link) {
 
 /* Each address but the last gets a share, so that a dead one leaves time for the others. */
 static void begin_address(struct gate_link *link) {
+    if (link->transport->sockets >= SOCKETS_MAX) {
+        fail(link, GATE_ESYSTEM, "too many connections for one engine");
+        link->stage = STAGE_ENDED;
+        return;
+    }
     int64_t now_ms = gate_clock_ms(), left_ms = link->deadline_ms - now_ms;
     size_t addresses = link->addresses.count - link->address;
     int64_t share_ms = left_ms / (int64_t)addresses;
