@@ -1081,8 +1081,11 @@ describe("sandbox #sockets", function()
       end
       assert.same({ 7, 7, 1 }, ops(first, 3))
       assert.same({ 7, 1, 9 }, ops(second, 3))
-      assert.has_error(function() discord:reconnect "x" end)
-      assert.has_error(function() discord:reconnect(0) end)
+      assert.equal(1, discord:heartbeat(discord:sessions()[1]))
+      for _, target in ipairs { "x", 0, { conection = 1 }, { connection = "1" }, { shard = -1 },
+        { session = 5 } } do
+        assert.has_error(function() discord:reconnect(target) end)
+      end
     end)
 
     it("op 9 true keeps the session, false ends it, both on the same connection", function()
@@ -1365,6 +1368,40 @@ describe("sandbox #sockets", function()
       discord:swallow(2)
       for at = 1, 3 do discord:send_payload('{"op":7,"d":' .. at .. "}") end
       assert.equal(3, peer:message().d)
+    end)
+
+    it("of payloads begins with Identify, one by one, and goes on after a resume", function()
+      start_free { guilds = 1 }
+      local peer = wire.connect(discord)
+      peer:expect(10)
+      assert.equal(1, peer.opcode)
+      peer:send(2, wire.identify_data(discord, { compress = true }))
+      local opcode, payload = peer:frame()
+      assert.equal(2, opcode)
+      assert.equal("\x78", payload:sub(1, 1))
+      assert.not_equal("\0\0\xff\xff", payload:sub(-4)) -- a checksum, no mark
+      opcode, payload = peer:frame()
+      assert.equal(2, opcode)
+      assert.equal("\x78", payload:sub(1, 1)) -- each has a header of its own
+      peer.opcode = 2
+      assert.equal("GUILD_CREATE", cjson.decode(peer:plain(payload)).t)
+      peer:send(1)
+      peer:expect(11)
+      assert.equal(1, peer.opcode) -- short ones are plain
+      discord:drop()
+      peer = wire.resume(discord, discord:sessions()[1].id, 1)
+      assert.equal("GUILD_CREATE", peer:message().t)
+      assert.equal(2, peer.opcode)
+      peer:expect(0, "RESUMED")
+      assert.equal(1, peer.opcode)
+    end)
+
+    it("of payloads yields to that of the transport", function()
+      start_free { guilds = 1 }
+      local peer = wire.ready(discord, { compress = true }, { query = query })
+      peer:send(1)
+      peer:expect(11)
+      assert.equal("zlib-stream", discord:connections()[1].compress)
     end)
 
     it("zstd-stream is one frame without an end", function()

@@ -100,6 +100,130 @@ function wire.authorized(discord)
   return { Authorization = "Bot " .. discord.token }
 end
 
+-- ---- A complete zlib stream ---------------------------------------------------------------------
+
+local length_base, distance_base = { [0] = 3 }, { [0] = 1 }
+local length_bits, distance_bits = {}, {}
+for at = 0, 27 do
+  length_bits[at] = math.max(0, at // 4 - 1)
+  length_base[at + 1] = length_base[at] + (1 << length_bits[at])
+end
+length_base[28], length_bits[28] = 258, 0
+for at = 0, 29 do
+  distance_bits[at] = math.max(0, at // 2 - 1)
+  distance_base[at + 1] = distance_base[at] + (1 << distance_bits[at])
+end
+
+-- From a list of code lengths (from 0) to a table of "length:code" to symbol.
+local function codes_of(lengths, count)
+  local codes, code = {}, 0
+  for length = 1, 15 do
+    for symbol = 0, count - 1 do
+      if lengths[symbol] == length then
+        codes[length << 16 | code] = symbol
+        code = code + 1
+      end
+    end
+    code = code << 1
+  end
+  return codes
+end
+
+local function reader_of(bytes)
+  local at, left, word = 3, 0, 0 -- behind the header
+  local reader = {}
+  function reader.bits(count)
+    while left < count do
+      word, left, at = word | bytes:byte(at) << left, left + 8, at + 1
+    end
+    local value = word & (1 << count) - 1
+    word, left = word >> count, left - count
+    return value
+  end
+  function reader.symbol(codes)
+    local code, length = 0, 0
+    repeat
+      code, length = code << 1 | reader.bits(1), length + 1
+      assert(length <= 15, "no such code")
+    until codes[length << 16 | code]
+    return codes[length << 16 | code]
+  end
+  function reader.align()
+    word, left = 0, 0
+  end
+  function reader.rest()
+    return bytes:sub(at)
+  end
+  return reader
+end
+
+local order = { 16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15 }
+
+local function dynamic_codes(reader)
+  local literals, distances, count = reader.bits(5) + 257, reader.bits(5) + 1, reader.bits(4) + 4
+  local lengths = {}
+  for at = 1, count do lengths[order[at]] = reader.bits(3) end
+  local codes, all, at = codes_of(lengths, 19), {}, 0
+  while at < literals + distances do
+    local symbol, value, times = reader.symbol(codes), 0, 1
+    if symbol < 16 then
+      value = symbol
+    elseif symbol == 16 then
+      value, times = all[at - 1], 3 + reader.bits(2)
+    else
+      times = symbol == 17 and 3 + reader.bits(3) or 11 + reader.bits(7)
+    end
+    for _ = 1, times do all[at], at = value, at + 1 end
+  end
+  return codes_of(all, literals), codes_of(table.move(all, literals, at - 1, 0, {}), distances)
+end
+
+local function fixed_codes()
+  local lengths, distances = {}, {}
+  for at = 0, 287 do lengths[at] = at < 144 and 8 or at < 256 and 9 or at < 280 and 7 or 8 end
+  for at = 0, 29 do distances[at] = 5 end
+  return codes_of(lengths, 288), codes_of(distances, 30)
+end
+
+local function inflate_block(reader, out, literals, distances)
+  while true do
+    local symbol = reader.symbol(literals)
+    if symbol == 256 then return end
+    if symbol < 256 then
+      out[#out + 1] = string.char(symbol)
+    else
+      local length = length_base[symbol - 257] + reader.bits(length_bits[symbol - 257])
+      local code = reader.symbol(distances)
+      local from = #out - distance_base[code] - reader.bits(distance_bits[code])
+      for at = 1, length do out[#out + 1] = out[from + at] end
+    end
+  end
+end
+
+local function adler32(text)
+  local a, b = 1, 0
+  for at = 1, #text do
+    a = (a + text:byte(at)) % 65521
+    b = (b + a) % 65521
+  end
+  return b << 16 | a
+end
+
+-- RFC 1950 and 1951, as slow as it is plain; an error for what is not a whole stream.
+local function inflate(bytes)
+  local reader, out = reader_of(bytes), {}
+  repeat
+    local final, kind = reader.bits(1) == 1, reader.bits(2)
+    assert(kind == 1 or kind == 2, "an unexpected block")
+    if kind == 1 then inflate_block(reader, out, fixed_codes())
+    else inflate_block(reader, out, dynamic_codes(reader)) end
+  until final
+  reader.align()
+  local text = table.concat(out)
+  assert(string.pack(">I4", adler32(text)) == reader.rest(), "not the checksum of the stream")
+  return text
+end
+
 -- ---- WebSocket --------------------------------------------------------------------------------
 
 local peer = {}
@@ -222,7 +346,7 @@ function peer:text()
       parts[#parts + 1] = payload
       if fin then
         self.pieces = self.pieces + 1
-        if not self.inflate then return table.concat(parts) end
+        if not self.inflate then return self:plain(table.concat(parts)) end
         local whole, code = self.inflate:push(table.concat(parts), true)
         parts = {}
         if whole == nil then return nil, "inflate", code end
@@ -230,6 +354,13 @@ function peer:text()
       end
     end
   end
+end
+
+-- A message on a connection without transport compression: a binary one is a zlib stream of its
+-- own, complete from header to checksum.
+function peer:plain(bytes)
+  if self.opcode == 1 then return bytes end
+  return inflate(bytes)
 end
 
 -- The next message as a table, null as cjson.null.

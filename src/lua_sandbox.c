@@ -179,7 +179,18 @@ static int core_stop(lua_State *L) {
 /* ---- Orders ------------------------------------------------------------------------------------
  */
 
-/* nil: everybody; a number: that connection; a table: what it names. */
+/* A number of a target's table, or GATE_SANDBOX_ANYONE. */
+static int64_t target_number(lua_State *L, int index, const char *key) {
+    lua_getfield(L, index, key);
+    bool absent = lua_isnil(L, -1) != 0;
+    lua_pop(L, 1);
+    int64_t value = absent ? GATE_SANDBOX_ANYONE : field_integer(L, index, key);
+    if (!absent && value < 0) luaL_error(L, "target: '%s' is negative", key);
+    return value;
+}
+
+/* nil: everybody; a number: that connection; a table: what it names. An entry of connections() has
+ * a number as its id, one of sessions() a string. */
 static struct gate_sandbox_target read_target(lua_State *L, int index) {
     struct gate_sandbox_target target = {GATE_SANDBOX_ANYONE, GATE_SANDBOX_ANYONE, {NULL, 0}};
     if (lua_isnoneornil(L, index)) return target;
@@ -189,18 +200,18 @@ static struct gate_sandbox_target read_target(lua_State *L, int index) {
         return target;
     }
     luaL_checktype(L, index, LUA_TTABLE);
-    lua_getfield(L, index, "connection");
-    if (lua_isnil(L, -1)) {
-        lua_pop(L, 1);
-        lua_getfield(L, index, "id");
+    lua_getfield(L, index, "id");
+    int kind = lua_type(L, -1);
+    lua_pop(L, 1);
+    if (kind == LUA_TNUMBER) {
+        target.connection = target_number(L, index, "id");
+    } else if (kind == LUA_TSTRING) {
+        target.session = field_text(L, index, "id");
+    } else {
+        target.connection = target_number(L, index, "connection");
+        target.shard = target_number(L, index, "shard");
+        target.session = field_text(L, index, "session");
     }
-    if (lua_type(L, -1) == LUA_TNUMBER) target.connection = luaL_checkinteger(L, -1);
-    bool known = target.connection >= 0;
-    lua_pop(L, 1);
-    lua_getfield(L, index, "shard");
-    if (!known && lua_type(L, -1) == LUA_TNUMBER) target.shard = luaL_checkinteger(L, -1);
-    lua_pop(L, 1);
-    if (!known) target.session = field_text(L, index, "session");
     return target;
 }
 

@@ -12,6 +12,7 @@
 #include "sandbox_state.h"
 
 #define SHARD_GUILDS_MAX 2500 /* Discord: 4011 above it */
+#define IDENTIFY_FIELDS  5    /* that this server looks at */
 
 /* Eris sends the prefix of REST along, so the service tolerates it. */
 static bool is_token(const struct gate_link *link, const struct gate_field *field) {
@@ -56,6 +57,7 @@ static int judge_identify(const struct gate_link *link, const struct gate_field 
                           struct gate_claim *claim, const char **words) {
     const struct gate_field *token = &fields[0], *properties = &fields[1];
     const struct gate_field *intents = &fields[2], *shard = &fields[3];
+    claim->payload = fields[4].kind == GATE_FIELD_BOOLEAN && fields[4].integer != 0;
     *words = "The data of an Identify is an object with token, properties and intents.";
     if (token->kind != GATE_FIELD_TEXT) return 4001;
     *words = "Authentication failed.";
@@ -89,15 +91,15 @@ static const char *take_start(struct gate_sandbox *sandbox, const struct gate_cl
     return NULL;
 }
 
-static int read_identify(struct gate_span data, struct gate_field fields[4],
+static int read_identify(struct gate_span data, struct gate_field fields[IDENTIFY_FIELDS],
                          struct gate_buf *texts) {
-    static const char *const keys[] = {"token", "properties", "intents", "shard"};
-    for (size_t i = 0; i < 4; i++) fields[i] = (struct gate_field){.key = keys[i]};
-    return gate_fields_read(data, fields, 4, texts);
+    static const char *const keys[] = {"token", "properties", "intents", "shard", "compress"};
+    for (size_t i = 0; i < IDENTIFY_FIELDS; i++) fields[i] = (struct gate_field){.key = keys[i]};
+    return gate_fields_read(data, fields, IDENTIFY_FIELDS, texts);
 }
 
 void gate_identify_take(struct gate_link *link, struct gate_span data) {
-    struct gate_field fields[4];
+    struct gate_field fields[IDENTIFY_FIELDS];
     struct gate_claim claim;
     struct gate_buf texts;
     const char *words = "Already authenticated.";
@@ -197,8 +199,11 @@ static void tell_guilds(struct gate_seat *seat) {
     gate_buf_free(&data);
 }
 
-/* For those who ask about the connection after it has lost its session. */
+/* What the session brings along. It stays known after the connection has lost it. Compression of
+ * the transport wins over that of payloads. */
 static void remember_seat(struct gate_link *link) {
+    if (link->seat->claim.payload && !link->compression->binary && !link->encoding->binary)
+        link->compression = &gate_sandbox_payload_compression;
     memcpy(link->session, link->seat->id, sizeof link->session);
     link->shard_id = link->seat->claim.shard_id;
     link->shard_count = link->seat->claim.shard_count;
@@ -206,7 +211,7 @@ static void remember_seat(struct gate_link *link) {
 
 /* The checks have passed already; a held READY is made from the data as it was sent. */
 void gate_identify_finish(struct gate_link *link) {
-    struct gate_field fields[4];
+    struct gate_field fields[IDENTIFY_FIELDS];
     struct gate_claim claim;
     struct gate_buf texts, data;
     const char *words;

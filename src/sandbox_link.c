@@ -257,23 +257,34 @@ static void damage(struct gate_link *link, struct gate_buf *wire) {
                      (int)(bit / 8), (int)wire->len);
 }
 
-static int pack(struct gate_link *link, struct gate_span json, struct gate_buf *wire) {
+static int compress(struct gate_link *link, struct gate_span plain, struct gate_buf *wire) {
+    if (!link->streaming) {
+        int rc = link->compression->open(link->sandbox->options.zlib_level, &link->context);
+        if (rc < 0) return rc;
+        link->streaming = true;
+    }
+    return link->compression->push(link->context, plain, wire);
+}
+
+/* What travels, and whether it is compressed. */
+static int pack(struct gate_link *link, struct gate_span json, struct gate_buf *wire,
+                bool *compressed) {
     struct gate_buf plain;
     gate_buf_init(&plain, 0, 0);
     int rc = link->encoding->encode(json, &plain);
-    if (rc == GATE_OK && !link->streaming) {
-        rc = link->compression->open(link->sandbox->options.zlib_level, &link->context);
-        link->streaming = rc == GATE_OK;
-    }
-    if (rc == GATE_OK) rc = link->compression->push(link->context, gate_buf_span(&plain), wire);
+    *compressed = link->compression->binary && plain.len >= link->compression->least_bytes;
+    if (rc == GATE_OK && *compressed)
+        rc = compress(link, gate_buf_span(&plain), wire);
+    else if (rc == GATE_OK)
+        gate_buf_move(wire, &plain);
     gate_buf_free(&plain);
     return rc;
 }
 
-static int write_messages(struct gate_link *link, struct gate_span wire) {
-    bool binary = link->compression->binary || link->encoding->binary;
+static int write_messages(struct gate_link *link, struct gate_span wire, bool compressed) {
+    bool binary = compressed || link->encoding->binary;
     int opcode = binary ? GATE_FRAME_BINARY : GATE_FRAME_TEXT, rc;
-    size_t share = link->compression->binary ? link->knobs.message_bytes : 0;
+    size_t share = compressed ? link->knobs.message_bytes : 0;
     do {
         size_t len = share > 0 && share < wire.len ? share : wire.len;
         rc = write_frames(link, opcode, (struct gate_span){wire.data, len});
@@ -286,14 +297,15 @@ static int write_messages(struct gate_link *link, struct gate_span wire) {
 void gate_link_send(struct gate_link *link, struct gate_span json) {
     if (link->state != GATE_LINK_OPEN) return;
     struct gate_buf wire;
+    bool compressed;
     gate_buf_init(&wire, 0, 0);
-    int rc = pack(link, json, &wire);
+    int rc = pack(link, json, &wire, &compressed);
     if (rc == GATE_OK && link->swallow > 0) {
         link->swallow--;
         gate_sandbox_log(link->sandbox, link, "swallow", "a message of %d bytes", (int)wire.len);
     } else if (rc == GATE_OK) {
         if (link->corrupt > 0) damage(link, &wire);
-        rc = write_messages(link, gate_buf_span(&wire));
+        rc = write_messages(link, gate_buf_span(&wire), compressed);
         link->messages_out++;
     }
     gate_buf_free(&wire);

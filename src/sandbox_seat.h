@@ -18,6 +18,7 @@ struct gate_claim {
     int64_t intents;
     int64_t shard_id, shard_count;
     bool sharded; /* it said so; else 0 of 1, and READY does not echo it */
+    bool payload; /* long messages compressed one by one */
 };
 
 struct gate_seat {

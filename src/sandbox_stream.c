@@ -5,6 +5,9 @@
 #include <zlib.h>
 #include <zstd.h>
 
+#define PAYLOAD_LEAST_BYTES                                                                        \
+    512 /* so that READY and guilds are compressed, beats and acks are not */
+
 /* ---- Encodings --------------------------------------------------------------------------------
  */
 
@@ -43,9 +46,8 @@ static int open_zlib(int level, void **context) {
     return GATE_OK;
 }
 
-/* One deflate stream for the life of the connection; each message ends with 00 00 FF FF. */
-static int push_zlib(void *context, struct gate_span message, struct gate_buf *out) {
-    z_stream *stream = context;
+static int deflate_message(z_stream *stream, int flush, struct gate_span message,
+                           struct gate_buf *out) {
     stream->next_in = (Bytef *)(uintptr_t)message.data;
     stream->avail_in = (uInt)message.len;
     do {
@@ -53,10 +55,21 @@ static int push_zlib(void *context, struct gate_span message, struct gate_buf *o
         if (rc < 0) return rc;
         stream->next_out = (Bytef *)out->data + out->len;
         stream->avail_out = (uInt)(out->capacity - out->len);
-        if (deflate(stream, Z_SYNC_FLUSH) == Z_STREAM_ERROR) return GATE_ESTREAM;
+        if (deflate(stream, flush) == Z_STREAM_ERROR) return GATE_ESTREAM;
         out->len = out->capacity - stream->avail_out;
     } while (stream->avail_out == 0);
     return GATE_OK;
+}
+
+/* One deflate stream for the life of the connection; each message ends with 00 00 FF FF. */
+static int push_zlib(void *context, struct gate_span message, struct gate_buf *out) {
+    return deflate_message(context, Z_SYNC_FLUSH, message, out);
+}
+
+/* A complete stream for each message, with its header and its checksum. */
+static int push_payload(void *context, struct gate_span message, struct gate_buf *out) {
+    int rc = deflate_message(context, Z_FINISH, message, out);
+    return deflateReset(context) == Z_OK ? rc : GATE_ESTREAM;
 }
 
 static void close_zlib(void *context) {
@@ -105,10 +118,14 @@ static void close_nothing(void *context) {
 }
 
 static const struct gate_sandbox_compression compressions[] = {
-    {"", false, open_nothing, push_plain, close_nothing},
-    {"zlib-stream", true, open_zlib, push_zlib, close_zlib},
-    {"zstd-stream", true, open_zstd, push_zstd, close_zstd},
+    {"", false, 0, open_nothing, push_plain, close_nothing},
+    {"zlib-stream", true, 0, open_zlib, push_zlib, close_zlib},
+    {"zstd-stream", true, 0, open_zstd, push_zstd, close_zstd},
 };
+
+/* Which messages are compressed is the service's choice; clients have to take both kinds. */
+const struct gate_sandbox_compression gate_sandbox_payload_compression = {
+    "payload", true, PAYLOAD_LEAST_BYTES, open_zlib, push_payload, close_zlib};
 
 /* ---- Finding ----------------------------------------------------------------------------------
  */

@@ -17,8 +17,9 @@ struct gate_sandbox_encoding {
 };
 
 struct gate_sandbox_compression {
-    const char *name; /* in the URL; "" for none */
-    bool binary;      /* its messages travel in binary frames whatever the encoding */
+    const char *name;   /* in the URL; "" for none */
+    bool binary;        /* its messages travel in binary frames whatever the encoding */
+    size_t least_bytes; /* shorter messages travel as they are */
     /* `context` belongs to one connection: made at its first message, freed with it. */
     int (*open)(int level, void **context);
     /* Appends one message, flushed so that the client can read all of it. */
@@ -29,5 +30,8 @@ struct gate_sandbox_compression {
 /* By the word in the URL; NULL for one that is not known. No word at all is the default. */
 const struct gate_sandbox_encoding *gate_sandbox_encoding_find(struct gate_span word);
 const struct gate_sandbox_compression *gate_sandbox_compression_find(struct gate_span word);
+
+/* What an Identify with `compress` asks for: long messages as a whole zlib stream each. */
+extern const struct gate_sandbox_compression gate_sandbox_payload_compression;
 
 #endif

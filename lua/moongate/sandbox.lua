@@ -11,8 +11,8 @@
 --
 -- Readable: api, url, token, port, ca_file (with TLS), user, guilds. Every method returns what it
 -- is said to, or nil, message, code. Orders take a target as their last argument: nothing for all
--- connections, the id of one, or a table: one of connections(), or { connection =, shard =,
--- session = }. They return how many connections they reached.
+-- connections, the id of one, or a table: one of connections() or sessions(), or { connection =,
+-- shard =, session = }. They return how many connections they reached.
 
 local core = require "moongate.sandbox.core"
 
@@ -218,6 +218,22 @@ local function switch(on)
   return on
 end
 
+local target_keys = {
+  connection = true, shard = true, session = true, filter = true, dm = true, reset = true,
+}
+
+-- A misspelt key would turn an order to one into an order to all.
+local function aim(what, target)
+  if type(target) == "table" and target.id == nil then
+    for key in pairs(target) do
+      if not target_keys[key] then
+        error(("%s: target: unknown key '%s'"):format(what, tostring(key)), 3)
+      end
+    end
+  end
+  return target
+end
+
 -- The opcode of a name or a number.
 local opcodes = {
   HEARTBEAT = 1, IDENTIFY = 2, PRESENCE_UPDATE = 3, VOICE_STATE_UPDATE = 4, RESUME = 6,
@@ -241,28 +257,29 @@ end
 function methods:dispatch(name, d, target)
   check("dispatch", "name", name, "string")
   local fields = type(target) == "table" and target or {}
+  aim("dispatch", target)
   return core.dispatch(self, name, d, target, fields.filter == false, fields.dm == true)
 end
 
 --- Op 7.
 function methods:reconnect(target)
-  return core.order(self, "reconnect", target)
+  return core.order(self, "reconnect", aim("reconnect", target))
 end
 
 --- Op 9. Without `resumable` the session ends.
 function methods:invalid_session(resumable, target)
-  return core.order(self, "invalid_session", target, resumable == true)
+  return core.order(self, "invalid_session", aim("invalid_session", target), resumable == true)
 end
 
 --- Op 1: asks for a heartbeat.
 function methods:heartbeat(target)
-  return core.order(self, "heartbeat", target)
+  return core.order(self, "heartbeat", aim("heartbeat", target))
 end
 
 --- One gateway message as JSON text, whatever it says, through encoding and compression.
 function methods:send_payload(payload, target)
   check("send_payload", "payload", payload, "string")
-  return core.order(self, "send_payload", target, nil, nil, payload)
+  return core.order(self, "send_payload", aim("send_payload", target), nil, nil, payload)
 end
 
 --- A WebSocket frame as it is: text, or { bytes, opcode = 1, fin = true, rsv = 0 }; with
@@ -275,7 +292,7 @@ function methods:send_raw(frame, target)
   first = first | check_integer("send_raw", "opcode", frame.opcode or 1, 0, 15)
   first = first | check_integer("send_raw", "rsv", frame.rsv or 0, 0, 7) << 4
   if frame.frame == false then first = -1 end
-  return core.order(self, "send_raw", target, nil, first, frame[1])
+  return core.order(self, "send_raw", aim("send_raw", target), nil, first, frame[1])
 end
 
 -- ---- Ending connections -----------------------------------------------------------------------
@@ -284,7 +301,7 @@ end
 --- fields say { reset = false }. Returns when it has happened. Sessions can be resumed.
 function methods:drop(target)
   local reset = not (type(target) == "table" and target.reset == false)
-  return core.order(self, "drop", target, reset)
+  return core.order(self, "drop", aim("drop", target), reset)
 end
 
 --- Sends a close frame; without a code an empty one. Codes like 4009 end the session, others do
@@ -292,7 +309,7 @@ end
 function methods:close(code, reason, target)
   if code ~= nil then code = check_integer("close", "code", code, 0, 65535) end
   check("close", "reason", reason, "string", true)
-  return core.order(self, "close", target, nil, code or -1, reason)
+  return core.order(self, "close", aim("close", target), nil, code or -1, reason)
 end
 
 -- ---- Misbehaving ------------------------------------------------------------------------------
@@ -300,12 +317,12 @@ end
 
 --- No answer to heartbeats (on = true, the default).
 function methods:withhold_acks(on, target)
-  return core.order(self, "withhold_acks", target, switch(on))
+  return core.order(self, "withhold_acks", aim("withhold_acks", target), switch(on))
 end
 
 --- The connections stay, but nothing is read from or written to them any more.
 function methods:half_open(on, target)
-  return core.order(self, "half_open", target, switch(on))
+  return core.order(self, "half_open", aim("half_open", target), switch(on))
 end
 
 local stalls = { accept = 1, upgrade = 2, hello = 4, ready = 8, resumed = 16, close = 32 }
@@ -318,19 +335,19 @@ function methods:stall(phase, on, target)
     error(("stall: phase: '%s' is none of accept, upgrade, hello, ready, resumed, close")
       :format(tostring(phase)), 2)
   end
-  return core.order(self, "stall", target, switch(on), bit)
+  return core.order(self, "stall", aim("stall", target), switch(on), bit)
 end
 
 --- Cuts every WebSocket message into frames of that many bytes; 0: no more.
 function methods:split(bytes, target)
   bytes = check_integer("split", "bytes", bytes, 0, BYTES_MAX)
-  return core.order(self, "split", target, nil, bytes)
+  return core.order(self, "split", aim("split", target), nil, bytes)
 end
 
 --- Cuts every compressed message into WebSocket messages of that many bytes; 0: no more.
 function methods:split_messages(bytes, target)
   bytes = check_integer("split_messages", "bytes", bytes, 0, BYTES_MAX)
-  return core.order(self, "split_messages", target, nil, bytes)
+  return core.order(self, "split_messages", aim("split_messages", target), nil, bytes)
 end
 
 --- Writes that many bytes every `seconds`; 0: all at once again.
@@ -338,19 +355,19 @@ function methods:trickle(bytes, seconds, target)
   bytes = check_integer("trickle", "bytes", bytes, 0, BYTES_MAX)
   check("trickle", "seconds", seconds, "number", true)
   local pause_ms = math.max(1, math.ceil((seconds or 0.001) * 1000))
-  return core.order(self, "trickle", target, nil, bytes, nil, pause_ms)
+  return core.order(self, "trickle", aim("trickle", target), nil, bytes, nil, pause_ms)
 end
 
 --- Flips one bit in each of the next messages (one, unless told otherwise).
 function methods:corrupt(messages, target)
   messages = check_integer("corrupt", "messages", messages or 1, 1, BYTES_MAX)
-  return core.order(self, "corrupt", target, nil, messages)
+  return core.order(self, "corrupt", aim("corrupt", target), nil, messages)
 end
 
 --- Compresses the next messages as usual and throws them away.
 function methods:swallow(messages, target)
   messages = check_integer("swallow", "messages", messages or 1, 1, BYTES_MAX)
-  return core.order(self, "swallow", target, nil, messages)
+  return core.order(self, "swallow", aim("swallow", target), nil, messages)
 end
 
 local answer_keys = { path = "string", method = "string", status = "number", headers = "table",
