@@ -27,12 +27,13 @@ UNITS   := $(filter-out src/tls.c src/transport.c src/loop.c src/engine.c src/sa
 all: $(BUILD)/installed
 
 demo: need all
-	$(LUA) examples/demo.lua
+	@$(LUA) examples/demo.lua
 
 test: need check specs
 
 # The specs alone, against the installed tree: make specs SPECS=spec/json_spec.lua
-specs: all $(BUILD)/moongate_unit.so $(BUILD)/stall.so
+specs: export LOCPATH := $(CURDIR)/.build/locale
+specs: all $(BUILD)/moongate_unit.so $(BUILD)/stall.so .build/locale/de_DE.UTF-8
 	$(RUN) $(BUSTED)
 
 check: need
@@ -55,9 +56,11 @@ tsan: need all
 	  $$(readelf -l $$(command -v $(LUA)) | sed -n 's/.*interpreter: \(.*\)]/\1/p') \
 	  --preload $$($(CC) -print-file-name=libtsan.so)"
 
+# The demo and the bot that it starts.
+VALGRIND := valgrind --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,indirect \
+  --errors-for-leak-kinds=definite,indirect $(LUA)
 valgrind: need all
-	valgrind --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=definite \
-	  --errors-for-leak-kinds=definite --suppressions=spec/valgrind.txt $(LUA) examples/demo.lua
+	MOONGATE_LUA="$(VALGRIND)" MOONGATE_DEMO_SECONDS=60 $(VALGRIND) examples/demo.lua
 
 # Clients and a server that moongate did not write.
 peers: all
@@ -81,17 +84,18 @@ clean:
 # What a fresh Debian lacks.
 need:
 	@sh .ci/need gcc libc6-dev lua5.4 liblua5.4-dev luarocks lua-cjson lua-busted lua-check \
-	  libwebsockets-dev libssl-dev zlib1g-dev libzstd-dev clang-format valgrind lua-http
+	  libwebsockets-dev libssl-dev zlib1g-dev libzstd-dev clang-format valgrind locales
 
 # LuaRocks builds in a copy, so that two modes never share an object file. lua-cjson is Debian's.
 $(BUILD)/installed: $(SOURCES)
-	rm -rf $(BUILD)/source $(TREE) && mkdir -p $(BUILD)/source
-	cp -r *.rockspec src lua $(BUILD)/source
-	echo 'rocks_provided = { ["lua-cjson"] = "2.1.0-1" }' > $(BUILD)/config.lua
-	cd $(BUILD)/source && $(ROCKS) make --tree=$(TREE) moongate-scm-1.rockspec \
+	@echo "building $(TREE)"
+	@rm -rf $(BUILD)/source $(TREE) && mkdir -p $(BUILD)/source
+	@cp -r *.rockspec src lua $(BUILD)/source
+	@echo 'rocks_provided = { ["lua-cjson"] = "2.1.0-1" }' > $(BUILD)/config.lua
+	@cd $(BUILD)/source && $(ROCKS) make --tree=$(TREE) moongate-scm-1.rockspec \
 	  CFLAGS="$(CFLAGS) -fPIC" LIBFLAG="-shared $(CFLAGS)" > ../rocks.log 2>&1 \
 	  || { cat ../rocks.log; exit 1; }
-	touch $@
+	@touch $@
 
 $(BUILD)/moongate_unit.so: $(wildcard spec/unit*.[ch]) $(UNITS) $(wildcard src/*.h)
 	mkdir -p $(BUILD)
@@ -100,5 +104,10 @@ $(BUILD)/moongate_unit.so: $(wildcard spec/unit*.[ch]) $(UNITS) $(wildcard src/*
 $(BUILD)/stall.so: spec/stall.c
 	mkdir -p $(BUILD)
 	$(CC) $(C) -O1 -shared -o $@ $< -ldl
+
+# A locale whose decimal point is a comma, for the specs of numbers.
+.build/locale/de_DE.UTF-8:
+	mkdir -p .build/locale
+	localedef -i de_DE -f UTF-8 $@
 
 .PHONY: all demo test specs check asan tsan valgrind peers bench fuzz install clean need

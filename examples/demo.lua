@@ -93,8 +93,8 @@ expect_line(bot, "goodbye")
 
 os.execute("kill -INT " .. pid)
 local last = bot:read "l"
-bot:close()
-if last ~= "true" then fail("the bot ended with " .. tostring(last)) end
+local ended_well = bot:close()
+if last ~= "true" or not ended_well then fail("the bot ended with " .. tostring(last)) end
 local identifies = #discord:received "IDENTIFY"
 discord:stop()
 
