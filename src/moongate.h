@@ -204,7 +204,7 @@ extern const struct gate_intent_row gate_intents[]; /* ended by a NULL name */
 
 _Static_assert(GATE_SENDS_RESERVED_MAX < GATE_SENDS_MAX, "commands need places too");
 _Static_assert(GATE_IDENTIFY_LEASE_MS > GATE_IDENTIFY_WINDOW_MS, "a lease outlives its window");
-_Static_assert(GATE_READ_BYTES >= 16384, "feasibility: smaller reads hang under TLS");
+_Static_assert(GATE_READ_BYTES >= 16384, "smaller reads spin for ever under TLS");
 _Static_assert(GATE_INVALID_WAIT_MS_MIN < GATE_INVALID_WAIT_MS_MAX, "a range");
 
 #endif

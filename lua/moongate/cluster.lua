@@ -4,7 +4,7 @@
 --
 --   engine -> bridge -> delivery -> the shard's listeners -> the cluster's listeners
 --
--- Fields that are public stand in api.md; the others begin to matter only here:
+-- The public fields stand in README.md; the others begin to matter only here:
 --   bridge       the engine's Lua end; nil before the first connect and after stop
 --   emitter      the cluster's listeners; a shard's emitter has it for its parent
 --   count        how many shards the bot has in all, once that is known
