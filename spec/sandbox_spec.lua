@@ -380,15 +380,16 @@ describe("sandbox #sockets", function()
       assert.is_not_nil(wire.connect(discord))
     end)
 
-    it("reads frames that came behind the request", function()
+    it("reads frames that came behind the request, also when it was stalled", function()
       start_free()
-      local first = wire.connect(discord)
-      first:drop()
       local text = cjson.encode { op = 1, d = cjson.null }
-      local mask = ("\0"):rep(4)
-      local peer = wire.connect(discord, {
-        behind = string.char(0x81, 0x80 | #text) .. mask .. text })
-      peer:expect(11)
+      local behind = string.char(0x81, 0x80 | #text) .. ("\0"):rep(4) .. text
+      wire.connect(discord, { behind = behind }):expect(11)
+      discord:stall "upgrade"
+      local peer = wire.connect(discord, { behind = behind, wait = false })
+      assert(discord:wait_until(function() return #discord:connections() == 2 end))
+      discord:stall("upgrade", false)
+      assert(peer:upgraded()):expect(11)
     end)
   end)
 
@@ -1278,6 +1279,18 @@ describe("sandbox #sockets", function()
       assert.equal("\0\0\xff\xff", payload:sub(-4))
     end)
 
+    it("has one window for all messages of a connection", function()
+      start_free()
+      local peer = wire.connect(discord, { query = query })
+      peer:frame()
+      local text = cjson.encode { op = 7, d = "words that nobody has said here before" }
+      discord:send_payload(text)
+      discord:send_payload(text)
+      local _, first = peer:frame()
+      local _, second = peer:frame()
+      assert.is_true(#second < #first / 2)
+    end)
+
     it("has the header of its level", function()
       for level, header in pairs { [1] = "\x78\x01", [6] = "\x78\x9c", [9] = "\x78\xda" } do
         start_free { zlib_level = level }
@@ -1564,8 +1577,11 @@ describe("sandbox #sockets", function()
 
     runs("leaves nothing open to the programs that this one starts", function()
       start_free()
+      local first = wire.ready(discord)
       local peer, port = wire.ready(discord), discord.port
       local pipe = io.popen("exec cat", "w") -- lives until it is closed
+      discord:drop(1)
+      assert.is_true(first:ended())
       discord:stop()
       assert.equal(1001, (peer:closed(false)))
       assert.is_true(peer:ended())

@@ -8,6 +8,7 @@ local x509 = require "openssl.x509"
 local store = require "openssl.x509.store"
 local digest = require "openssl.digest"
 local cjson = require "cjson"
+local errno = require "cqueues.errno"
 local unit = require "moongate_unit"
 
 local wire = { patience = 5 }
@@ -398,10 +399,10 @@ function peer:close(code, reason)
   return self:send_frame(payload, { opcode = 8 })
 end
 
--- True when the server has ended TCP (or reset it).
+-- True when the server has ended TCP (or reset it), false when it has not after all the patience.
 function peer:ended()
-  local byte = self.sock:read(1)
-  return byte == nil or byte == ""
+  local byte, why = self.sock:read(1)
+  return (byte == nil or byte == "") and why ~= errno.ETIMEDOUT
 end
 
 function peer:drop()
