@@ -84,7 +84,8 @@ clean:
 # What a fresh Debian lacks.
 need:
 	@sh .ci/need gcc libc6-dev lua5.4 liblua5.4-dev luarocks lua-cjson lua-busted lua-check \
-	  libwebsockets-dev libssl-dev zlib1g-dev libzstd-dev clang-format valgrind locales
+	  libwebsockets-dev libssl-dev zlib1g-dev libzstd-dev clang-format valgrind locales lua-cqueues \
+	  lua-luaossl
 
 # LuaRocks builds in a copy, so that two modes never share an object file. lua-cjson is Debian's.
 $(BUILD)/installed: $(SOURCES)

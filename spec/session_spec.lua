@@ -320,6 +320,22 @@ describe("sessions", function()
     end
   end)
 
+  it("R50 a message refused by its header counts like one that was undecodable", function()
+    local d = helper.drive():reach "ready"
+    for round = 1, 3 do
+      local actions = d:closed { code = 1006, error = "EMESSAGE", detail = "too large" }
+      local event = helper.pick(actions, "event", "error")[1].data
+      assert.equal("EMESSAGE", event.code)
+      assert.truthy(event.message:find("message_bytes_max", 1, true))
+      assert.equal(round < 3, d.machine:status().session ~= nil)
+      assert.equal(round < 3 and 0 or 1, #helper.pick(actions, "event", "lost"))
+      if round == 3 then break end
+      d:tick()
+      d:opened()
+      d:receive(helper.HELLO)
+    end
+  end)
+
   it("R49 four empty messages in a row are tolerated, the fifth reconnects", function()
     local d = helper.drive():reach "ready"
     for _ = 1, 4 do assert.same({}, d:receive "") end

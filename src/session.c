@@ -365,18 +365,23 @@ void gate_session_empty(struct gate_session *session, int64_t now_ms) {
     close_now(session, now_ms, GATE_CLOSE_KEEP, "empty messages", GATE_PLAN_RESUME);
 }
 
-/* A message that stays undecodable at the same sequence would come again with every resume. */
-void gate_session_undecodable(struct gate_session *session, int64_t now_ms, int error) {
-    if (!gate_session_is_open(session)) return;
-    session->counts.undecodable++;
+/* Counts and reports a message that is of no use. One that stays so at the same sequence would come
+ * again with every resume; what follows is a resume until then, and a new session after that. */
+static enum gate_plan take_poison(struct gate_session *session, int error) {
     bool again = session->poisoned && session->poisoned_seq == session->seq;
+    session->counts.undecodable++;
     session->poisoned = again ? session->poisoned + 1 : 1;
     session->poisoned_seq = session->seq;
     gate_report_undecodable(session, error);
-    bool drop = session->poisoned >= GATE_POISONED_MAX;
-    if (drop) session->poisoned = 0;
-    close_now(session, now_ms, GATE_CLOSE_KEEP, "undecodable message",
-              drop ? GATE_PLAN_IDENTIFY : GATE_PLAN_RESUME);
+    if (session->poisoned < GATE_POISONED_MAX) return GATE_PLAN_RESUME;
+    session->poisoned = 0;
+    return GATE_PLAN_IDENTIFY;
+}
+
+void gate_session_undecodable(struct gate_session *session, int64_t now_ms, int error) {
+    if (!gate_session_is_open(session)) return;
+    enum gate_plan plan = take_poison(session, error);
+    close_now(session, now_ms, GATE_CLOSE_KEEP, "undecodable message", plan);
 }
 
 /* ---- Other inputs ---------------------------------------------------------------------------- */
@@ -404,6 +409,9 @@ int gate_session_opened(struct gate_session *session, int64_t now_ms) {
 int gate_session_closed(struct gate_session *session, int64_t now_ms,
                         const struct gate_close *why) {
     if (!gate_connection_exists(session)) return GATE_OK;
+    /* The transport refuses a message by its header, before the shard has seen a byte of it. */
+    if (gate_session_is_open(session) && why->error == GATE_EMESSAGE)
+        session->connection.plan = take_poison(session, why->error);
     gate_connection_end(session, now_ms, why);
     return settle(session, now_ms);
 }
