@@ -96,6 +96,8 @@ describe("delivery", function()
       assert.equal("GUILD_CREATE", (heard(1)))
       assert.equal(before + 2, #engine:calls_of "interest")
       assert.is_nil(bot:timeout())
+      bot:step(0)
+      assert.equal(before + 2, #engine:calls_of "interest")
     end)
   end)
 
@@ -142,6 +144,32 @@ describe("delivery", function()
       assert.equal("ESYNTAX", errors[1][1].code)
       assert.equal(bot.shards[0], errors[1][2])
       assert.equal(1, after)
+    end)
+
+    it("reports one of its own that cannot be decoded, and decodes none unheard", function()
+      connect()
+      local errors, decoded = {}, 0
+      engine:note("open", 0, nil)
+      engine.queue[1].data = function() decoded = decoded + 1 end
+      bot:step(0)
+      assert.equal(0, decoded)
+      bot:on("open", function() error("heard") end)
+      bot:on("error", function(data) errors[#errors + 1] = data end)
+      engine:note("open", 0, nil)
+      engine.queue[1].failure = "decode: open: malformed payload"
+      bot:step(0)
+      assert.equal(1, #errors)
+      assert.equal("decode", errors[1].phase)
+      assert.equal("open", errors[1].event)
+    end)
+
+    it("passes on one of its own that has no data", function()
+      connect()
+      local came = 0
+      bot:on("open", function(data) came = came + (data == nil and 1 or 0) end)
+      engine:note("open", 0, nil)
+      bot:step(0)
+      assert.equal(1, came)
     end)
 
     it("R55 raises a listener's error from step when nobody hears it, behind its event", function()
@@ -197,6 +225,40 @@ describe("delivery", function()
       assert.equal("A", blocked[1].event)
       assert.is_true(blocked[1].seconds >= 0.01)
       assert.truthy(blocked[1].where:find("delivery_spec.lua:%d+"))
+      assert.equal(1, #blocked)
+    end)
+
+    it("tells it on the shard too, when it was the shard's listener", function()
+      begin { blocked_after = 0.01 }
+      connect()
+      local blocked = {}
+      bot:on("blocked", function(_, shard) blocked[#blocked + 1] = { "cluster", shard.id } end)
+      bot.shards[1]:on("blocked", function(_, shard)
+        blocked[#blocked + 1] = { "shard", shard.id }
+      end)
+      bot.shards[1]:on("A", function()
+        local till = os.clock() + 0.02
+        while os.clock() < till do end
+      end)
+      engine:dispatch("A", 1, 1, {})
+      bot:step(0)
+      assert.same({ { "shard", 1 }, { "cluster", 1 } }, blocked)
+    end)
+
+    it("is not watched for that when it was switched off", function()
+      begin { blocked_after = false }
+      connect()
+      local came = 0
+      bot:on("blocked", function() came = came + 1 end)
+      for _, hearer in ipairs { bot, bot.shards[0] } do
+        hearer:on("A", function()
+          local till = os.clock() + 0.01
+          while os.clock() < till do end
+        end)
+      end
+      engine:dispatch("A", 0, 1, {})
+      bot:step(0)
+      assert.equal(0, came)
     end)
   end)
 
@@ -216,6 +278,19 @@ describe("delivery", function()
       assert.truthy(logs[1].message:find("the intent guild_messages or direct_messages is missing",
         1, true))
       assert.equal("TYPING_START", logs[2].fields.event)
+      bot.shards[0]:on("MESSAGE_REACTION_ADD", print)
+      assert.equal("MESSAGE_REACTION_ADD", logs[3].fields.event)
+    end)
+
+    it("waits until somebody listens to log, and is no matter before connect", function()
+      begin():on("messageCreate", print)
+      connect()
+      local logs = {}
+      bot:on("log", function(data) logs[#logs + 1] = data.fields.event end)
+      assert.same({ "MESSAGE_CREATE" }, logs)
+      bot:stop()
+      bot:on("TYPING_START", print)
+      assert.same({ "MESSAGE_CREATE" }, logs)
     end)
   end)
 

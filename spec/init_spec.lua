@@ -82,6 +82,38 @@ describe("moongate", function()
   end)
 end)
 
+describe("moongate: objects", function()
+  -- A client whose shards are made to be in these states.
+  local function client_in(states)
+    local bot = moongate.client(WANTED)
+    for id, state in ipairs(states) do
+      bot.shards[id - 1] = { state = state, latency = state == "ready" and id / 100 or nil }
+    end
+    return bot
+  end
+
+  it("print themselves", function()
+    for _, row in ipairs {
+      { {}, "Client not connected" },
+      { { "idle" }, "Client 1 shard idle" },
+      { { "ready" }, "Client 1 shard ready, 10 ms" },
+      { { "ready", "ready" }, "Client 2 shards ready, 15 ms" },
+      { { "ready", "backoff", "idle" }, "Client 3 shards, 1 ready, 10 ms" },
+      { { "backoff", "backoff" }, "Client 2 shards, 0 ready" },
+    } do
+      assert.equal(row[2], tostring(client_in(row[1])))
+    end
+  end)
+
+  it("are in the state of the shard that has farthest to go", function()
+    assert.equal("ready", client_in({ "ready", "ready" }).state)
+    assert.equal("backoff", client_in({ "ready", "backoff" }).state)
+    assert.equal("idle", client_in({ "idle", "backoff" }).state)
+    assert.equal(0.015, client_in({ "ready", "ready", "idle" }).latency)
+    assert.is_nil(client_in({ "idle" }).latency)
+  end)
+end)
+
 describe("moongate: constructors", function()
   it("make a client from a table, or from a token and options", function()
     local one = moongate.client(with())

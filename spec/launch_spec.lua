@@ -206,6 +206,65 @@ describe("launch", function()
     assert.same({ id = "own", seq = 10 }, paper.engines[2]:calls_of "start"[1][1].session)
   end)
 
+  it("R40 ends everything when the token is refused, and only then", function()
+    for status, code in pairs { [401] = "EAUTH", [404] = "EHTTP" } do
+      bot = client { token = "launch.refused." .. status }
+      bot.options.url = nil
+      local seen, result, waited = {}, nil, nil
+      for _, name in ipairs { "fatal", "exit" } do
+        bot:on(name, function(data) seen[#seen + 1] = name .. data.code end)
+      end
+      moongate.spawn(function() waited = { bot:wait_for("READY") } end)
+      moongate.spawn(function() result = { bot:connect() } end)
+      local engine = paper.engines[#paper.engines]
+      engine:note("http", -1, {
+        id = engine:calls_of "request"[1][1].id, status = status, body = "{}", headers = {},
+      })
+      bot:step(0)
+      assert.equal(code, result[3])
+      assert.same(status == 401 and { "fatal4004", "exit4004" } or {}, seen)
+      assert.equal(status == 401, waited ~= nil)
+      if waited then assert.equal("ECLOSED", waited[3]) end
+      bot:stop()
+    end
+  end)
+
+  it("asks for the number alone, when the url is given", function()
+    bot = client { token = "launch.number.token" }
+    local result
+    moongate.spawn(function() result = bot:connect() end)
+    local engine = paper.engines[1]
+    engine:note("http", -1, {
+      id = engine:calls_of "request"[1][1].id, status = 200, headers = {},
+      body = core.encode { url = "ws://other.test", shards = 2 },
+    })
+    bot:step(0)
+    assert.is_true(result)
+    assert.equal("0/2 1/2", started(engine))
+    assert.equal("ws://127.0.0.1:1", engine:calls_of "start"[1][1].url)
+    assert.equal("Client 2 shards, 0 ready", tostring(bot))
+  end)
+
+  it("tells a shard on its own how many there are", function()
+    local one = moongate.shard("launch.alone.token", 1, { intents = 1, url = "ws://127.0.0.1:1" })
+    bot = one.cluster
+    know(bot)
+    bot.options.url = "ws://127.0.0.1:1"
+    assert.is_true(one:connect())
+    assert.equal("Shard 1/2 idle", tostring(one))
+    assert.equal("1/2", started(paper.engines[1]))
+  end)
+
+  it("makes waiting possible again", function()
+    bot = client { shards = 1 }
+    bot:connect()
+    bot:stop()
+    assert.equal("ECLOSED", select(3, bot:wait_for("A", { timeout = 0 })))
+    bot:connect()
+    assert.equal("ETIMEOUT", select(3, bot:wait_for("A", { timeout = 0 })))
+    assert.equal("ETIMEOUT", select(3, bot.shards[0]:wait_for("A", { timeout = 0 })))
+  end)
+
   it("R36 lets a new engine wait until the last identify of another is five seconds old", function()
     local real_now, ahead = core.now, 0
     core.now = function() return real_now() + ahead end -- luacheck: ignore
@@ -224,6 +283,13 @@ describe("launch", function()
     assert.is_true(bot:connect())
     assert.is_true(real_now() - before > 0.01)
     assert.equal("0/1", started(paper.engines[3]))
+    -- An engine that has begun knows the window itself.
+    paper.engines[3]:note("state", 0, { from = "hello", to = "identifying" })
+    paper.engines[3]:note("state", 0, { from = "identifying", to = "idle" })
+    bot:step(0)
+    before = real_now()
+    assert.is_true(bot:connect())
+    assert.is_true(real_now() - before < 1)
     -- A resume waits for nothing.
     bot:stop()
     bot.gateway:note_identify()
