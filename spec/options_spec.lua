@@ -432,7 +432,7 @@ describe("options: mistakes", function()
   end)
 
   it("that are options of a later version are told apart from unknown ones", function()
-    for _, name in ipairs { "session_store", "drop_events", "identify_reserve",
+    for _, name in ipairs { "drop_events", "identify_reserve",
       "identify_coordinator", "log_level" } do
       assert.equal(name .. ": is not available in this version of moongate; leave it out",
         wrong { [name] = {} })

@@ -37,8 +37,8 @@ describe("README #sockets", function()
   local readme = read "README.md"
   local lua = blocks(readme, "lua")
 
-  it("has three blocks of Lua, and all of them are run here", function()
-    assert.equal(3, #lua)
+  it("has four blocks of Lua, and all of them are run here", function()
+    assert.equal(4, #lua)
   end)
 
   it("the bot is examples/echo.lua, word for word", function()
@@ -69,8 +69,20 @@ describe("README #sockets", function()
     end)
   end)
 
+  it("a session store is made as it says", function()
+    local made
+    local moongate = setmetatable({
+      client = function(options)
+        options.token = "a.token"
+        made = require("moongate").client(options)
+      end,
+    }, { __index = require "moongate" })
+    run_block(lua[3], { moongate = moongate })
+    assert.equal("Store in sessions.json", tostring(made.options.session_store))
+  end)
+
   it("the sandbox does what it says", function()
-    local printed = run_block(lua[3], {})
+    local printed = run_block(lua[4], {})
     assert.equal("ping", printed[1])
     assert.truthy(printed[2]:match "^Shard 0/1 ready")
   end)

@@ -464,5 +464,6 @@ int luaopen_moongate_core(lua_State *L) {
     gate_lua_value_open(L);
     gate_lua_machine_open(L);
     gate_lua_engine_open(L);
+    gate_lua_store_open(L);
     return 1;
 }

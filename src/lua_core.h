@@ -13,6 +13,7 @@
 #define GATE_LUA_ENGINE  "moongate.engine"
 #define GATE_LUA_RECORD  "moongate.record"
 #define GATE_LUA_SHARD   "moongate.shard"
+#define GATE_LUA_LOCK    "moongate.lock"
 
 /* Classes. */
 
@@ -56,6 +57,7 @@ int gate_lua_error_code(lua_State *L, int index);
 /* Openers: each adds its functions to the module table on top of the stack. */
 void gate_lua_machine_open(lua_State *L);
 void gate_lua_engine_open(lua_State *L);
+void gate_lua_store_open(lua_State *L);
 
 /* What require "moongate.core" calls. */
 int luaopen_moongate_core(lua_State *L);

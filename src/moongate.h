@@ -194,13 +194,14 @@ extern const struct gate_intent_row gate_intents[]; /* ended by a NULL name */
 #define GATE_RESOLVE_CACHE_MS    30000 /* a good answer is used again */
 #define GATE_LINKS_MAX           1024  /* descriptors of one I/O thread; 16 bytes each */
 
-#define GATE_QUEUE_EVENTS_MAX  100000   /* high mark: reading pauses */
-#define GATE_QUEUE_BYTES_MAX   67108864 /* high mark: reading pauses */
-#define GATE_QUEUE_HARD_FACTOR 4        /* hard mark: bytes already read are above the high one */
-#define GATE_QUEUE_NOTES_MAX   4096     /* moongate's own events; kept apart from the above */
-#define GATE_COMMANDS_MAX      4096     /* waiting for the I/O thread */
-#define GATE_COMMAND_BYTES_MAX 16777216 /* and their bytes */
-#define GATE_STOP_TIMEOUT_MS   2000     /* joining a thread never takes longer */
+#define GATE_QUEUE_EVENTS_MAX     100000   /* high mark: reading pauses */
+#define GATE_QUEUE_BYTES_MAX      67108864 /* high mark: reading pauses */
+#define GATE_QUEUE_HARD_FACTOR    4    /* hard mark: bytes already read are above the high one */
+#define GATE_QUEUE_NOTES_MAX      4096 /* moongate's own events; kept apart from the above */
+#define GATE_COMMANDS_MAX         4096 /* waiting for the I/O thread */
+#define GATE_COMMAND_BYTES_MAX    16777216 /* and their bytes */
+#define GATE_FILE_LOCK_TIMEOUT_MS 200      /* its holder writes one small file; then it is busy */
+#define GATE_STOP_TIMEOUT_MS      2000     /* joining a thread never takes longer */
 
 _Static_assert(GATE_SENDS_RESERVED_MAX < GATE_SENDS_MAX, "commands need places too");
 _Static_assert(GATE_IDENTIFY_LEASE_MS > GATE_IDENTIFY_WINDOW_MS, "a lease outlives its window");

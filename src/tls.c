@@ -9,6 +9,7 @@
 #include "tls.h"
 
 #include <openssl/err.h>
+#include <openssl/evp.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
@@ -160,4 +161,17 @@ void *gate_tls_new(const char *ca_file, gate_tls_find *find, void *owner, int *e
 
 void gate_tls_del(void *context) {
     SSL_CTX_free(context);
+}
+
+int gate_tls_fingerprint(struct gate_span secret, char out[GATE_FINGERPRINT_TEXT_MAX]) {
+    static const char hex[] = "0123456789abcdef";
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    if (EVP_Digest(secret.data, secret.len, digest, NULL, EVP_sha256(), NULL) != 1)
+        return GATE_EMEMORY;
+    for (int i = 0; i < (GATE_FINGERPRINT_TEXT_MAX - 1) / 2; i++) {
+        out[2 * i] = hex[digest[i] >> 4];
+        out[2 * i + 1] = hex[digest[i] & 15];
+    }
+    out[GATE_FINGERPRINT_TEXT_MAX - 1] = '\0';
+    return GATE_OK;
 }

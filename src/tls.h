@@ -6,7 +6,8 @@
 
 #include "moongate.h"
 
-#define GATE_TLS_WORDS_MAX 160
+#define GATE_TLS_WORDS_MAX        160
+#define GATE_FINGERPRINT_TEXT_MAX 17 /* 16 hex digits and a NUL */
 
 /* What is known of one handshake; part of a connection. */
 struct gate_tls_state {
@@ -33,5 +34,10 @@ void gate_tls_del(void *context); /* NULL is fine */
 /* Judges one certificate of the chain, from the verification callback. `store` is the
  * X509_STORE_CTX, `ok` OpenSSL's own opinion. True: accepted. */
 bool gate_tls_judge(struct gate_tls_state *state, void *store, bool ok);
+
+/* The first 16 hex digits of the SHA-256 of a secret: enough to tell two apart, nothing to find one
+ * by. GATE_EMEMORY. Any thread. */
+GATE_MUST_CHECK int gate_tls_fingerprint(struct gate_span secret,
+                                         char out[GATE_FINGERPRINT_TEXT_MAX]);
 
 #endif

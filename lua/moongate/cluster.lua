@@ -238,13 +238,15 @@ local function stop(self, code)
 end
 
 --- Closes every connection and ends run(). The session ends too (1000), so that the bot is seen to
--- go offline at once; with keep_session = true it can be resumed. Waits until the shards are down,
--- at most two seconds. Returns true.
+-- go offline at once; with keep_session = true, or with a session_store and unless it is false, the
+-- session can be resumed. Waits until the shards are down, at most two seconds. Returns true.
 function methods:stop(how)
   if how ~= nil and type(how) ~= "table" then
     error("stop: options must be a table such as { keep_session = true }", 2)
   end
-  return stop(self, how and how.keep_session and KEEP or NORMAL)
+  local keep = how and how.keep_session
+  if keep == nil then keep = self.options.session_store ~= nil end
+  return stop(self, keep and KEEP or NORMAL)
 end
 
 function meta.__close(self)

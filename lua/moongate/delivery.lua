@@ -4,6 +4,7 @@
 
 local emitter = require "moongate.emitter"
 local events = require "moongate.events"
+local sessions = require "moongate.sessions"
 local shard = require "moongate.shard"
 
 local delivery = {}
@@ -148,7 +149,14 @@ function hooks.state(self, one, data)
   if data.to == "identifying" then
     fields.handled = nil
     self.gateway:note_identify()
+  elseif data.to == "ready" then
+    sessions.changed(self, one)
   end
+end
+
+function hooks.lost(self, one)
+  shard.fields(one).handled = nil
+  sessions.changed(self, one)
 end
 
 function hooks.fatal(self, one, data)
@@ -176,6 +184,7 @@ local function take_dispatch(self, record, name, one, seq)
   self.emitter:dispatch(name, record, one)
   fields.dispatching = fields.dispatching > 1 and fields.dispatching - 1 or nil
   fields.handled = seq
+  sessions.touch(self)
 end
 
 -- One event of the engine.

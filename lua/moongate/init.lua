@@ -8,6 +8,7 @@ local gateway = require "moongate.gateway"
 local intents = require "moongate.intents"
 local scheduler = require "moongate.scheduler"
 local snowflake = require "moongate.snowflake"
+local store = require "moongate.store"
 
 scheduler.now = core.now
 scheduler.poll = core.poll
@@ -22,6 +23,7 @@ local moongate = {
   null = core.null,
   opcodes = core.opcodes,
   snowflake = snowflake,
+  store = store,
   --- The four bytes that end each message of a zlib-stream.
   ZLIB_SUFFIX = "\0\0\255\255",
 }

@@ -4,6 +4,7 @@
 local bridge = require "moongate.bridge"
 local core = require "moongate.core"
 local delivery = require "moongate.delivery"
+local sessions = require "moongate.sessions"
 local shard = require "moongate.shard"
 
 local launch = {}
@@ -43,6 +44,7 @@ function launch.shut(self, code)
   end
   self.bridge = nil
   current:close(code)
+  sessions.save_all(self)
 end
 
 local function tell_gateway_fatal(self, message)
@@ -84,7 +86,8 @@ local function milliseconds(seconds)
   return seconds and math.floor(seconds * 1000 + 0.5) or nil
 end
 
--- What there is to resume: the shard's own session, else the one that was given in the options.
+-- What there is to resume: the shard's own session, else the one that was given in the options,
+-- else the one in the session store.
 -- What was queued is gone with the engine it was queued in, and has to come again.
 local function session_of(self, one)
   local status, fields = core.shard_status(one), shard.fields(one)
@@ -97,6 +100,8 @@ local function session_of(self, one)
   if given and not self.session_used and (given.shard_id or 0) == one.id then
     return { id = given.id, url = given.url, seq = given.seq }, true
   end
+  if fields.stored == nil then fields.stored = sessions.load(self, one) or false end
+  return fields.stored or nil
 end
 
 local function start_options(self, one, session)
@@ -141,7 +146,7 @@ local function start_one(self, one)
     if not going then return nil, why, why_code end
   end
   if not started then return nil, message, code end
-  fields.down, fields.detached = false, nil
+  fields.down, fields.detached, fields.stored = false, nil, nil
   if given then self.session_used = true end
   return true
 end
@@ -214,6 +219,7 @@ local function start_list(self, ids)
     local started, why, why_code = start_one(self, one)
     if not started then return nil, why, why_code end
   end
+  sessions.keep(self)
   return true
 end
 

@@ -303,6 +303,14 @@ local function proxy(value, _, sheet)
   return rest
 end
 
+-- Anything with load and save; its own __index may provide them.
+local function session_store(value, _, sheet)
+  local fine, load, save = pcall(function() return value.load, value.save end)
+  if fine and type(value) ~= "string" and load and save then return value end
+  return nil, show(sheet, value) .. " has no load and save",
+    "give moongate.store.file(path), moongate.store.memory(), or an object like them"
+end
+
 local function later()
   return nil, "is not available in this version of moongate", "leave it out"
 end
@@ -379,7 +387,7 @@ local rows = {
     example = "https://discord.com/api", env = "DISCORD_API", default = "https://discord.com/api" },
   { name = "url", kind = ws_address },
   { name = "user_agent", kind = header_text, max = 256 },
-  { name = "session_store", kind = later },
+  { name = "session_store", kind = session_store },
   { name = "drop_events", kind = later },
   { name = "identify_reserve", kind = later },
   { name = "identify_coordinator", kind = later },

@@ -9,6 +9,7 @@
 --   handled, dispatching        the sequence that listeners have had; events being handled now
 --   stale                       the names it hears have to be sent again
 --   detached                    its engine is gone, and with it what was queued
+--   stored, saved               what its session store had; what it was given last
 
 local commands = require "moongate.commands"
 local core = require "moongate.core"
