@@ -158,6 +158,12 @@ describe("transport #sockets", function()
         ratelimit_scope = "user" }, answer.headers)
     end)
 
+    it("tell when to come again in seconds, also where the server names a date", function()
+      local answer = get "HTTP/1.1 429 X\r\nRetry-After: Sun, 06 Nov 1994 08:51:07 GMT\r\n\z
+        Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 0\r\n\r\n"
+      assert.equal("90", answer.headers.retry_after)
+    end)
+
     it("take headers of fifteen kilobytes", function()
       local pads = {}
       for i = 1, 15 do pads[i] = ("Cf-Pad-%d: %s\r\n"):format(i, ("v"):rep(1000)) end
@@ -314,6 +320,13 @@ describe("transport #sockets", function()
     it("R43 that are refused for a while are waited for", function()
       connect(answering "HTTP/1.1 429 X\r\nRetry-After: 7.5\r\nContent-Length: 0\r\n\r\n")
       assert(await("error").retry_in >= 7.5)
+    end)
+
+    it("R43 that name the time to come again are waited for", function()
+      connect(answering "HTTP/1.1 503 X\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\z
+        Retry-After: Sun, 06 Nov 1994 08:51:07 GMT\r\nContent-Length: 0\r\n\r\n")
+      local retry_in = await("error").retry_in
+      assert(retry_in >= 90 and retry_in < 91, retry_in)
     end)
 
     it("R69 that are no upgrades are told from hang-ups and from silence", function()

@@ -75,6 +75,7 @@ static const struct {
     {"inflate", unit_open_inflate},
     {"deflate", unit_open_deflate},
     {"url", unit_open_url},
+    {"http", unit_open_http},
     {"queue", unit_open_queue},
     {"resolver", unit_open_resolver},
 };

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../src/buf.h"
+#include "../src/http.h"
 #include "../src/queue.h"
 #include "../src/resolver.h"
 #include "../src/url.h"
@@ -61,6 +62,23 @@ static int url_parse_proxy(lua_State *L) {
     lua_pushlstring(L, user.data, user.len);
     lua_setfield(L, -2, "user");
     return 1;
+}
+
+static int http_date(lua_State *L) {
+    lua_pushinteger(L, gate_http_date_s(check_text(L, 1)));
+    return 1;
+}
+
+static int http_retry_after(lua_State *L) {
+    lua_pushinteger(
+        L, gate_http_retry_after_ms(check_text(L, 1), check_text(L, 2), luaL_checkinteger(L, 3)));
+    return 1;
+}
+
+void unit_open_http(lua_State *L) {
+    static const luaL_Reg functions[] = {
+        {"date", http_date}, {"retry_after", http_retry_after}, {NULL, NULL}};
+    luaL_newlib(L, functions);
 }
 
 void unit_open_url(lua_State *L) {

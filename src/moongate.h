@@ -174,14 +174,15 @@ extern const struct gate_intent_row gate_intents[]; /* ended by a NULL name */
 #define GATE_BEAT_SLACK_MS      250     /* beats of one thread this close leave together */
 #define GATE_ASLEEP_MS          5000    /* a machine that slept longer has lost its connections */
 
-#define GATE_BACKOFF_BASE_MS          1000   /* full jitter: random x min(cap, base x 2^n) */
-#define GATE_BACKOFF_CAP_MS           60000  /* the longest wait between connects */
-#define GATE_IDENTIFY_BACKOFF_BASE_MS 5000   /* failed identifies have a ladder of their own: */
-#define GATE_IDENTIFY_BACKOFF_CAP_MS  600000 /* at this cap 288 a day, far below 1000 */
-#define GATE_FIRST_RECONNECT_MS       250    /* the first reconnect comes at once, with jitter */
-#define GATE_STABLE_MS                30000  /* so long a connection resets the ladder */
-#define GATE_INVALID_WAIT_MS_MIN      1000   /* after op 9: a random wait between this */
-#define GATE_INVALID_WAIT_MS_MAX      5000   /* and this */
+#define GATE_BACKOFF_BASE_MS          1000     /* full jitter: random x min(cap, base x 2^n) */
+#define GATE_BACKOFF_CAP_MS           60000    /* the longest wait between connects */
+#define GATE_IDENTIFY_BACKOFF_BASE_MS 5000     /* failed identifies have a ladder of their own: */
+#define GATE_IDENTIFY_BACKOFF_CAP_MS  600000   /* at this cap 288 a day, far below 1000 */
+#define GATE_FIRST_RECONNECT_MS       250      /* the first reconnect comes at once, with jitter */
+#define GATE_STABLE_MS                30000    /* so long a connection resets the ladder */
+#define GATE_INVALID_WAIT_MS_MIN      1000     /* after op 9: a random wait between this */
+#define GATE_INVALID_WAIT_MS_MAX      5000     /* and this */
+#define GATE_RETRY_AFTER_MS_MAX       86400000 /* a day; whoever says more has a wrong clock */
 
 #define GATE_RESUME_HOST_FAILURES_MAX 2 /* then the main URL, still resuming */
 #define GATE_RESUMES_MAX              5 /* without RESUMED; then a new session */

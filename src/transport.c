@@ -17,7 +17,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
+#include "http.h"
 #include "queue.h"
 #include "resolver.h"
 #include "tls.h"
@@ -548,6 +550,27 @@ static const struct {
 };
 _Static_assert(sizeof wanted_headers / sizeof wanted_headers[0] <= GATE_HEADERS_MAX, "room");
 
+/* `room` is filled, or the span is empty: there is no such header, or it is over-long. */
+static struct gate_span copy_header(struct lws *wsi, enum lws_token_indexes token, char *room,
+                                    size_t room_bytes) {
+    int len = lws_hdr_copy(wsi, room, (int)room_bytes, token);
+    return (struct gate_span){room, len > 0 ? (size_t)len : 0};
+}
+
+static int64_t read_retry_after_ms(struct lws *wsi) {
+    char value[HEADER_VALUE_MAX], date[HEADER_VALUE_MAX];
+    return gate_http_retry_after_ms(
+        copy_header(wsi, WSI_TOKEN_HTTP_RETRY_AFTER, value, sizeof value),
+        copy_header(wsi, WSI_TOKEN_HTTP_DATE, date, sizeof date), (int64_t)time(NULL));
+}
+
+/* A date becomes the seconds that are left, so that nobody has to understand both. */
+static void write_seconds(struct gate_link *link, char *value) {
+    int64_t wait_ms = read_retry_after_ms(link->wsi);
+    if (gate_http_date_s((struct gate_span){value, strlen(value)}) >= 0)
+        snprintf(value, HEADER_VALUE_MAX, "%lld", (long long)((wait_ms + 999) / 1000));
+}
+
 static void read_headers(struct gate_link *link) {
     struct exchange *exchange = link->exchange;
     for (size_t i = 0; i < sizeof wanted_headers / sizeof wanted_headers[0]; i++) {
@@ -557,27 +580,12 @@ static void read_headers(struct gate_link *link) {
                       ? lws_hdr_custom_copy(link->wsi, value, HEADER_VALUE_MAX, custom,
                                             (int)strlen(custom))
                       : lws_hdr_copy(link->wsi, value, HEADER_VALUE_MAX, wanted_headers[i].token);
-        if (len > 0) exchange->headers[exchange->header_count++].name = wanted_headers[i].name;
+        if (len <= 0) continue;
+        exchange->headers[exchange->header_count++].name = wanted_headers[i].name;
+        if (!custom && wanted_headers[i].token == WSI_TOKEN_HTTP_RETRY_AFTER)
+            write_seconds(link, value);
     }
     exchange->chunked = lws_hdr_total_length(link->wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING) > 0;
-}
-
-/* Seconds, possibly with a fraction. A date in this place is not understood: 0. */
-static int64_t read_retry_after_ms(struct lws *wsi) {
-    char text[24];
-    int64_t value = 0, divisor = 0; /* 0: still in front of the point */
-    int len = lws_hdr_copy(wsi, text, sizeof text, WSI_TOKEN_HTTP_RETRY_AFTER);
-    for (int i = 0; i < len && value < INT64_MAX / 100000; i++) {
-        if (text[i] == '.' && divisor == 0) {
-            divisor = 1;
-        } else if (text[i] < '0' || text[i] > '9') {
-            return 0;
-        } else {
-            value = value * 10 + (text[i] - '0');
-            divisor *= 10;
-        }
-    }
-    return value * 1000 / (divisor ? divisor : 1);
 }
 
 /* The head of an answer has come, of an upgrade or of a request. */
