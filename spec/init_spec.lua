@@ -44,10 +44,6 @@ describe("moongate", function()
   end)
 
   it("starts nothing when it is loaded, and does not load the sandbox", function()
-    local pipe = io.popen "exit 0"
-    if not pipe or not pipe:close() then
-      return pending "no other program runs under this sanitizer"
-    end
     local said, how, status = program [[
       local function threads()
         local count = 0
