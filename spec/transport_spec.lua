@@ -206,6 +206,36 @@ describe("transport #sockets", function()
       assert.same({ 200, "" }, { answer.status, answer.body })
     end)
 
+    it("take an answer of length 0 as complete while the server keeps the connection", function()
+      local answer = get("HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n",
+        function(peer) peer:read(1) end)
+      assert.same({ 503, "" }, { answer.status, answer.body })
+    end)
+
+    it("have a status, or fail", function()
+      for _, head in ipairs { "100 Continue", "103 Early Hints", "101 S", "0 X", "abc X", "-5 X" } do
+        local answer = get("HTTP/1.1 " .. head .. "\r\n\r\nHTTP/1.1 200 OK\r\n\z
+          Content-Length: 2\r\n\r\nok")
+        assert.same({ "EHTTP", "open" }, { answer.error, answer.phase }, head)
+        assert.truthy(answer.message:find("not a final one", 1, true))
+      end
+      assert.equal(999, get("HTTP/1.1 999 X\r\nContent-Length: 0\r\n\r\n").status)
+    end)
+
+    it("fail when a chunk's length is over all bounds", function()
+      for _, length in ipairs { "80000000", "ffffffff", "ffffffffffffffff" } do
+        local answer = get("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" .. length
+          .. "\r\none\r\n0\r\n\r\n")
+        assert.equal("EHTTP", answer.error)
+      end
+    end)
+
+    it("say it when the head of the answer is over-long", function()
+      local answer = get("HTTP/1.1 200 OK\r\nX-Pad: " .. ("v"):rep(20000) .. "\r\n\r\n")
+      assert.same({ "EHTTP", "upgrade" }, { answer.error, answer.phase })
+      assert.truthy(answer.message:find("over-long", 1, true))
+    end)
+
     it("do not follow a redirect", function()
       local answer = get "HTTP/1.1 302 X\r\nLocation: http://127.0.0.1:1/\r\n\z
         Content-Length: 2\r\n\r\nno"

@@ -198,6 +198,8 @@ static void explain_upgrade(struct gate_link *link, const char *text) {
     char words[GATE_TLS_WORDS_MAX];
     if (link->tls.error) {
         fail(link, link->tls.error, link->tls.words);
+    } else if (link->exchange && strstr(text, "header")) {
+        fail(link, GATE_EHTTP, "the head of the answer is malformed, or over-long");
     } else if (link->exchange) {
         fail(link, GATE_ECONNECT, "the server hung up before it had answered");
     } else if (link->http_status != 0 && link->http_status != 101) {
@@ -588,7 +590,21 @@ static void read_headers(struct gate_link *link) {
     exchange->chunked = lws_hdr_total_length(link->wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING) > 0;
 }
 
-/* The head of an answer has come, of an upgrade or of a request. */
+/* Trap: an answer without a body is only complete for libwebsockets when the server hangs up, which
+ * it need not do. */
+static bool is_bare(const struct gate_link *link) {
+    char length[HEADER_VALUE_MAX];
+    int status = link->exchange->status;
+    if (status == 204 || status == 304) return true;
+    if (strcmp(link->exchange->request.method, "HEAD") == 0) return true;
+    struct gate_span found =
+        copy_header(link->wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH, length, sizeof length);
+    return found.len > 0 && strspn(length, "0 ") == found.len && !link->exchange->chunked;
+}
+
+/* The head of an answer has come, of an upgrade or of a request. Trap: libwebsockets takes an
+ * interim answer (RFC 9110, 15.2) for the final one, whose bytes it then calls a body, and a status
+ * line without a number for status 0. */
 static int on_answer(struct gate_link *link, void *in, size_t len) {
     (void)in, (void)len;
     int status = (int)lws_http_client_http_response(link->wsi);
@@ -601,12 +617,14 @@ static int on_answer(struct gate_link *link, void *in, size_t len) {
     read_headers(link);
     link->stage = STAGE_OPEN;
     link->phase = GATE_PHASE_OPEN;
-    /* Trap: an answer that has no body by its nature is only complete for libwebsockets when the
-     * server hangs up. */
-    bool bare =
-        status == 204 || status == 304 || strcmp(link->exchange->request.method, "HEAD") == 0;
-    link->exchange->complete = bare;
-    return bare ? -1 : 0;
+    if (status < 200) {
+        char words[GATE_TLS_WORDS_MAX];
+        snprintf(words, sizeof words, "the answer is not a final one (HTTP status %d)", status);
+        fail(link, GATE_EHTTP, words);
+        return -1;
+    }
+    link->exchange->complete = is_bare(link);
+    return link->exchange->complete ? -1 : 0;
 }
 
 static int on_body_ready(struct gate_link *link, void *in, size_t len) {
@@ -617,8 +635,13 @@ static int on_body_ready(struct gate_link *link, void *in, size_t len) {
     return lws_http_client_read(link->wsi, &link->exchange->at, &room) < 0 ? -1 : 0;
 }
 
+/* Trap: the length of a chunk is an int that wraps, and so may be negative here. */
 static int on_body(struct gate_link *link, void *in, size_t len) {
     if (!link->exchange) return -1;
+    if (len > GATE_READ_BYTES) {
+        fail(link, GATE_EHTTP, "a chunk's length is none");
+        return -1;
+    }
     int rc = gate_buf_append(&link->exchange->body, (struct gate_span){in, len});
     if (rc == GATE_OK) return 0;
     fail(link, rc == GATE_EMESSAGE ? GATE_EHTTP : rc,
