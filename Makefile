@@ -10,10 +10,9 @@ BUSTED   = $$(command -v $(LUA)) $(FIRST) $$(command -v busted) --ignore-lua $(S
 
 WARN    := -Wall -Wextra -Wconversion -Wshadow -Wundef -Wstrict-prototypes -Wmissing-prototypes
 C       := -std=c11 -D_GNU_SOURCE -fPIC -pthread -I/usr/include/lua5.4 -Isrc
-CFLAGS_plain    := -O2 -g
-CFLAGS_asan     := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
-CFLAGS_tsan     := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
-CFLAGS_coverage := -O0 -g --coverage
+CFLAGS_plain := -O2 -g
+CFLAGS_asan  := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+CFLAGS_tsan  := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 CFLAGS  := $(CFLAGS_$(MODE))
 
 # Lua's own search paths, so that everything below runs against the installed tree and nothing else.
