@@ -282,6 +282,21 @@ describe("delivery", function()
       assert.equal("MESSAGE_REACTION_ADD", logs[3].fields.event)
     end)
 
+    it("guesses what a misspelt event was meant to be, once", function()
+      begin():on("mesageCreate", print)
+      bot:on("clsoe", print)
+      bot:on("FRIDGE_DEFROST", print)
+      local logs = {}
+      bot:on("log", function(data) logs[#logs + 1] = data end)
+      connect { intents = 0 }
+      bot:on("wholly_other", print)
+      assert.equal(2, #logs)
+      assert.same({ event = "CLSOE", meant = "close" }, logs[1].fields)
+      assert.equal("warn", logs[2].level)
+      assert.equal("a listener waits for MESAGE_CREATE, which is no known event; did you mean "
+        .. "MESSAGE_CREATE?", logs[2].message)
+    end)
+
     it("waits until somebody listens to log, and is no matter before connect", function()
       begin():on("messageCreate", print)
       connect()

@@ -312,6 +312,24 @@ describe("gateway", function()
     end
   end)
 
+  it("says what to check when no answer comes, and that it goes on asking", function()
+    local one = gateway(fresh_token())
+    local script = { "ERESOLVE", "ECONNECT", "ETIMEOUT", "ECERTIFICATE", "ETLS", "EBUSY" }
+    script[#script + 1] = answer(200, body())
+    local messages = {}
+    one:fetch(false, owner_of(script), function(data) messages[#messages + 1] = data.message end)
+    local begin = "fetch: GET " .. one.api .. ": no luck; "
+    for i, remedy in ipairs {
+      "check the host name and this machine's DNS, ",
+      "check that the host is up and that a firewall lets you out, ",
+      "check that the host is up and that a firewall lets you out, ",
+      "check ca_file, this machine's clock, and that the port speaks TLS, ",
+      "check ca_file, this machine's clock, and that the port speaks TLS, ", "",
+    } do
+      assert.equal(begin .. remedy .. "asking again", messages[i])
+    end
+  end)
+
   it("R38 has one request under way however many ask", function()
     local one = gateway(fresh_token())
     local gate = scheduler.waiter()

@@ -191,8 +191,28 @@ describe("moongate: constructors", function()
     assert.has_error(function() bot:stop(5) end)
     assert.same({ nil, "send: not running; connect() first", "ECLOSED" },
       { bot:set_presence { status = "idle" } })
-    assert.same({ nil, "shard_for: the number of shards is not known yet; connect() first",
+    assert.same({ nil, "send: the number of shards is not known yet; connect() first",
       "EUSAGE" }, { bot:send("613425648685547541", 3, {}) })
     assert.has_error(function() bot:send({}, 3, {}) end)
+  end)
+
+  it("names the call and the value when what should be a guild is none", function()
+    local bot = moongate.client(with())
+    local function complaint(...) return select(2, pcall(...)) end
+    assert.matches("init_spec.lua:%d+: send: guild_id must be an id %(a string of digits%), got "
+      .. '"x"$', complaint(function() bot:send("x", 3, {}) end))
+    assert.matches("init_spec.lua:%d+: shard_for: guild_id must be an id .*, got table$",
+      complaint(function() bot:shard_for {} end))
+    assert.same({ nil, "shard_for: the number of shards is not known yet; connect() first",
+      "EUSAGE" }, { bot:shard_for("613425648685547541") })
+  end)
+
+  it("stop refuses what it does not know, where a session could be lost", function()
+    local bot = moongate.client(with())
+    local function complaint(how) return select(2, pcall(function() bot:stop(how) end)) end
+    assert.matches("init_spec.lua:%d+: stop: unknown option keepsession; there is: keep_session$",
+      complaint { keepsession = true })
+    assert.matches("stop: keep_session must be true or false, got string$",
+      complaint { keep_session = "no" })
   end)
 end)

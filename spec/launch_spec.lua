@@ -96,7 +96,7 @@ describe("launch", function()
     local done, message, code = bot:connect()
     assert.is_nil(done)
     assert.equal("EUSAGE", code)
-    assert.truthy(message:find("6 sessions to start, but only 5 of 1000 are left until", 1, true))
+    assert.matches("^connect: 6 sessions to start, but only 5 of 1000 are left until ", message)
     assert.equal("", started(paper.engines[1]))
     assert.equal(5, bot.gateway.session_start_limit.remaining)
     paper.statuses[0] = { state = "idle", session = "s", seq = 3, counts = {} }

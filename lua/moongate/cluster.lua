@@ -237,13 +237,24 @@ local function stop(self, code)
   return true
 end
 
+local function check_stop(how)
+  if how ~= nil and type(how) ~= "table" then
+    error("stop: options must be a table such as { keep_session = true }", 3)
+  end
+  for key, value in pairs(how or {}) do
+    if key ~= "keep_session" then
+      error(("stop: unknown option %s; there is: keep_session"):format(tostring(key)), 3)
+    elseif type(value) ~= "boolean" then
+      error(("stop: keep_session must be true or false, got %s"):format(type(value)), 3)
+    end
+  end
+end
+
 --- Closes every connection and ends run(). The session ends too (1000), so that the bot is seen to
 -- go offline at once; with keep_session = true, or with a session_store and unless it is false, the
 -- session can be resumed. Waits until the shards are down, at most two seconds. Returns true.
 function methods:stop(how)
-  if how ~= nil and type(how) ~= "table" then
-    error("stop: options must be a table such as { keep_session = true }", 2)
-  end
+  check_stop(how)
   local keep = how and how.keep_session
   if keep == nil then keep = self.options.session_store ~= nil end
   return stop(self, keep and KEEP or NORMAL)
@@ -336,16 +347,26 @@ end
 
 -- ---- Routing -----------------------------------------------------------------------------------
 
---- The Shard of a guild, by its id; or nil, message, code when this cluster does not run it.
-function methods:shard_for(guild_id)
-  if not self.count then
-    return nil, "shard_for: the number of shards is not known yet; connect() first", "EUSAGE"
+-- What is no id is the caller's mistake, raised at `level` counted from here; its callers return
+-- what this returns, so that none of their frames is left in between.
+local function find_shard(self, operation, guild_id, level)
+  local fine, id = pcall(snowflake.shard_of, guild_id, self.count or 1)
+  if not fine then
+    local shown = type(guild_id) == "string" and ("%q"):format(guild_id:sub(1, 40))
+    error(("%s: guild_id must be an id (a string of digits), got %s"):format(operation,
+      shown or type(guild_id)), level)
+  elseif not self.count then
+    return nil, operation .. ": the number of shards is not known yet; connect() first", "EUSAGE"
   end
-  local id = snowflake.shard_of(guild_id, self.count)
   local one = self.shards[id]
   if one then return one end
-  return nil, ("shard_for: guild %s is on shard %d of %d, which does not run here"):format(
+  return nil, ("%s: guild %s is on shard %d of %d, which does not run here"):format(operation,
     tostring(guild_id), id, self.count), "EUSAGE"
+end
+
+--- The Shard of a guild, by its id; or nil, message, code when this cluster does not run it.
+function methods:shard_for(guild_id)
+  return find_shard(self, "shard_for", guild_id, 2)
 end
 
 -- A Shard, the id of one (a small number), or a guild id.
@@ -355,7 +376,7 @@ local function target_of(self, target)
   if type(target) ~= "string" and type(target) ~= "number" then
     error(("send: a guild id or a shard is expected first, got %s"):format(type(target)), 3)
   end
-  return self:shard_for(target)
+  return find_shard(self, "send", target, 3)
 end
 
 --- send(guild_id or shard, op, d): to the shard that has the guild. As Shard:send.

@@ -58,8 +58,18 @@ local function warn(self, message, fields)
   self.emitter:emit("log", { level = "warn", message = message, fields = fields })
 end
 
+-- Any name may be one of the user's own events, or of Discord's future ones: a guess is no error.
+local function warn_of_spelling(self, name)
+  local meant = events.suggest(name)
+  if not meant then return end
+  self.warned[name] = true
+  warn(self, ("a listener waits for %s, which is no known event; did you mean %s?"):format(name,
+    meant), { event = name, meant = meant })
+end
+
 local function warn_of(self, name)
   if self.warned[name] then return end
+  warn_of_spelling(self, name)
   local missing, about_itself = events.missing_intent(name, self.options.intents)
   if not missing or about_itself then return end
   self.warned[name] = true
@@ -67,9 +77,9 @@ local function warn_of(self, name)
     table.concat(missing, " or ")), { event = name, intents = missing })
 end
 
--- Listeners for which the gateway will never send anything. Told once each, as soon as somebody
--- listens to `log`.
-function delivery.warn_of_intents(self, emitters)
+-- Listeners for which the gateway will never send anything, and those with a name that it hardly
+-- will. Told once each, as soon as somebody listens to `log`.
+function delivery.warn_of_listeners(self, emitters)
   if not self.emitter:hears("log") then return end
   for _, one in ipairs(emitters) do
     for _, name in ipairs((one:names())) do warn_of(self, name) end
@@ -79,7 +89,7 @@ end
 local function cluster_changed(self)
   if not self.bridge then return end
   send_all_interest(self)
-  delivery.warn_of_intents(self, { self.emitter })
+  delivery.warn_of_listeners(self, { self.emitter })
 end
 
 local function shard_changed(one)
@@ -87,7 +97,7 @@ local function shard_changed(one)
   local self = fields.cluster
   if not self.bridge then return end
   delivery.interest(self, one)
-  delivery.warn_of_intents(self, { fields.emitter })
+  delivery.warn_of_listeners(self, { fields.emitter })
 end
 
 local function tell_blocked(event, seconds, where, owner)

@@ -13,6 +13,15 @@ local TIMEOUT_S = 15 -- of one request
 local BACKOFF_BASE_S, BACKOFF_CAP_S = 1, 60 -- between requests that failed; with full jitter
 local RETRY_AFTER_S = 5 -- for a 429 that does not say how long
 local IDENTIFY_WINDOW_S = core.limits.IDENTIFY_WINDOW_MS / 1000
+local HOST_REMEDY = "check that the host is up and that a firewall lets you out, "
+local TLS_REMEDY = "check ca_file, this machine's clock, and that the port speaks TLS, "
+local REMEDIES = { -- of requests that got no answer, by code
+  ERESOLVE = "check the host name and this machine's DNS, ",
+  ECONNECT = HOST_REMEDY,
+  ETIMEOUT = HOST_REMEDY,
+  ECERTIFICATE = TLS_REMEDY,
+  ETLS = TLS_REMEDY,
+}
 local FRESH_S = 3600 -- an answer is used again for an hour: the numbers in it move on
 
 -- What is kept of each gateway, out of reach of whatever prints tables: the token above all.
@@ -126,7 +135,9 @@ local function ask(own, owner, backoff_s)
   }
   if response then return judge(own, response, backoff_s) end
   if code == "ECLOSED" or code == "EFORK" then return nil, message, code end
-  return nil, ("fetch: GET %s: %s"):format(own.api, message), code, backoff_s
+  local words = tostring(message):gsub("^request: ", "")
+  return nil, ("fetch: GET %s: %s; %sasking again"):format(own.api, words, REMEDIES[code] or ""),
+    code, backoff_s
 end
 
 -- Asks until there is an answer or a reason to give up. Each failure in between is reported.

@@ -181,9 +181,9 @@ local function check_limit(self, needed)
     limit.remaining = limit.remaining - needed
     return true
   end
-  return nil, ("spawn: %d sessions to start, but only %d of %d are left until %s; wait until then"
-    ):format(needed, limit.remaining, limit.total or limit.remaining,
-    os.date("%Y-%m-%d %H:%M:%S", limit.reset_at)), "EUSAGE"
+  return nil, ("connect: %d session%s to start, but only %d of %d are left until %s; wait until "
+    .. "then"):format(needed, needed == 1 and "" or "s", limit.remaining,
+    limit.total or limit.remaining, os.date("%Y-%m-%d %H:%M:%S", limit.reset_at)), "EUSAGE"
 end
 
 -- An engine that is new knows nothing of what another one has just identified.
@@ -214,7 +214,7 @@ local function start_list(self, ids)
   if not allowed then return nil, message, code end
   local limit = self.gateway.session_start_limit
   if limit then self.bridge.engine:concurrency(limit.max_concurrency) end
-  delivery.warn_of_intents(self, { self.emitter })
+  delivery.warn_of_listeners(self, { self.emitter })
   for _, one in ipairs(list) do
     local started, why, why_code = start_one(self, one)
     if not started then return nil, why, why_code end
