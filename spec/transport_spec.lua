@@ -213,7 +213,7 @@ describe("transport #sockets", function()
     end)
 
     it("have a status, or fail", function()
-      for _, head in ipairs { "100 Continue", "103 Early Hints", "101 S", "0 X", "abc X", "-5 X" } do
+      for _, head in ipairs { "100 Continue", "103 Hints", "101 S", "0 X", "abc X", "-5 X" } do
         local answer = get("HTTP/1.1 " .. head .. "\r\n\r\nHTTP/1.1 200 OK\r\n\z
           Content-Length: 2\r\n\r\nok")
         assert.same({ "EHTTP", "open" }, { answer.error, answer.phase }, head)
