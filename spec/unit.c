@@ -77,6 +77,7 @@ static const struct {
     {"url", unit_open_url},
     {"http", unit_open_http},
     {"queue", unit_open_queue},
+    {"letters", unit_open_letters},
     {"resolver", unit_open_resolver},
 };
 

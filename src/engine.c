@@ -217,13 +217,13 @@ static int keep_spans(struct gate_buf *bytes, struct gate_span *const spans[], s
 
 static int push_start(struct gate_engine *engine, struct gate_command *command) {
     int id = command->shard_id;
-    int rc = gate_loop_expect(engine->loop, id, 1);
+    int rc = gate_board_expect(gate_loop_board(engine->loop), id, 1);
     if (rc < 0) {
         gate_command_del(command);
         return rc;
     }
     rc = push(engine, command);
-    if (rc < 0) (void)!gate_loop_expect(engine->loop, id, -1);
+    if (rc < 0) (void)!gate_board_expect(gate_loop_board(engine->loop), id, -1);
     return rc;
 }
 
@@ -245,7 +245,7 @@ int gate_engine_start(struct gate_engine *engine, const struct gate_options *opt
 /* What the last turn of the loop knew; a shard whose start is on its way counts as running. */
 static bool is_running(struct gate_engine *engine, int shard_id) {
     struct gate_snapshot snapshot;
-    if (!gate_loop_snapshot(engine->loop, shard_id, &snapshot)) return false;
+    if (!gate_board_read(gate_loop_board(engine->loop), shard_id, &snapshot)) return false;
     return snapshot.starting > 0 ||
            (snapshot.status.state != GATE_STATE_IDLE && snapshot.status.state != GATE_STATE_DEAD);
 }
@@ -356,7 +356,7 @@ int gate_engine_fd(const struct gate_engine *engine) {
 int gate_engine_status(struct gate_engine *engine, int shard_id, struct gate_status *out) {
     struct gate_snapshot snapshot;
     if (is_foreign(engine)) return GATE_EFORK;
-    if (!gate_loop_snapshot(engine->loop, shard_id, &snapshot)) return GATE_EUSAGE;
+    if (!gate_board_read(gate_loop_board(engine->loop), shard_id, &snapshot)) return GATE_EUSAGE;
     *out = snapshot.status;
     return GATE_OK;
 }

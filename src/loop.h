@@ -1,13 +1,11 @@
-/* loop.h - what one I/O thread owns and does: its shards, their links, the identify slots; commands
- * in, events and snapshots out. Made and ended by engine.c; gate_loop_run is the thread's body, the
- * other functions belong to the side that uses the loop. One engine has one loop; nothing in here
- * knows that. */
+/* loop.h - what one I/O thread does: commands in, letters and snapshots out, and its seats' timers.
+ * Made and ended by engine.c; gate_loop_run is the thread's body, the other functions belong to the
+ * side that uses the loop. One engine has one loop; nothing in here knows that. */
 #ifndef MOONGATE_LOOP_H
 #define MOONGATE_LOOP_H
 
-#include "budget.h"
-#include "event.h"
-#include "moongate.h"
+#include "board.h"
+#include "letter.h"
 #include "queue.h"
 #include "shard.h"
 #include "transport.h"
@@ -40,19 +38,6 @@ struct gate_command *gate_command_new(enum gate_command_type type, int shard_id)
 /* Wipes and frees it. */
 void gate_command_del(struct gate_command *command);
 
-/* An event on its way to the Lua side. */
-struct gate_letter {
-    struct gate_node node; /* first */
-    struct gate_event event;
-};
-
-/* The last known state of a shard. */
-struct gate_snapshot {
-    int shard_id;
-    uint32_t starting; /* start commands on their way */
-    struct gate_status status;
-};
-
 struct gate_loop_options {
     struct gate_transport_options transport; /* calls and owner are filled in by the loop */
     struct gate_queue_limits events;
@@ -82,11 +67,7 @@ void gate_loop_wake(struct gate_loop *loop);
 /* Letters for the Lua side, which pops and frees them. */
 struct gate_queue *gate_loop_events(struct gate_loop *loop);
 
-/* The shard's snapshot into *out: true, or false for an id that was never started. */
-bool gate_loop_snapshot(struct gate_loop *loop, int shard_id, struct gate_snapshot *out);
-
-/* A start command is on its way (change 1) or could not be sent after all (-1): the shard has a
- * snapshot from now on. GATE_EMEMORY. */
-GATE_MUST_CHECK int gate_loop_expect(struct gate_loop *loop, int shard_id, int change);
+/* What is known of its shards. */
+struct gate_board *gate_loop_board(struct gate_loop *loop);
 
 #endif

@@ -1,0 +1,160 @@
+/* unit_letter.c - the letterbox of the I/O thread for busted, with a switch that takes the memory
+ * away. See unit.c. */
+#include <lauxlib.h>
+#include <lua.h>
+#include <string.h>
+
+#include "../src/letter.h"
+#include "unit.h"
+
+#define LETTERS "moongate_unit.letters"
+
+struct letters {
+    struct gate_letterbox box;
+    bool open;
+};
+
+static struct gate_span check_text(lua_State *L, int index) {
+    struct gate_span text;
+    text.data = luaL_checklstring(L, index, &text.len);
+    return text;
+}
+
+static struct gate_letterbox *box_of(lua_State *L) {
+    struct letters *letters = luaL_checkudata(L, 1, LETTERS);
+    luaL_argcheck(L, letters->open, 1, "closed");
+    return &letters->box;
+}
+
+/* letters(count_max, notes_max) */
+static int letters_new(lua_State *L) {
+    struct gate_queue_limits limits = {.count_max = (size_t)luaL_optinteger(L, 1, 0),
+                                       .notes_max = (size_t)luaL_optinteger(L, 2, 0)};
+    struct letters *letters = lua_newuserdatauv(L, sizeof *letters, 0);
+    letters->open = false;
+    luaL_setmetatable(L, LETTERS);
+    if (gate_letterbox_init(&letters->box, &limits) < 0) return luaL_error(L, "no queue");
+    letters->open = true;
+    return 1;
+}
+
+static int letters_gc(lua_State *L) {
+    struct letters *letters = luaL_checkudata(L, 1, LETTERS);
+    if (letters->open) gate_letterbox_free(&letters->box);
+    letters->open = false;
+    return 0;
+}
+
+/* ---- Memory ---------------------------------------------------------------------------------- */
+
+static lua_Integer allocations_left;
+
+static void *allocate_few(void *old, size_t bytes) {
+    gate_allocate_hook(NULL);
+    void *memory = bytes && allocations_left-- <= 0 ? NULL : gate_allocate(old, bytes);
+    gate_allocate_hook(allocate_few);
+    return memory;
+}
+
+/* letters.starve(n): after n more allocations there is no memory; letters.starve(): there is. */
+static int letters_starve(lua_State *L) {
+    allocations_left = luaL_optinteger(L, 1, 0);
+    gate_allocate_hook(lua_isnoneornil(L, 1) ? NULL : allocate_few);
+    return 0;
+}
+
+/* ---- What is written and read ---------------------------------------------------------------- */
+
+/* box:post(shard_id, name, data, own): with memory enough for the event itself. */
+static int letters_post(lua_State *L) {
+    struct gate_letterbox *box = box_of(L);
+    struct gate_span name = check_text(L, 3), data = check_text(L, 4);
+    struct gate_event event = {.codec = &gate_json,
+                               .own = lua_toboolean(L, 5),
+                               .name_len = name.len,
+                               .data_at = name.len,
+                               .data_len = data.len};
+    lua_Integer left = allocations_left;
+    allocations_left = LUA_MAXINTEGER;
+    gate_buf_init(&event.bytes, 0, 0);
+    if (gate_buf_append(&event.bytes, name) < 0 || gate_buf_append(&event.bytes, data) < 0)
+        return luaL_error(L, "no memory");
+    allocations_left = left;
+    gate_letterbox_post(box, (int)luaL_checkinteger(L, 2), &event);
+    return 0;
+}
+
+static int letters_error(lua_State *L) {
+    gate_letterbox_error(box_of(L), (int)luaL_checkinteger(L, 2), GATE_EBUSY,
+                         luaL_checkstring(L, 3), luaL_checkstring(L, 4));
+    return 0;
+}
+
+/* box:answer(id, status, body) or box:answer(id, nil, nil, detail) */
+static int letters_answer(lua_State *L) {
+    struct gate_letterbox *box = box_of(L);
+    struct gate_buf body;
+    gate_buf_init(&body, 0, 0);
+    lua_Integer left = allocations_left;
+    allocations_left = LUA_MAXINTEGER;
+    bool failed = lua_isnil(L, 3);
+    if (!failed && gate_buf_append(&body, check_text(L, 4)) < 0) return luaL_error(L, "no memory");
+    allocations_left = left;
+    struct gate_answer answer = {.id = luaL_checkinteger(L, 2), .body = &body};
+    if (failed) {
+        answer.error = GATE_ECONNECT;
+        answer.phase = GATE_PHASE_CONNECT;
+        answer.detail = check_text(L, 5);
+    } else {
+        answer.status = (int)luaL_checkinteger(L, 3);
+        answer.headers[0] = (struct gate_header){"date", GATE_SPAN("now")};
+        answer.header_count = 1;
+    }
+    gate_letterbox_answer(box, &answer);
+    gate_buf_free(&body);
+    return 0;
+}
+
+static void free_letter(struct gate_node *node) {
+    struct gate_letter *letter = (struct gate_letter *)node;
+    gate_event_free(&letter->event);
+    gate_allocate(letter, 0);
+}
+
+/* box:pop() -> shard id, name, data, own, or nothing */
+static int letters_pop(lua_State *L) {
+    struct gate_node *unwanted;
+    bool drained;
+    struct gate_node *node = gate_queue_pop(&box_of(L)->queue, NULL, &unwanted, &drained);
+    if (!node) return 0;
+    const struct gate_event *event = &((struct gate_letter *)node)->event;
+    struct gate_span name = gate_event_name(event), data = gate_event_data(event);
+    lua_pushinteger(L, event->shard_id);
+    lua_pushlstring(L, name.data, name.len);
+    lua_pushlstring(L, data.data, data.len);
+    lua_pushboolean(L, event->own);
+    free_letter(node);
+    return 4;
+}
+
+static int letters_dropped(lua_State *L) {
+    struct gate_queue_counts counts;
+    gate_queue_count(&box_of(L)->queue, &counts);
+    lua_pushinteger(L, (lua_Integer)counts.notes_dropped);
+    return 1;
+}
+
+void unit_open_letters(lua_State *L) {
+    static const luaL_Reg methods[] = {{"post", letters_post},       {"error", letters_error},
+                                       {"answer", letters_answer},   {"pop", letters_pop},
+                                       {"dropped", letters_dropped}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"new", letters_new}, {"starve", letters_starve}, {NULL, NULL}};
+    luaL_newmetatable(L, LETTERS);
+    lua_pushcfunction(L, letters_gc);
+    lua_setfield(L, -2, "__gc");
+    luaL_newlib(L, methods);
+    lua_setfield(L, -2, "__index");
+    lua_pop(L, 1);
+    luaL_newlib(L, functions);
+}

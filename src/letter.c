@@ -1,0 +1,142 @@
+/* letter.c - see letter.h. */
+#include "letter.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "text.h"
+
+/* A spare letter is empty, which free does not mind. */
+static void drop_letter(struct gate_node *node) {
+    struct gate_letter *letter = (struct gate_letter *)node;
+    gate_event_free(&letter->event);
+    gate_allocate(letter, 0);
+}
+
+int gate_letterbox_init(struct gate_letterbox *box, const struct gate_queue_limits *limits) {
+    box->spare = NULL;
+    return gate_queue_init(&box->queue, limits, true);
+}
+
+void gate_letterbox_free(struct gate_letterbox *box) {
+    if (box->spare) drop_letter(&box->spare->node);
+    box->spare = NULL;
+    gate_queue_free(&box->queue, drop_letter);
+}
+
+/* ---- Events ---------------------------------------------------------------------------------- */
+
+/* What may be missed: traces, of which there is one for each packet. */
+static enum gate_node_kind kind_of(const struct gate_event *event) {
+    static const char *const traces[] = {"send", "receive"};
+    if (!event->own) return GATE_NODE_PAYLOAD;
+    struct gate_span name = gate_event_name(event);
+    for (size_t i = 0; i < sizeof traces / sizeof traces[0]; i++)
+        if (strlen(traces[i]) == name.len && memcmp(traces[i], name.data, name.len) == 0)
+            return GATE_NODE_NOTE;
+    return GATE_NODE_VITAL;
+}
+
+static struct gate_letter *take_letter(struct gate_letterbox *box) {
+    struct gate_letter *letter = box->spare;
+    box->spare = NULL;
+    return letter ? letter : gate_allocate(NULL, sizeof *letter);
+}
+
+void gate_letterbox_post(struct gate_letterbox *box, int shard_id, struct gate_event *take) {
+    struct gate_letter *letter = take_letter(box);
+    struct gate_node *spare = NULL;
+    if (!letter) {
+        gate_event_free(take);
+        return;
+    }
+    take->shard_id = shard_id;
+    letter->event = *take;
+    letter->node =
+        (struct gate_node){.bytes = sizeof *letter + take->bytes.capacity, .kind = kind_of(take)};
+    if (gate_queue_push(&box->queue, &letter->node, &spare) < 0) drop_letter(&letter->node);
+    box->spare = (struct gate_letter *)spare;
+}
+
+void gate_letterbox_error(struct gate_letterbox *box, int shard_id, int error, const char *phase,
+                          const char *message) {
+    struct gate_event event;
+    const char *code = gate_error_name(error);
+    struct gate_field fields[] = {
+        GATE_TEXT("code", ((struct gate_span){code, strlen(code)})),
+        GATE_TEXT("phase", ((struct gate_span){phase, strlen(phase)})),
+        GATE_TEXT("message", ((struct gate_span){message, strlen(message)})),
+        {.key = NULL}};
+    if (gate_event_note(&event, "error", fields) == GATE_OK)
+        gate_letterbox_post(box, shard_id, &event);
+}
+
+/* ---- Answers of HTTP requests ---------------------------------------------------------------- */
+
+/* A body is JSON or is meant for a person: bytes that are no UTF-8 become question marks. */
+static struct gate_span clean_body(struct gate_buf *body) {
+    if (!gate_text_is_utf8(gate_buf_span(body)))
+        for (size_t i = 0; i < body->len; i++)
+            if ((unsigned char)body->data[i] >= 0x80) body->data[i] = '?';
+    return gate_buf_span(body);
+}
+
+static int write_text(struct gate_writer *to, const char *key, struct gate_span text) {
+    const struct gate_sink *json = gate_json.writer;
+    int rc = json->key(to, (struct gate_span){key, strlen(key)});
+    return rc < 0 ? rc : json->text(to, text);
+}
+
+static int write_integer(struct gate_writer *to, const char *key, int64_t value) {
+    const struct gate_sink *json = gate_json.writer;
+    int rc = json->key(to, (struct gate_span){key, strlen(key)});
+    return rc < 0 ? rc : json->integer(to, value);
+}
+
+static int write_headers(struct gate_writer *to, const struct gate_answer *answer) {
+    const struct gate_sink *json = gate_json.writer;
+    int rc = json->key(to, GATE_SPAN("headers"));
+    if (rc == GATE_OK) rc = json->open_map(to);
+    for (size_t i = 0; rc == GATE_OK && i < answer->header_count; i++)
+        if (gate_text_is_utf8(answer->headers[i].value))
+            rc = write_text(to, answer->headers[i].name, answer->headers[i].value);
+    return rc < 0 ? rc : json->close_map(to);
+}
+
+static int write_failure(struct gate_writer *to, const struct gate_answer *answer) {
+    char message[256];
+    const char *name = gate_error_name(answer->error), *phase = gate_phase_word(answer->phase);
+    int len = snprintf(message, sizeof message, "request: %s%s%.*s", phase, *phase ? ": " : "",
+                       (int)answer->detail.len, answer->detail.data);
+    size_t shown = len < 0 ? 0 : (size_t)len < sizeof message ? (size_t)len : sizeof message - 1;
+    int rc = write_text(to, "error", (struct gate_span){name, strlen(name)});
+    if (rc == GATE_OK) rc = write_text(to, "phase", (struct gate_span){phase, strlen(phase)});
+    return rc < 0 ? rc : write_text(to, "message", (struct gate_span){message, shown});
+}
+
+static int write_answer(struct gate_event *out, const struct gate_answer *answer) {
+    const struct gate_sink *json = gate_json.writer;
+    struct gate_writer to;
+    int rc = gate_json.begin(&to, &out->bytes, true);
+    if (rc == GATE_OK) rc = json->open_map(&to);
+    if (rc == GATE_OK) rc = write_integer(&to, "id", answer->id);
+    if (rc == GATE_OK && answer->status) rc = write_integer(&to, "status", answer->status);
+    if (rc == GATE_OK && answer->error) rc = write_failure(&to, answer);
+    if (rc == GATE_OK && !answer->error) rc = write_text(&to, "body", clean_body(answer->body));
+    if (rc == GATE_OK && !answer->error) rc = write_headers(&to, answer);
+    return rc < 0 ? rc : json->close_map(&to);
+}
+
+void gate_letterbox_answer(struct gate_letterbox *box, const struct gate_answer *answer) {
+    struct gate_event event = {.codec = &gate_json, .own = true, .name_len = strlen("http")};
+    gate_buf_init(&event.bytes, 0, 0);
+    int rc = gate_buf_append(&event.bytes, GATE_SPAN("http"));
+    if (rc == GATE_OK) rc = write_answer(&event, answer);
+    if (rc < 0) {
+        gate_event_free(&event);
+        return;
+    }
+    event.data_at = event.name_len;
+    event.data_len = event.bytes.len - event.data_at;
+    gate_letterbox_post(box, -1, &event);
+}

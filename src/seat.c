@@ -1,0 +1,183 @@
+/* seat.c - see seat.h. */
+#include "seat.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#define NEVER (-1)
+
+/* ---- Made and gone --------------------------------------------------------------------------- */
+
+struct gate_seat *gate_seat_find(const struct gate_seats *seats, int shard_id) {
+    return gate_row_find(&seats->row, shard_id);
+}
+
+struct gate_seat *gate_seat_make(struct gate_seats *seats, int shard_id) {
+    struct gate_seat *seat = gate_seat_find(seats, shard_id);
+    if (seat) return seat;
+    seat = gate_allocate(NULL, sizeof *seat);
+    if (!seat) return NULL;
+    *seat = (struct gate_seat){.seats = seats, .shard_id = shard_id, .deadline_ms = NEVER};
+    gate_buf_init(&seat->interest.names, 0, 0);
+    gate_slot_init(&seat->slot, shard_id);
+    if (gate_row_add(&seats->row, seat) == GATE_OK) return seat;
+    gate_allocate(seat, 0);
+    return NULL;
+}
+
+struct gate_seat *gate_seat_of(struct gate_slot *slot) {
+    return (struct gate_seat *)(void *)((char *)slot - offsetof(struct gate_seat, slot));
+}
+
+void gate_seats_free(struct gate_seats *seats) {
+    for (size_t i = 0; i < seats->row.count; i++) {
+        struct gate_seat *seat = gate_seat_at(seats, i);
+        gate_shard_del(seat->shard);
+        gate_buf_free(&seat->interest.names);
+        gate_allocate(seat, 0);
+    }
+    gate_row_free(&seats->row);
+}
+
+void gate_seat_interest(struct gate_seat *seat, struct gate_interest *take) {
+    if (seat->shard) {
+        gate_shard_interest(seat->shard, take);
+        return;
+    }
+    seat->interest.all = take->all;
+    seat->interest.send = take->send;
+    seat->interest.receive = take->receive;
+    gate_buf_move(&seat->interest.names, &take->names);
+}
+
+static void drop_link(struct gate_seat *seat) {
+    if (seat->link) gate_link_abort(seat->link);
+    gate_seat_unlinked(seat);
+}
+
+void gate_seat_unlinked(struct gate_seat *seat) {
+    seat->link = NULL;
+    seat->paused = false;
+}
+
+int gate_seat_replace(struct gate_seat *seat, struct gate_options *options) {
+    struct gate_shard *old = seat->shard;
+    enum gate_state state = old ? gate_shard_state(old) : GATE_STATE_IDLE;
+    int error;
+    if (state != GATE_STATE_IDLE && state != GATE_STATE_DEAD) return GATE_EUSAGE;
+    if (options->slack_ms == 0) options->slack_ms = GATE_BEAT_SLACK_MS;
+    struct gate_shard *shard = gate_shard_new(options, &error);
+    if (!shard) return error;
+    if (old)
+        gate_shard_inherit(shard, old);
+    else
+        gate_shard_interest(shard, &seat->interest);
+    gate_shard_del(old);
+    drop_link(seat);
+    seat->shard = shard;
+    seat->connect_timeout_ms =
+        options->connect_timeout_ms > 0 ? options->connect_timeout_ms : GATE_CONNECT_TIMEOUT_MS;
+    seat->message_bytes_max =
+        options->message_bytes_max ? options->message_bytes_max : GATE_MESSAGE_BYTES_MAX;
+    return GATE_OK;
+}
+
+void gate_seat_publish(struct gate_seat *seat) {
+    struct gate_status status;
+    gate_shard_status(seat->shard, &status);
+    gate_board_put(seat->seats->board, seat->shard_id, &status);
+    seat->dirty = false;
+}
+
+/* ---- Actions --------------------------------------------------------------------------------- */
+
+/* The machine must hear of the end even when nothing ever began; not from here, as it is just being
+ * asked what it wants. */
+static void mark_failed(struct gate_seat *seat) {
+    seat->failed = true;
+}
+
+/* The transport gives up a little before the shard does: it knows how far it came. */
+static void do_connect(struct gate_seat *seat, struct gate_action *action) {
+    int64_t margin_ms = seat->connect_timeout_ms / 10;
+    if (margin_ms > 250) margin_ms = 250;
+    struct gate_link_options options = {.url = action->url,
+                                        .connection = action->connection,
+                                        .timeout_ms = seat->connect_timeout_ms - margin_ms,
+                                        .message_bytes_max = seat->message_bytes_max,
+                                        .user = seat};
+    drop_link(seat);
+    seat->connection = action->connection;
+    seat->link = gate_link_open(seat->seats->transport, &options);
+    if (!seat->link) mark_failed(seat);
+}
+
+static void do_send(struct gate_seat *seat, struct gate_action *action) {
+    if (seat->link &&
+        gate_link_send(seat->link, &action->bytes, action->binary, action->secret) == GATE_EMEMORY)
+        mark_failed(seat);
+    gate_action_free(action);
+}
+
+static void do_close(struct gate_seat *seat, struct gate_action *action) {
+    const char *reason = action->reason ? action->reason : "";
+    if (seat->link)
+        gate_link_close(seat->link, action->code, (struct gate_span){reason, strlen(reason)});
+}
+
+static void do_abort(struct gate_seat *seat, struct gate_action *action) {
+    (void)action;
+    drop_link(seat);
+}
+
+/* Who hears of a change of state and then looks must not see what was before. */
+static void do_event(struct gate_seat *seat, struct gate_action *action) {
+    if (action->event.own) gate_seat_publish(seat);
+    gate_letterbox_post(seat->seats->letters, seat->shard_id, &action->event);
+}
+
+static void do_slot_ask(struct gate_seat *seat, struct gate_action *action) {
+    (void)action;
+    gate_slots_ask(&seat->seats->slots, &seat->slot);
+}
+
+static void do_slot_spent(struct gate_seat *seat, struct gate_action *action) {
+    (void)action;
+    gate_slots_spent(&seat->seats->slots, gate_clock_ms(), seat->shard_id);
+}
+
+static void do_slot_done(struct gate_seat *seat, struct gate_action *action) {
+    (void)action;
+    gate_slots_leave(&seat->seats->slots, &seat->slot);
+    gate_slots_done(&seat->seats->slots, gate_clock_ms(), seat->shard_id);
+}
+
+static void (*const carry_out[])(struct gate_seat *seat, struct gate_action *action) = {
+    [GATE_ACT_CONNECT] = do_connect,       [GATE_ACT_SEND] = do_send,
+    [GATE_ACT_CLOSE] = do_close,           [GATE_ACT_ABORT] = do_abort,
+    [GATE_ACT_EVENT] = do_event,           [GATE_ACT_SLOT_ASK] = do_slot_ask,
+    [GATE_ACT_SLOT_SPENT] = do_slot_spent, [GATE_ACT_SLOT_DONE] = do_slot_done,
+};
+
+void gate_seat_settle(struct gate_seat *seat) {
+    struct gate_action action;
+    for (;;) {
+        while (gate_shard_next(seat->shard, &action)) carry_out[action.type](seat, &action);
+        if (!seat->failed) break;
+        seat->failed = false;
+        struct gate_close why = {.phase = seat->link ? GATE_PHASE_OPEN : GATE_PHASE_NONE,
+                                 .code = GATE_CLOSE_DROPPED,
+                                 .error = GATE_EMEMORY};
+        drop_link(seat);
+        gate_shard_closed(seat->shard, gate_clock_ms(), seat->connection, &why);
+    }
+    seat->deadline_ms = gate_shard_deadline(seat->shard);
+    seat->dirty = true;
+}
+
+void gate_seat_pause(struct gate_seat *seat, bool paused) {
+    seat->paused = paused;
+    if (seat->link) gate_link_pause(seat->link, paused);
+    gate_shard_pause(seat->shard, gate_clock_ms(), paused);
+    gate_seat_settle(seat);
+}

@@ -1,0 +1,72 @@
+/* seat.h - one shard's place in the loop: its machine, its link, and the carrying out of what the
+ * machine asks for. Called by loop.c on the I/O thread, to which all of it belongs. */
+#ifndef MOONGATE_SEAT_H
+#define MOONGATE_SEAT_H
+
+#include "board.h"
+#include "budget.h"
+#include "letter.h"
+#include "row.h"
+#include "shard.h"
+#include "transport.h"
+
+/* What the seats of a loop have in common. */
+struct gate_seats {
+    struct gate_row row;              /* of gate_seat */
+    struct gate_slots slots;          /* for identifying */
+    struct gate_transport *transport; /* the loop's, as are the next two */
+    struct gate_letterbox *letters;
+    struct gate_board *board;
+    struct gate_loop *loop; /* for the transport's reports */
+};
+
+struct gate_seat {
+    int shard_id; /* first, as its row wants it */
+    struct gate_seats *seats;
+    struct gate_shard *shard;      /* NULL until it is started */
+    struct gate_interest interest; /* for a shard that is not there yet */
+    struct gate_slot slot;
+    struct gate_link *link; /* NULL: no connection */
+    uint32_t connection;    /* of the link */
+    int64_t connect_timeout_ms;
+    size_t message_bytes_max;
+    int64_t deadline_ms; /* of the machine; -1: none */
+    bool paused;         /* reading is stopped */
+    bool failed;         /* the link could not be made or used: the shard has to be told */
+    bool dirty;          /* the snapshot is behind */
+};
+
+/* A seat lives until this. The transport is gone by then. */
+void gate_seats_free(struct gate_seats *seats);
+
+static inline struct gate_seat *gate_seat_at(const struct gate_seats *seats, size_t at) {
+    return seats->row.items[at];
+}
+
+/* NULL: there is none. */
+struct gate_seat *gate_seat_find(const struct gate_seats *seats, int shard_id);
+/* Finds it or makes it. NULL: no memory. */
+struct gate_seat *gate_seat_make(struct gate_seats *seats, int shard_id);
+/* The seat that `slot` is part of. */
+struct gate_seat *gate_seat_of(struct gate_slot *slot);
+
+/* Replaces what is heard; takes the names. */
+void gate_seat_interest(struct gate_seat *seat, struct gate_interest *take);
+
+/* Makes the shard, or replaces one that is idle or dead, whose outbox and interest are kept.
+ * GATE_EUSAGE: it runs, and goes on. Else errors as gate_shard_new, and the old one stays. */
+GATE_MUST_CHECK int gate_seat_replace(struct gate_seat *seat, struct gate_options *options);
+
+/* After every input of the shard: carries out what it asks for, until it asks for nothing more. */
+void gate_seat_settle(struct gate_seat *seat);
+
+/* The link is gone. */
+void gate_seat_unlinked(struct gate_seat *seat);
+
+/* Stops reading, or goes on, and tells the shard. */
+void gate_seat_pause(struct gate_seat *seat, bool paused);
+
+/* Puts the shard's state up on the board. */
+void gate_seat_publish(struct gate_seat *seat);
+
+#endif
