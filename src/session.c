@@ -289,6 +289,7 @@ static bool move_sequence(struct gate_session *session, const struct gate_envelo
         gate_report_gap(session, envelope->seq);
     }
     session->seq = envelope->seq;
+    session->failed_resumes = 0; /* a replay that goes on is no dead session */
     return true;
 }
 

@@ -57,7 +57,7 @@ struct gate_session {
     /* Ladders and their counts. */
     struct gate_backoff backoff;
     bool unproven;           /* an Identify left, and no connection has lasted since */
-    uint32_t failed_resumes; /* since the last RESUMED or READY */
+    uint32_t failed_resumes; /* since the last RESUMED, READY or new event */
     uint32_t host_failures;  /* of the resume host, in a row */
     uint32_t poisoned;       /* undecodable closes at one and the same sequence */
     int64_t poisoned_seq;
