@@ -35,6 +35,11 @@ specs: export LOCPATH := $(CURDIR)/.build/locale
 specs: all $(BUILD)/moongate_unit.so $(BUILD)/stall.so .build/locale/de_DE.UTF-8
 	$(RUN) $(BUSTED)
 
+# The rules that other clients broke, each with its tests and their results.
+failures: export LOCPATH := $(CURDIR)/.build/locale
+failures: need all $(BUILD)/moongate_unit.so $(BUILD)/stall.so .build/locale/de_DE.UTF-8
+	@$(RUN) $(LUA) spec/failures.lua
+
 check: need
 	luarocks --lua-version=5.4 lint moongate-scm-1.rockspec
 	luacheck --quiet lua spec examples
@@ -110,4 +115,4 @@ $(BUILD)/stall.so: spec/stall.c
 	mkdir -p .build/locale
 	localedef -i de_DE -f UTF-8 $@
 
-.PHONY: all demo test specs check asan tsan valgrind peers bench fuzz install clean need
+.PHONY: all demo test specs failures check asan tsan valgrind peers bench fuzz install clean need
