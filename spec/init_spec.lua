@@ -175,6 +175,27 @@ describe("moongate: constructors", function()
     assert.is_nil(table.concat(words, "\n"):find("secret.sauce", 1, true))
   end)
 
+  it("R68 repeat no secret when a token is where an id, an event or an op should be", function()
+    local wrong = "MTIzNDU2Nzg5MDEyMzQ1Njc4.GabcdE.SECRET-secret-SECRET-secret-SECRET-secret"
+    local bot = moongate.client(with { shards = 1 })
+    local one = moongate.shard("another.token", 0, with {})
+    for _, call in ipairs {
+      function() bot:on(wrong, print) end,
+      function() bot:on("READY", wrong) end,
+      function() bot:wait_for("READY", wrong) end,
+      function() bot:send(wrong, 3, {}) end,
+      function() bot:shard_for(wrong) end,
+      function() bot:request_members(wrong) end,
+      function() bot:set_presence { status = wrong } end,
+      function() one:send(wrong, {}) end,
+      function() moongate.snowflake(wrong) end,
+    } do
+      local fine, message = pcall(call)
+      assert.is_false(fine)
+      assert.is_nil(message:find(".Gab", 1, true), message)
+    end
+  end)
+
   it("spawn refuses what is no number of shards", function()
     local bot = moongate.client(with())
     for _, arguments in ipairs { { 0 }, { 1.5 }, { "x" }, { {} }, { { 0, 0 } }, { { -1 } },

@@ -352,7 +352,7 @@ end
 local function find_shard(self, operation, guild_id, level)
   local fine, id = pcall(snowflake.shard_of, guild_id, self.count or 1)
   if not fine then
-    local shown = type(guild_id) == "string" and ("%q"):format(guild_id:sub(1, 40))
+    local shown = type(guild_id) == "string" and ("%q"):format(guild_id:sub(1, 24))
     error(("%s: guild_id must be an id (a string of digits), got %s"):format(operation,
       shown or type(guild_id)), level)
   elseif not self.count then

@@ -30,9 +30,11 @@ local function complain(format, ...)
   error(format:format(...), level)
 end
 
+-- Here and wherever else a wrong argument is repeated it is cut before the secret half of a token,
+-- whose first 24 characters only name the bot.
 local function refuse(operation, name, wanted, value)
   complain("%s: %s must be %s, got %s", operation, name, wanted,
-    type(value) == "string" and ("%q"):format(value:sub(1, 40)) or type(value))
+    type(value) == "string" and ("%q"):format(value:sub(1, 24)) or type(value))
 end
 
 local EXACT = 9007199254740992 -- 2^53: a float from here on may have lost digits

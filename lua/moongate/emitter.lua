@@ -25,7 +25,7 @@ Emitter.__index = Emitter
 -- All complain at the line that called the public method, which is two calls up.
 
 local function shown(value)
-  if type(value) == "string" then return ("%q"):format(value:sub(1, 40)) end
+  if type(value) == "string" then return ("%q"):format(value:sub(1, 24)) end
   return type(value)
 end
 

@@ -59,7 +59,7 @@ end
 local function refuse_opcode(op, level)
   local meant = type(op) == "string" and events.nearest(op, opcode_names)
   error(("send: op must be an opcode or its name, got %s%s"):format(
-    type(op) == "string" and ("%q"):format(op:sub(1, 40)) or type(op),
+    type(op) == "string" and ("%q"):format(op:sub(1, 24)) or type(op),
     meant and ("; did you mean %q?"):format(meant) or ""), level + 1)
 end
 

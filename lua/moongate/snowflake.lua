@@ -21,9 +21,9 @@ local function digits_of(id)
   end
   if type(id) ~= "string" then return nil, ("a string is expected, got %s"):format(type(id)) end
   local digits = id:match("^0*(%d+)$")
-  if not digits then return nil, ("%q is not a decimal number"):format(id:sub(1, 40)) end
+  if not digits then return nil, ("%q is not a decimal number"):format(id:sub(1, 24)) end
   if #digits > #GREATEST or (#digits == #GREATEST and digits > GREATEST) then
-    return nil, ("%s does not fit 64 bits"):format(id:sub(1, 40))
+    return nil, ("%s does not fit 64 bits"):format(id:sub(1, 24))
   end
   return digits
 end
