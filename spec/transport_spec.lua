@@ -303,9 +303,9 @@ describe("transport #sockets", function()
     end)
   end)
 
-  local function connect(address, flags)
+  local function connect(address, flags, names)
     engine = engine or assert(core.engine {})
-    assert(engine:interest(0, {}, flags))
+    assert(engine:interest(0, names or {}, flags))
     assert(engine:start { token = "t", url = "ws://" .. address, shard_id = 0, shard_count = 1,
       intents = 1, connect_timeout_ms = 300 })
   end
@@ -400,6 +400,28 @@ describe("transport #sockets", function()
       assert.is_nil(seen.headers["sec-websocket-extensions"])
       assert.is_nil(seen.headers.origin)
     end)
+  end)
+
+  it("pauses within one read when the event queue is full, and goes on with nothing lost", function()
+    local events, flood = 200, {}
+    for at = 1, events do
+      flood[at] = frame(('{"op":0,"t":"TYPING_START","s":%d,"d":%d}'):format(at + 1, at))
+    end
+    local address = server(function(peer)
+      local _, headers = read_head(peer)
+      peer:write(accept_line(headers), frame '{"op":10,"d":{"heartbeat_interval":41250}}')
+      peer:flush()
+      peer:read(1) -- the first byte of the Identify
+      peer:write(frame '{"op":0,"t":"READY","s":1,"d":{"session_id":"a"}}', table.concat(flood))
+      peer:flush()
+      forever()
+    end)
+    engine = assert(core.engine { queue_events = 4 })
+    connect(address, nil, { "TYPING_START" })
+    for at = 1, events do assert.equal(at, await("TYPING_START")) end
+    local counts = engine:counts()
+    assert(counts.queue_events_peak <= 4, counts.queue_events_peak)
+    assert(counts.pauses >= events // 4 - 2, counts.pauses)
   end)
 
   it("R50 ends a message of a gigabyte at its first bytes", function()

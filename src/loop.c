@@ -77,6 +77,7 @@ static void report_failed(struct gate_loop *loop, const struct gate_command *com
 }
 
 static void take_commands(struct gate_loop *loop);
+static void balance_reading(struct gate_loop *loop);
 
 /* ---- Reports of the transport ---------------------------------------------------------------- */
 
@@ -86,26 +87,35 @@ static void on_opened(void *user, uint32_t connection) {
     gate_seat_settle(seat);
 }
 
+/* Over the hard mark nothing more is let in: not even looked at, so that the sequence stays behind
+ * what is refused, and the gateway sends it again to whoever resumes. It lies above the mark at
+ * which a pause begins. */
+static bool is_overfull(struct gate_loop *loop) {
+    return loop->holding && gate_queue_level(&loop->letters.queue) == GATE_LEVEL_HARD;
+}
+
 /* What was asked for before these bytes left the gateway comes first: whoever listens and then
- * causes an event hears it. Over the hard mark nothing more is let in: not even looked at, so that
- * the sequence stays behind what is refused, and the gateway sends it again to whoever resumes. */
+ * causes an event hears it. Reading pauses from inside here, as one read may hold thousands of
+ * messages, and libwebsockets would hand over all of them before the turn ends. */
 static void on_piece(void *user, const struct gate_piece *piece) {
     struct gate_seat *seat = user;
+    struct gate_loop *loop = seat->seats->loop;
     struct gate_piece rest = *piece;
     int rc;
-    take_commands(seat->seats->loop);
-    if (gate_queue_level(&seat->seats->loop->letters.queue) == GATE_LEVEL_HARD) {
-        gate_shard_reconnect(seat->shard, gate_clock_ms(), GATE_CLOSE_KEEP,
-                             GATE_SPAN("event queue over its hard mark"));
-        gate_seat_settle(seat);
-        return;
-    }
+    take_commands(loop);
     do {
         size_t used = 0;
+        if (is_overfull(loop)) {
+            gate_shard_reconnect(seat->shard, gate_clock_ms(), GATE_CLOSE_KEEP,
+                                 GATE_SPAN("event queue over its hard mark"));
+            gate_seat_settle(seat);
+            return;
+        }
         rc = gate_shard_feed(seat->shard, gate_clock_ms(), &rest, &used);
         rest.bytes = (struct gate_span){rest.bytes.data + used, rest.bytes.len - used};
         gate_seat_settle(seat);
     } while (rc == GATE_AGAIN);
+    balance_reading(loop);
 }
 
 static void on_closed(void *user, uint32_t connection, const struct gate_close *why) {
