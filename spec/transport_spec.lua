@@ -402,7 +402,7 @@ describe("transport #sockets", function()
     end)
   end)
 
-  it("pauses within one read when the event queue is full, and goes on with nothing lost", function()
+  it("pauses within one read when the event queue is full, and loses nothing", function()
     local events, flood = 200, {}
     for at = 1, events do
       flood[at] = frame(('{"op":0,"t":"TYPING_START","s":%d,"d":%d}'):format(at + 1, at))
