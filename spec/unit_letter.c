@@ -47,18 +47,21 @@ static int letters_gc(lua_State *L) {
 
 /* ---- Memory ---------------------------------------------------------------------------------- */
 
-static lua_Integer allocations_left;
+static lua_Integer allocations_left, allocation_bytes_max;
 
 static void *allocate_few(void *old, size_t bytes) {
     gate_allocate_hook(NULL);
-    void *memory = bytes && allocations_left-- <= 0 ? NULL : gate_allocate(old, bytes);
+    bool refused = bytes && ((lua_Integer)bytes > allocation_bytes_max || allocations_left-- <= 0);
+    void *memory = refused ? NULL : gate_allocate(old, bytes);
     gate_allocate_hook(allocate_few);
     return memory;
 }
 
-/* letters.starve(n): after n more allocations there is no memory; letters.starve(): there is. */
+/* letters.starve(n, bytes_max): after n more allocations there is no memory, nor ever for more than
+ * so many bytes; letters.starve(): there is. */
 static int letters_starve(lua_State *L) {
     allocations_left = luaL_optinteger(L, 1, 0);
+    allocation_bytes_max = luaL_optinteger(L, 2, LUA_MAXINTEGER);
     gate_allocate_hook(lua_isnoneornil(L, 1) ? NULL : allocate_few);
     return 0;
 }
@@ -74,12 +77,13 @@ static int letters_post(lua_State *L) {
                                .name_len = name.len,
                                .data_at = name.len,
                                .data_len = data.len};
-    lua_Integer left = allocations_left;
-    allocations_left = LUA_MAXINTEGER;
+    lua_Integer left = allocations_left, most = allocation_bytes_max;
+    allocations_left = allocation_bytes_max = LUA_MAXINTEGER;
     gate_buf_init(&event.bytes, 0, 0);
     if (gate_buf_append(&event.bytes, name) < 0 || gate_buf_append(&event.bytes, data) < 0)
         return luaL_error(L, "no memory");
     allocations_left = left;
+    allocation_bytes_max = most;
     gate_letterbox_post(box, (int)luaL_checkinteger(L, 2), &event);
     return 0;
 }
@@ -95,11 +99,12 @@ static int letters_answer(lua_State *L) {
     struct gate_letterbox *box = box_of(L);
     struct gate_buf body;
     gate_buf_init(&body, 0, 0);
-    lua_Integer left = allocations_left;
-    allocations_left = LUA_MAXINTEGER;
+    lua_Integer left = allocations_left, most = allocation_bytes_max;
+    allocations_left = allocation_bytes_max = LUA_MAXINTEGER;
     bool failed = lua_isnil(L, 3);
     if (!failed && gate_buf_append(&body, check_text(L, 4)) < 0) return luaL_error(L, "no memory");
     allocations_left = left;
+    allocation_bytes_max = most;
     struct gate_answer answer = {.id = luaL_checkinteger(L, 2), .body = &body};
     if (failed) {
         answer.error = GATE_ECONNECT;
@@ -112,6 +117,16 @@ static int letters_answer(lua_State *L) {
     }
     gate_letterbox_answer(box, &answer);
     gate_buf_free(&body);
+    return 0;
+}
+
+static int letters_reserve(lua_State *L) {
+    lua_pushboolean(L, gate_letterbox_reserve(box_of(L)));
+    return 1;
+}
+
+static int letters_tell(lua_State *L) {
+    gate_letterbox_tell(box_of(L));
     return 0;
 }
 
@@ -147,7 +162,8 @@ static int letters_dropped(lua_State *L) {
 void unit_open_letters(lua_State *L) {
     static const luaL_Reg methods[] = {{"post", letters_post},       {"error", letters_error},
                                        {"answer", letters_answer},   {"pop", letters_pop},
-                                       {"dropped", letters_dropped}, {NULL, NULL}};
+                                       {"dropped", letters_dropped}, {"reserve", letters_reserve},
+                                       {"tell", letters_tell},       {NULL, NULL}};
     static const luaL_Reg functions[] = {
         {"new", letters_new}, {"starve", letters_starve}, {NULL, NULL}};
     luaL_newmetatable(L, LETTERS);

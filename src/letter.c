@@ -14,13 +14,15 @@ static void drop_letter(struct gate_node *node) {
 }
 
 int gate_letterbox_init(struct gate_letterbox *box, const struct gate_queue_limits *limits) {
-    box->spare = NULL;
+    box->spare = box->reserve = NULL;
+    box->missed = 0;
     return gate_queue_init(&box->queue, limits, true);
 }
 
 void gate_letterbox_free(struct gate_letterbox *box) {
     if (box->spare) drop_letter(&box->spare->node);
-    box->spare = NULL;
+    if (box->reserve) drop_letter(&box->reserve->node);
+    box->spare = box->reserve = NULL;
     gate_queue_free(&box->queue, drop_letter);
 }
 
@@ -37,17 +39,37 @@ static enum gate_node_kind kind_of(const struct gate_event *event) {
     return GATE_NODE_VITAL;
 }
 
+/* An empty letter; NULL: no memory. */
 static struct gate_letter *take_letter(struct gate_letterbox *box) {
     struct gate_letter *letter = box->spare;
     box->spare = NULL;
-    return letter ? letter : gate_allocate(NULL, sizeof *letter);
+    if (letter) return letter;
+    letter = gate_allocate(NULL, sizeof *letter);
+    if (letter) *letter = (struct gate_letter){.event = {.codec = NULL}};
+    return letter;
+}
+
+bool gate_letterbox_reserve(struct gate_letterbox *box) {
+    if (!box->reserve) box->reserve = take_letter(box);
+    return box->reserve != NULL;
+}
+
+static void miss(struct gate_letterbox *box, int shard_id) {
+    gate_queue_miss(&box->queue);
+    box->missed++;
+    box->missed_shard_id = shard_id;
 }
 
 void gate_letterbox_post(struct gate_letterbox *box, int shard_id, struct gate_event *take) {
     struct gate_letter *letter = take_letter(box);
     struct gate_node *spare = NULL;
+    if (!letter && !take->own) {
+        letter = box->reserve;
+        box->reserve = NULL;
+    }
     if (!letter) {
         gate_event_free(take);
+        miss(box, shard_id);
         return;
     }
     take->shard_id = shard_id;
@@ -58,17 +80,37 @@ void gate_letterbox_post(struct gate_letterbox *box, int shard_id, struct gate_e
     box->spare = (struct gate_letter *)spare;
 }
 
-void gate_letterbox_error(struct gate_letterbox *box, int shard_id, int error, const char *phase,
-                          const char *message) {
-    struct gate_event event;
+static int make_error(struct gate_event *out, int error, const char *phase, const char *message) {
     const char *code = gate_error_name(error);
     struct gate_field fields[] = {
         GATE_TEXT("code", ((struct gate_span){code, strlen(code)})),
         GATE_TEXT("phase", ((struct gate_span){phase, strlen(phase)})),
         GATE_TEXT("message", ((struct gate_span){message, strlen(message)})),
         {.key = NULL}};
-    if (gate_event_note(&event, "error", fields) == GATE_OK)
+    return gate_event_note(out, "error", fields);
+}
+
+void gate_letterbox_error(struct gate_letterbox *box, int shard_id, int error, const char *phase,
+                          const char *message) {
+    struct gate_event event;
+    if (make_error(&event, error, phase, message) == GATE_OK)
         gate_letterbox_post(box, shard_id, &event);
+    else
+        miss(box, shard_id);
+}
+
+/* What it tells of must not be counted again when there is still no memory for it. */
+void gate_letterbox_tell(struct gate_letterbox *box) {
+    char message[160];
+    struct gate_event event;
+    if (box->missed == 0) return;
+    snprintf(message, sizeof message,
+             "events: %u of moongate's own found no memory; no dispatch is among them",
+             (unsigned)box->missed);
+    if (!box->spare) box->spare = take_letter(box);
+    if (!box->spare || make_error(&event, GATE_EMEMORY, "events", message) < 0) return;
+    box->missed = 0;
+    gate_letterbox_post(box, box->missed_shard_id, &event);
 }
 
 /* ---- Answers of HTTP requests ---------------------------------------------------------------- */
@@ -127,16 +169,28 @@ static int write_answer(struct gate_event *out, const struct gate_answer *answer
     return rc < 0 ? rc : json->close_map(&to);
 }
 
-void gate_letterbox_answer(struct gate_letterbox *box, const struct gate_answer *answer) {
-    struct gate_event event = {.codec = &gate_json, .own = true, .name_len = strlen("http")};
-    gate_buf_init(&event.bytes, 0, 0);
-    int rc = gate_buf_append(&event.bytes, GATE_SPAN("http"));
-    if (rc == GATE_OK) rc = write_answer(&event, answer);
+static int make_answer(struct gate_event *out, const struct gate_answer *answer) {
+    *out = (struct gate_event){.codec = &gate_json, .own = true, .name_len = strlen("http")};
+    gate_buf_init(&out->bytes, 0, 0);
+    int rc = gate_buf_append(&out->bytes, GATE_SPAN("http"));
+    if (rc == GATE_OK) rc = write_answer(out, answer);
     if (rc < 0) {
-        gate_event_free(&event);
-        return;
+        gate_event_free(out);
+        return rc;
     }
-    event.data_at = event.name_len;
-    event.data_len = event.bytes.len - event.data_at;
-    gate_letterbox_post(box, -1, &event);
+    out->data_at = out->name_len;
+    out->data_len = out->bytes.len - out->data_at;
+    return GATE_OK;
+}
+
+/* Somebody waits for it: a large one that finds no memory becomes a small one. */
+void gate_letterbox_answer(struct gate_letterbox *box, const struct gate_answer *answer) {
+    struct gate_event event;
+    const char *text = gate_error_text(GATE_EMEMORY);
+    struct gate_answer none = {
+        .id = answer->id, .error = GATE_EMEMORY, .detail = {text, strlen(text)}};
+    if (make_answer(&event, answer) == GATE_OK || make_answer(&event, &none) == GATE_OK)
+        gate_letterbox_post(box, -1, &event);
+    else
+        miss(box, -1);
 }

@@ -17,7 +17,10 @@ struct gate_letterbox {
     struct gate_queue queue; /* of both sides */
 
     /* The I/O thread's. */
-    struct gate_letter *spare; /* came back empty; NULL: none */
+    struct gate_letter *spare;   /* came back empty; NULL: none */
+    struct gate_letter *reserve; /* for a dispatch when there is no memory; NULL: used up */
+    uint32_t missed;             /* own events that found no memory and have not been told of */
+    int missed_shard_id;         /* of the last of them */
 };
 
 /* GATE_ESYSTEM: no descriptor; the box needs no free then. */
@@ -25,14 +28,24 @@ GATE_MUST_CHECK int gate_letterbox_init(struct gate_letterbox *box,
                                         const struct gate_queue_limits *limits);
 void gate_letterbox_free(struct gate_letterbox *box);
 
-/* Posts an event of a shard (-1: of none), which is taken whatever comes of it. */
+/* Keeps a letter back for one dispatch. False: there is no memory for it, so what a dispatch may
+ * follow from must not be looked at now. */
+GATE_MUST_CHECK bool gate_letterbox_reserve(struct gate_letterbox *box);
+
+/* Posts an event of a shard (-1: of none), which is taken whatever comes of it. A dispatch is never
+ * lost where gate_letterbox_reserve came before it. An own event that finds no memory, or no room
+ * far above the marks, is counted as a dropped note. */
 void gate_letterbox_post(struct gate_letterbox *box, int shard_id, struct gate_event *take);
 
 /* Posts an `error` event: the gate_error, the operation that failed, and words for it. */
 void gate_letterbox_error(struct gate_letterbox *box, int shard_id, int error, const char *phase,
                           const char *message);
 
-/* Posts the `http` event of an answer; its body may be changed. */
+/* Posts the `http` event of an answer; its body may be changed. Without memory for it, the answer
+ * is that there was none. */
 void gate_letterbox_answer(struct gate_letterbox *box, const struct gate_answer *answer);
+
+/* Tells, in an `error` event, of own events that found no memory, once there is some. */
+void gate_letterbox_tell(struct gate_letterbox *box);
 
 #endif

@@ -7,6 +7,7 @@
  *   pause or go on reading    -- by the level of the event queue
  *   tick the shards that are due
  *   grant identify slots
+ *   tell of what was lost
  *   publish snapshots
  *
  * Everything but the two queues, the board and the pointer that `gate_loop_wake` uses belongs to
@@ -87,11 +88,13 @@ static void on_opened(void *user, uint32_t connection) {
     gate_seat_settle(seat);
 }
 
-/* Over the hard mark nothing more is let in: not even looked at, so that the sequence stays behind
- * what is refused, and the gateway sends it again to whoever resumes. It lies above the mark at
- * which a pause begins. */
-static bool is_overfull(struct gate_loop *loop) {
-    return loop->holding && gate_queue_level(&loop->letters.queue) == GATE_LEVEL_HARD;
+/* Over the hard mark, or without memory to queue a dispatch, nothing more is let in: not even
+ * looked at, so that the sequence stays behind what is refused, and the gateway sends it again to
+ * whoever resumes. The hard mark lies above the one at which a pause begins. NULL: come in. */
+static const char *find_refusal(struct gate_loop *loop) {
+    if (!gate_letterbox_reserve(&loop->letters)) return "no memory for an event";
+    bool overfull = loop->holding && gate_queue_level(&loop->letters.queue) == GATE_LEVEL_HARD;
+    return overfull ? "event queue over its hard mark" : NULL;
 }
 
 /* What was asked for before these bytes left the gateway comes first: whoever listens and then
@@ -105,9 +108,10 @@ static void on_piece(void *user, const struct gate_piece *piece) {
     take_commands(loop);
     do {
         size_t used = 0;
-        if (is_overfull(loop)) {
+        const char *refusal = find_refusal(loop);
+        if (refusal) {
             gate_shard_reconnect(seat->shard, gate_clock_ms(), GATE_CLOSE_KEEP,
-                                 GATE_SPAN("event queue over its hard mark"));
+                                 (struct gate_span){refusal, strlen(refusal)});
             gate_seat_settle(seat);
             return;
         }
@@ -339,6 +343,7 @@ static void turn(struct gate_loop *loop, int64_t wake_ms) {
     balance_reading(loop);
     tick_due(loop);
     grant_slots(loop);
+    gate_letterbox_tell(&loop->letters);
     publish_all(loop);
 }
 

@@ -255,6 +255,12 @@ struct gate_node *gate_queue_pop(struct gate_queue *queue, struct gate_node *use
     return node;
 }
 
+void gate_queue_miss(struct gate_queue *queue) {
+    pthread_mutex_lock(&queue->lock);
+    queue->counts.notes_dropped++;
+    pthread_mutex_unlock(&queue->lock);
+}
+
 enum gate_level gate_queue_level(struct gate_queue *queue) {
     pthread_mutex_lock(&queue->lock);
     enum gate_level level = queue->counts.level;

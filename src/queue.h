@@ -89,8 +89,10 @@ GATE_MUST_CHECK int gate_queue_push(struct gate_queue *queue, struct gate_node *
 struct gate_node *gate_queue_pop(struct gate_queue *queue, struct gate_node *used,
                                  struct gate_node **unwanted, bool *drained);
 
+/* A note that could not even be made: counted as one that was dropped. */
+void gate_queue_miss(struct gate_queue *queue);
+
 /* As of now; another thread may change it at once. */
-/* As of now. */
 enum gate_level gate_queue_level(struct gate_queue *queue);
 void gate_queue_count(struct gate_queue *queue, struct gate_queue_counts *out);
 
