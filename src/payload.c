@@ -262,6 +262,24 @@ int gate_payload_read_ready(const struct gate_codec *codec, struct gate_span dat
     return session_id[0] ? GATE_OK : GATE_ESYNTAX;
 }
 
+int gate_payload_read_presence(const struct gate_codec *codec, struct gate_span command,
+                               struct gate_buf *out) {
+    struct gate_envelope envelope;
+    struct gate_writer writer;
+    struct gate_buf scratch;
+    int rc = codec->scan(command, &envelope);
+    if (rc == GATE_OK && (envelope.op != GATE_OP_PRESENCE_UPDATE || !envelope.data.len))
+        rc = GATE_ESYNTAX;
+    if (rc == GATE_OK) rc = gate_json.begin(&writer, out, false);
+    if (rc < 0) return rc;
+    size_t at = out->len;
+    gate_buf_init(&scratch, 0, 0);
+    rc = codec->walk(envelope.data, gate_json.writer, &writer, &scratch);
+    gate_buf_free(&scratch);
+    if (rc < 0) return rc;
+    return out->len > at && out->data[at] == '{' ? GATE_OK : GATE_ESYNTAX;
+}
+
 bool gate_payload_read_invalid(const struct gate_codec *codec, struct gate_span data) {
     bool resumable = false;
     const struct wish wish = {.key = "", .flag = &resumable};

@@ -26,6 +26,12 @@ GATE_MUST_CHECK int gate_payload_read_ready(const struct gate_codec *codec, stru
                                             char session_id[GATE_SESSION_ID_BYTES_MAX + 1],
                                             char resume_url[GATE_URL_BYTES_MAX + 1]);
 
+/* Appends the d of a Presence Update to `out` as JSON, whatever the encoding of `command`, which is
+ * a whole message. GATE_ESYNTAX for any other command and for a d that is no object. Errors of the
+ * buffer. */
+GATE_MUST_CHECK int gate_payload_read_presence(const struct gate_codec *codec,
+                                               struct gate_span command, struct gate_buf *out);
+
 /* True only for a plain `true`; a missing or odd d counts as false. */
 bool gate_payload_read_invalid(const struct gate_codec *codec, struct gate_span data);
 

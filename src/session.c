@@ -90,6 +90,7 @@ static int try_identify(const struct gate_session *session) {
 int gate_session_init(struct gate_session *session, const struct gate_options *options) {
     *session = (struct gate_session){.options = *options, .deadline_ms = NEVER, .seq = NEVER};
     gate_buf_init(&session->strings, 0, 0);
+    gate_buf_init(&session->presence, 0, 0);
     gate_outbox_init(&session->outbox);
     gate_backoff_init(&session->backoff, options->backoff_base_ms, options->backoff_cap_ms,
                       options->seed);
@@ -109,6 +110,7 @@ void gate_session_free(struct gate_session *session) {
     struct gate_action action;
     while (gate_session_next(session, &action)) gate_action_free(&action);
     gate_outbox_free(&session->outbox);
+    gate_buf_free(&session->presence);
     wipe_payload(&session->strings);
     session->options.token = (struct gate_span){NULL, 0};
 }
@@ -308,12 +310,11 @@ static bool take_dispatch(struct gate_session *session, int64_t now_ms,
         session->deadline_ms = now_ms + session->options.ready_timeout_ms;
     if (is_named(envelope, "READY")) return take_ready(session, now_ms, envelope);
     bool fresh = move_sequence(session, envelope);
-    if (!is_named(envelope, "RESUMED")) return fresh;
-    if (session->state == GATE_STATE_RESUMING) {
-        session->connection.resumed = true;
-        session->counts.resumed++;
-        become_ready(session);
-    }
+    if (session->state != GATE_STATE_RESUMING || !is_named(envelope, "RESUMED")) return fresh;
+    /* The one that is waited for counts whatever its sequence says. */
+    session->connection.resumed = true;
+    session->counts.resumed++;
+    become_ready(session);
     return true;
 }
 
@@ -464,10 +465,27 @@ int gate_session_tick(struct gate_session *session, int64_t now_ms) {
     return settle(session, now_ms);
 }
 
+/* The presence that was set last goes into every Identify from now on: a new session would come up
+ * with the one from the options, and nobody would set the other again. One that leaves no room for
+ * the rest of an Identify is not kept. */
+static void keep_presence(struct gate_session *session, struct gate_buf *take) {
+    struct gate_span before = session->options.presence;
+    session->options.presence = gate_buf_span(take);
+    if (try_identify(session) < 0)
+        session->options.presence = before;
+    else
+        gate_buf_move(&session->presence, take);
+}
+
 int gate_session_send(struct gate_session *session, int64_t now_ms, struct gate_buf *take) {
     if (session->state == GATE_STATE_IDLE || session->state == GATE_STATE_DEAD) return GATE_ECLOSED;
     if (take->len > GATE_PAYLOAD_BYTES_MAX) return GATE_EPAYLOAD;
+    struct gate_buf presence;
+    gate_buf_init(&presence, 0, 0);
+    int kept = gate_payload_read_presence(session->options.codec, gate_buf_span(take), &presence);
     int rc = gate_outbox_push(&session->outbox, take, now_ms + session->options.send_timeout_ms);
+    if (rc == GATE_OK && kept == GATE_OK) keep_presence(session, &presence);
+    gate_buf_free(&presence);
     return rc < 0 ? rc : settle(session, now_ms);
 }
 

@@ -63,7 +63,8 @@ struct gate_session {
     int64_t poisoned_seq;
 
     struct gate_outbox outbox;
-    int64_t send_at_ms; /* when the next command may leave; -1: none is waiting */
+    struct gate_buf presence; /* JSON of the last one sent, which the options show from then on */
+    int64_t send_at_ms;       /* when the next command may leave; -1: none is waiting */
     struct gate_action actions[GATE_ACTIONS_MAX]; /* ring, oldest at `first_action` */
     uint32_t first_action, action_count;
     struct gate_counts counts;
