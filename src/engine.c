@@ -18,7 +18,8 @@ struct gate_engine {
     struct gate_engine *next; /* in the list, under its lock */
     unsigned generation;      /* of the process: see `forks` */
     struct gate_loop *loop;
-    struct gate_bell done; /* rings when the thread has nothing left to do */
+    struct gate_command *goodbye; /* made at the start: ending must not need memory; NULL: said */
+    struct gate_bell done;        /* rings when the thread has nothing left to do */
     pthread_t thread;
     bool joined;            /* by whoever took it from the list, or with the list's lock */
     struct gate_node *used; /* a letter whose event has been taken */
@@ -51,14 +52,14 @@ static bool is_foreign(const struct gate_engine *engine) {
     return engine->generation != forks;
 }
 
-static bool ask_end(struct gate_engine *engine, int code) {
-    struct gate_command *command = gate_command_new(GATE_COMMAND_END, -1);
-    if (!command) return false;
+/* By whoever took it from the list, or with the list's lock. */
+static void ask_end(struct gate_engine *engine, int code) {
+    struct gate_command *command = engine->goodbye;
+    engine->goodbye = NULL;
+    if (!command) return;
     command->number = code;
     command->node.kind = GATE_NODE_VITAL; /* there is room for it whatever waits */
-    if (gate_loop_push(engine->loop, command) == GATE_OK) return true;
-    gate_command_del(command);
-    return false;
+    if (gate_loop_push(engine->loop, command) < 0) gate_command_del(command);
 }
 
 static void join_thread(struct gate_engine *engine) {
@@ -143,6 +144,8 @@ static int fill_engine(struct gate_engine *engine, const struct gate_engine_opti
                        const char **detail) {
     struct gate_loop_options loop_options;
     int error;
+    engine->goodbye = gate_command_new(GATE_COMMAND_END, -1);
+    if (!engine->goodbye) return GATE_EMEMORY;
     *detail = "no descriptor to be had";
     if (gate_bell_init(&engine->done) < 0) return GATE_ESYSTEM;
     fill_options(&loop_options, options);
@@ -156,6 +159,7 @@ static int fill_engine(struct gate_engine *engine, const struct gate_engine_opti
 }
 
 static void free_engine(struct gate_engine *engine) {
+    if (engine->goodbye) gate_command_del(engine->goodbye);
     gate_loop_del(engine->loop);
     gate_bell_free(&engine->done);
     gate_allocate(engine->used, 0);
