@@ -761,6 +761,44 @@ describe("identify", function()
     d:closed()
     assert.truthy(helper.pick(d:tick(), "connect")[1].url:find("gateway.test", 1, true))
   end)
+
+  it("R32 READY and RESUMED that come again are dropped like any other repeat", function()
+    local d = helper.drive():reach "ready"
+    d:receive(helper.dispatch("A", 2))
+    assert.same({}, helper.pick(d:receive(helper.ready()), "event"))
+    assert.same({}, helper.pick(d:receive(helper.dispatch("RESUMED", 2)), "event"))
+    assert.equal(2, d.machine:status().seq)
+    assert.equal(2, d.machine:status().counts.events_repeated)
+    assert.equal("READY", helper.pick(d:receive(helper.ready("s2", 1)), "event")[1].name)
+  end)
+
+  it("R25 what was poisoned in one session is not held against the next", function()
+    local d = helper.drive():reach "ready"
+    local function poison()
+      local said = d:receive "{"
+      for _, action in ipairs(d:closed { code = 4000 }) do said[#said + 1] = action end
+      return helper.pick(said, "event", "lost")
+    end
+    local function resume()
+      d:tick()
+      d:opened()
+      d:receive(helper.HELLO)
+    end
+    for _ = 1, 2 do
+      assert.same({}, poison())
+      resume()
+    end
+    d:closed { code = 4009 }
+    d:tick()
+    d:input "grant"
+    d:opened()
+    d:receive { helper.HELLO, helper.ready("s2", 1) }
+    for _ = 1, 2 do
+      assert.same({}, poison())
+      resume()
+    end
+    assert.equal(1, #poison())
+  end)
 end)
 
 it("knows the version and the name of every state", function()

@@ -75,6 +75,7 @@ void gate_connection_forget(struct gate_session *session) {
     session->seq = NEVER;
     session->failed_resumes = 0;
     session->host_failures = 0;
+    session->poisoned = 0;
 }
 
 static void lose_session(struct gate_session *session, const char *reason) {

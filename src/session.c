@@ -270,6 +270,10 @@ static bool take_ready(struct gate_session *session, int64_t now_ms,
         gate_session_undecodable(session, now_ms, rc);
         return false;
     }
+    if (strcmp(id, session->id) == 0 && envelope->has_seq && envelope->seq <= session->seq) {
+        session->counts.events_repeated++;
+        return false;
+    }
     gate_connection_forget(session);
     memcpy(session->id, id, sizeof id);
     memcpy(session->resume_url, url, sizeof url);
