@@ -409,7 +409,7 @@ describe("cluster #sockets", function()
       assert.are_not.equal(session, one.session)
     end)
 
-    it("R24 for another client, from the event that was handled last", function()
+    it("R31 for another client, from the event that was handled last", function()
       ready()
       local info, got = nil, {}
       bot:on("MESSAGE_CREATE", function(data, shard)

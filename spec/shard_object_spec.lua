@@ -136,7 +136,7 @@ describe("shard", function()
     assert.same({ { 1000 } }, engine:calls_of "close")
   end)
 
-  it("R24 gives away the sequence that was handled, not the one that arrived", function()
+  it("R31 gives away the sequence that was handled, not the one that arrived", function()
     local info = { one:session_info() }
     assert.equal("EUSAGE", info[3])
     paper.statuses[1] = {
