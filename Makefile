@@ -52,11 +52,11 @@ asan: need
 	  LD_PRELOAD=$$($(CC) -print-file-name=libasan.so):$$($(CC) -print-file-name=libubsan.so)"
 
 # The sanitizer is preloaded by the loader, so that programs which specs start go without it; they
-# use the plain tree.
-tsan: need all
+# use the plain tree. Its shadow of the memory grows as well, hence the growth that is allowed.
+tsan: need all $(BUILD)/moongate_unit.so $(BUILD)/stall.so
 	$(MAKE) specs MODE=tsan FIRST="-e 'package.cpath = os.getenv [[TSAN_CPATH]] .. package.cpath'" \
 	  RUN="env TSAN_OPTIONS=halt_on_error=1:exitcode=66 TSAN_CPATH='$(subst plain,tsan,$(LUA_CPATH_5_4))' \
-	  MOONGATE_CPATH='$$($(LUA) -e "io.write(package.cpath)")' LUA_CPATH_5_4='$(LUA_CPATH_5_4)' MOONGATE_LATE_MS=300 \
+	  MOONGATE_CPATH='$$($(LUA) -e "io.write(package.cpath)")' LUA_CPATH_5_4='$(LUA_CPATH_5_4)' MOONGATE_LATE_MS=300 MOONGATE_GROWTH=67108864 \
 	  $$(readelf -l $$(command -v $(LUA)) | sed -n 's/.*interpreter: \(.*\)]/\1/p') \
 	  --preload $$($(CC) -print-file-name=libtsan.so)"
 

@@ -397,6 +397,17 @@ describe("liveness", function()
     assert.is_true(aborted >= 41 and aborted <= 124, aborted)
   end)
 
+  it("has no latency before the first acknowledgement of a connection", function()
+    for _, state in ipairs { "idle", "waiting", "connecting", "hello", "ready" } do
+      assert.is_nil(helper.drive():reach(state).machine:status().latency_ms, state)
+    end
+    local d = helper.drive():reach "ready"
+    d:tick()
+    d.now = d.now + 25
+    d:receive(helper.ACK)
+    assert.equal(25, d.machine:status().latency_ms)
+  end)
+
   it("R9 a beat asked for leaves at once and does not move the timer", function()
     local d = helper.drive():reach "ready"
     local deadline = d.machine:deadline()

@@ -5,7 +5,8 @@ local witness = require "witness"
 
 local CYCLES = tonumber(os.getenv("MOONGATE_SOAK")) or 10000
 local WARM = CYCLES // 5 -- cycles until everything has grown to its size
-local RSS_GROWTH_MAX = 512 * 1024 -- bytes; a leak of 64 bytes in each connection would be more
+-- Bytes; a leak of 64 bytes in each connection would be more.
+local RSS_GROWTH_MAX = tonumber(os.getenv("MOONGATE_GROWTH")) or 512 * 1024
 local PAGE = 4096
 
 -- Resident bytes of this process; nil where /proc is not there, and under a sanitizer, which keeps

@@ -140,6 +140,7 @@ void gate_connection_begin(struct gate_session *session, int64_t now_ms) {
         .resume = has_session(session),
         .on_resume_host = on_resume_host,
     };
+    gate_heart_init(&session->connection.heart, 0);
     gate_report_connect(session);
     gate_connection_go(session, GATE_STATE_CONNECTING,
                        now_ms + session->options.connect_timeout_ms);

@@ -27,7 +27,7 @@ struct gate_span {
     X(EMEMORY, "out of memory")                                                                    \
     X(EPAYLOAD, "payload over the limit of the gateway")                                           \
     X(EBUSY, "too many commands waiting")                                                          \
-    X(ECLOSED, "not running")                                                                      \
+    X(ECLOSED, "not running; connect first")                                                       \
     X(ESYNTAX, "malformed payload")                                                                \
     X(EDEPTH, "nested too deeply")                                                                 \
     X(EUTF8, "not valid UTF-8")                                                                    \
@@ -161,7 +161,8 @@ extern const struct gate_intent_row gate_intents[]; /* ended by a NULL name */
 #define GATE_SEND_TIMEOUT_MS     300000 /* a command waits this long for READY */
 
 #define GATE_IDENTIFY_WINDOW_MS 5000  /* one identify a key in this time */
-#define GATE_IDENTIFY_LEASE_MS  30000 /* a shard that neither fails nor gets ready loses the key */
+#define GATE_SLOT_LEASE_MS      60000 /* to identify: longer than connecting and HELLO may take */
+#define GATE_IDENTIFY_LEASE_MS  30000 /* then, to fail or get ready before the key is lost */
 #define GATE_CONCURRENCY_MAX    256   /* keys; the largest bots are assigned 64 */
 #define GATE_SLOT_ASK_AGAIN_MS  60000 /* so that a lost request cannot hang a shard */
 
@@ -206,6 +207,8 @@ extern const struct gate_intent_row gate_intents[]; /* ended by a NULL name */
 
 _Static_assert(GATE_SENDS_RESERVED_MAX < GATE_SENDS_MAX, "commands need places too");
 _Static_assert(GATE_IDENTIFY_LEASE_MS > GATE_IDENTIFY_WINDOW_MS, "a lease outlives its window");
+_Static_assert(GATE_SLOT_LEASE_MS > GATE_CONNECT_TIMEOUT_MS + GATE_HELLO_TIMEOUT_MS,
+               "no slow shard identifies after the key went to another");
 _Static_assert(GATE_READ_BYTES >= 16384, "smaller reads spin for ever under TLS");
 _Static_assert(GATE_INVALID_WAIT_MS_MIN < GATE_INVALID_WAIT_MS_MAX, "a range");
 

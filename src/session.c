@@ -92,6 +92,7 @@ int gate_session_init(struct gate_session *session, const struct gate_options *o
     gate_buf_init(&session->strings, 0, 0);
     gate_buf_init(&session->presence, 0, 0);
     gate_outbox_init(&session->outbox);
+    gate_heart_init(&session->connection.heart, 0);
     gate_backoff_init(&session->backoff, options->backoff_base_ms, options->backoff_cap_ms,
                       options->seed);
     int rc = gate_options_keep(&session->options, &session->strings);
