@@ -233,7 +233,10 @@ describe("a session", function()
     local invalid = '{"op":9,"d":false}'
     for _, code in ipairs { 1000, 1006, 4009 } do
       for times = 1, 3 do
-        local d = helper.drive():reach "ready"
+        local d = helper.drive { seed = times, backoff_base_ms = 0, backoff_cap_ms = 0 }
+        d:reach "ready"
+        d:advance(31000) -- it lasted, so no ladder stands behind the wait
+        d:receive(helper.ACK)
         local all = {}
         for _ = 1, times do shift(all, d:receive(invalid)) end
         shift(all, d:closed { code = code })
