@@ -409,6 +409,22 @@ describe("cluster #sockets", function()
       assert.are_not.equal(session, one.session)
     end)
 
+    it("when it is connected, or run, while it still disconnects", function()
+      ready()
+      local resumed = 0
+      bot:on("RESUMED", function()
+        resumed = resumed + 1
+        if resumed == 2 then bot:stop { keep_session = true } end
+      end)
+      assert.is_true(bot:disconnect())
+      assert.is_true(bot:connect())
+      await("RESUMED", function() return resumed == 1 end)
+      assert.is_true(bot:disconnect())
+      assert.is_true(bot:run())
+      assert.equal(2, resumed)
+      assert.equal(1, #discord:received "IDENTIFY")
+    end)
+
     it("R31 for another client, from the event that was handled last", function()
       ready()
       local info, got = nil, {}

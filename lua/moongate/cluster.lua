@@ -152,8 +152,18 @@ local function is_over(self)
   return self.stopped and not self.stopping or self.failure ~= nil or self.bridge == nil
 end
 
+-- Nothing runs that was not told to disconnect: run() begins anew then.
+local function is_idle(self)
+  if not self.bridge then return true end
+  for _, one in pairs(self.shards) do
+    local fields = shard.fields(one)
+    if not fields.down and not fields.leaving then return false end
+  end
+  return self.failure == nil
+end
+
 local function connect_and_wait(self)
-  if not self.bridge or next(self.shards) == nil then
+  if is_idle(self) then
     local connected, message, code = launch.start(self)
     if not connected and not self.stopped then return nil, message, code end
   end

@@ -11,6 +11,7 @@ local launch = {}
 
 local BEAT_SLACK_MS = 250 -- beats of one thread this close leave together
 local RETRY_S = 0.05 -- until a full command queue is tried again
+local LEAVE_S = core.limits.CLOSE_TIMEOUT_MS / 1000 + 2 -- a close has its own deadline
 local START_TRIES = 200 -- times RETRY_S: so long may a thousand shards take to be queued
 
 -- ---- The engine --------------------------------------------------------------------------------
@@ -131,9 +132,24 @@ local function start_options(self, one, session)
   }
 end
 
+-- A shard that was told to disconnect is waited for before it is started again.
+local function let_leave(self, one)
+  local fields, ends_at = shard.fields(one), core.now() + LEAVE_S
+  while fields.leaving and not fields.down do
+    if core.now() > ends_at then
+      return nil, ("connect: shard %d is still closing; try again"):format(one.id), "EBUSY"
+    end
+    local going, why, code = self.bridge:pause(RETRY_S)
+    if not going then return nil, why, code end
+  end
+  return true
+end
+
 -- Starts one shard that is down. A full command queue is waited for.
 local function start_one(self, one)
   local fields = shard.fields(one)
+  local left, problem, problem_code = let_leave(self, one)
+  if not left then return nil, problem, problem_code end
   if not fields.down then return true end
   local session, given = session_of(self, one)
   local wanted = start_options(self, one, session)
@@ -146,7 +162,7 @@ local function start_one(self, one)
     if not going then return nil, why, why_code end
   end
   if not started then return nil, message, code end
-  fields.down, fields.detached, fields.stored = false, nil, nil
+  fields.down, fields.leaving, fields.detached, fields.stored = false, nil, nil, nil
   if given then self.session_used = true end
   return true
 end

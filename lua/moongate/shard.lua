@@ -5,7 +5,7 @@
 --
 --   cluster, gateway, version   shown as properties
 --   emitter                     its listeners
---   down                        it is idle or dead, as far as the events have told
+--   down, leaving               it is idle or dead, as far as the events have told; it was told to
 --   handled, dispatching        the sequence that listeners have had; events being handled now
 --   stale                       the names it hears have to be sent again
 --   detached                    its engine is gone, and with it what was queued
@@ -84,7 +84,9 @@ function methods:disconnect(code, reason)
   check_close("disconnect", code, reason, 2)
   local engine, message, why = engine_of(self, "disconnect")
   if not engine then return nil, message, why end
-  return engine:stop_shard(self.id, code or KEEP, reason)
+  local asked, why_not, failure = engine:stop_shard(self.id, code or KEEP, reason)
+  if asked then fields_of(self).leaving = true end
+  return asked, why_not, failure
 end
 
 --- Closes the connection and comes back: resuming, unless the code is 1000 or 1001.
