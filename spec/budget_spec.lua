@@ -96,12 +96,27 @@ describe("identify slots", function()
     s:ask(0)
     s:ask(1)
     all(s, 0)
-    assert.equal(30000, s:deadline(1))
-    assert.same({}, all(s, 29999))
-    assert.same({ 1 }, all(s, 30000))
-    s:done(30001, 0) -- the one that lost it has nothing to give back
+    assert.equal(60000, s:deadline(1))
+    assert.same({}, all(s, 59999))
+    assert.same({ 1 }, all(s, 60000))
+    s:done(60001, 0) -- the one that lost it has nothing to give back
     s:ask(2)
-    assert.same({}, all(s, 30001))
+    assert.same({}, all(s, 60001))
+  end)
+
+  it("R37 a lease outlasts the slowest connection, and counts anew from the identify", function()
+    local s = unit.slots(1)
+    s:ask(0)
+    s:ask(1)
+    all(s, 0)
+    s:spent(49999, 0) -- connect_timeout and hello_timeout all but used up
+    assert.equal(79999, s:deadline(50000))
+    assert.same({}, all(s, 79998))
+    assert.same({ 1 }, all(s, 79999))
+    s:ask(0)
+    s:spent(80000, 0) -- the one that lost it moves the window, not the lease of the other
+    assert.same({}, all(s, 119998))
+    assert.same({ 0 }, all(s, 119999 + 20000))
   end)
 
   it("a slot that was never spent is free at once", function()

@@ -98,9 +98,12 @@ void gate_slots_leave(struct gate_slots *slots, struct gate_slot *slot) {
     slot->queued = false;
 }
 
-/* The window counts from the identify as it leaves, not from the grant. */
+/* The window counts from the identify as it leaves, not from the grant; so does the shorter lease
+ * for what is left to wait for. */
 void gate_slots_spent(struct gate_slots *slots, int64_t now_ms, int shard_id) {
-    key_of(slots, shard_id)->free_at_ms = now_ms + GATE_IDENTIFY_WINDOW_MS;
+    struct gate_slot_key *key = key_of(slots, shard_id);
+    key->free_at_ms = now_ms + GATE_IDENTIFY_WINDOW_MS;
+    if (key->holder == shard_id) key->lease_ends_ms = now_ms + GATE_IDENTIFY_LEASE_MS;
 }
 
 void gate_slots_done(struct gate_slots *slots, int64_t now_ms, int shard_id) {
@@ -121,7 +124,7 @@ struct gate_slot *gate_slots_next(struct gate_slots *slots, int64_t now_ms) {
         if (!slot || key_opens(key) > now_ms) continue;
         gate_slots_leave(slots, slot);
         key->holder = slot->shard_id;
-        key->lease_ends_ms = now_ms + GATE_IDENTIFY_LEASE_MS;
+        key->lease_ends_ms = now_ms + GATE_SLOT_LEASE_MS;
         return slot;
     }
     return NULL;

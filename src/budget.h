@@ -40,7 +40,7 @@ struct gate_slots {
     struct gate_slot_key {
         struct gate_slot *first, *last; /* waiting */
         int holder;                     /* shard id; -1: free */
-        int64_t lease_ends_ms;          /* of the holder */
+        int64_t lease_ends_ms;          /* of the holder: from its grant, then from its identify */
         int64_t free_at_ms;             /* end of the window of the last identify */
     } keys[GATE_CONCURRENCY_MAX];
 };
