@@ -5,6 +5,33 @@
 
 #define FIXDATE_BYTES 29
 
+bool gate_http_is_method(const char *method) {
+    size_t len = strspn(method, "ABCDEFGHIJKLMNOPQRSTUVWXYZ");
+    return len > 0 && len < 16 && method[len] == '\0';
+}
+
+bool gate_http_is_value(struct gate_span value) {
+    for (size_t i = 0; i < value.len; i++)
+        if ((unsigned char)value.data[i] < ' ' || value.data[i] == 0x7f) return false;
+    return true;
+}
+
+static bool write_bytes(struct gate_pen *pen, struct gate_span bytes) {
+    if (bytes.len > pen->room) return false;
+    if (bytes.len) memcpy(pen->at, bytes.data, bytes.len);
+    pen->at += bytes.len;
+    pen->room -= bytes.len;
+    return true;
+}
+
+bool gate_pen_header(struct gate_pen *pen, const char *name, struct gate_span value) {
+    return write_bytes(pen, (struct gate_span){name, strlen(name)}) &&
+           write_bytes(pen, GATE_SPAN(": ")) && write_bytes(pen, value) &&
+           write_bytes(pen, GATE_SPAN("\r\n"));
+}
+
+/* ---- Time ------------------------------------------------------------------------------------ */
+
 static bool is_digit(char c) {
     return c >= '0' && c <= '9';
 }

@@ -5,6 +5,22 @@
 
 #include "moongate.h"
 
+/* Upper-case letters, a few of them. */
+bool gate_http_is_method(const char *method);
+
+/* Control bytes in a header would begin another one. */
+bool gate_http_is_value(struct gate_span value);
+
+/* Where a head is being written. */
+struct gate_pen {
+    char *at;
+    size_t room; /* bytes */
+};
+
+/* "name: value" and the end of the line. False: there is no room. */
+GATE_MUST_CHECK bool gate_pen_header(struct gate_pen *pen, const char *name,
+                                     struct gate_span value);
+
 /* Seconds since 1970 of an IMF-fixdate, "Sun, 06 Nov 1994 08:49:37 GMT"; -1 for anything else. */
 int64_t gate_http_date_s(struct gate_span text);
 
