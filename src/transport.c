@@ -237,11 +237,12 @@ static int on_compose(struct gate_link *link, void *in, size_t len) {
     char **at = in;
     const char *agent = link->transport->user_agent;
     struct gate_pen pen = {*at, len};
+    struct gate_span secret = {NULL, 0};
     link->phase = GATE_PHASE_UPGRADE;
     bool fits =
         !agent || gate_pen_header(&pen, "User-Agent", (struct gate_span){agent, strlen(agent)});
-    if (fits && link->exchange)
-        fits = gate_exchange_compose(link->exchange, &pen, &link->transport->secret);
+    if (fits && link->exchange) fits = gate_exchange_compose(link->exchange, &pen, &secret);
+    if (secret.len) link->transport->secret = secret;
     *at = pen.at;
     if (!fits) {
         gate_link_fail(link, GATE_EVALUE, "the headers are over-long");
@@ -631,10 +632,13 @@ static void serve(struct gate_transport *transport) {
         if (gate_link_expire(link, now_ms) && link->wsi) gate_socket_kill(link);
     }
     while ((link = find_work(transport)) != NULL) {
-        if (link->stage == GATE_STAGE_NEXT)
+        bool next = link->stage == GATE_STAGE_NEXT;
+        if (next)
             connect_next(link);
         else
             end_link(link);
+        /* A connection that comes about at once has composed its request by now. */
+        if (next) wipe_secret(transport);
     }
 }
 
