@@ -289,7 +289,7 @@ describe("a session", function()
       lead(d, "resuming")
       d:receive(helper.dispatch("A", seq))
     end
-    for _ = 1, 4 do
+    for _ = 1, 5 do
       shift(lost, helper.pick(d:closed(), "event", "lost"))
       lead(d, "resuming")
     end

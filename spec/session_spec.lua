@@ -264,6 +264,36 @@ describe("sessions", function()
     assert.truthy(texts(d:tick()):match "slot ask")
   end)
 
+  it("R25 a resume that brought an event and was cut is none of the five", function()
+    local d = helper.drive():reach "ready"
+    d:closed()
+    local function resume(...)
+      d:tick()
+      d:opened()
+      d:receive { helper.HELLO, ... }
+      return helper.pick(d:closed { code = 1006 }, "event", "lost")
+    end
+    assert.same({}, resume(helper.dispatch("A", 2)))
+    for _ = 1, 4 do assert.same({}, resume()) end
+    assert.equal(1, #resume())
+  end)
+
+  it("R35 an outage in which READY never comes is no reason to identify ever again", function()
+    local d = helper.drive { backoff_base_ms = 0 }:reach "hello"
+    local ends = 24 * 3600 * 1000
+    while d.now < ends do
+      if d.machine.state == "waiting" then d:input "grant" end
+      if d.machine.state == "connecting" then d:opened() end
+      if d.machine.state == "hello" then d:receive(helper.HELLO) end
+      if d.machine.state == "closing" then d:closed { code = 4000 } end
+      for _, action in ipairs(d:tick()) do
+        if action.type == "send" and action.packet.op == 1 then d:receive(helper.ACK) end
+      end
+    end
+    local identifies = d.machine:status().counts.identifies
+    assert.is_true(identifies > 100 and identifies < 288, identifies .. " identifies")
+  end)
+
   it("R30 null never overwrites the sequence, 0 is a number, a repeat is dropped", function()
     local d = helper.drive():reach "ready"
     d:receive('{"t":null,"s":null,"op":11,"d":null}')

@@ -163,12 +163,13 @@ void gate_connection_attempt(struct gate_session *session, int64_t now_ms) {
 /* What the end of this connection says about the ladders. */
 static void account(struct gate_session *session, int64_t now_ms) {
     const struct gate_connection *c = &session->connection;
-    if (c->opened_at_ms != NEVER && now_ms - c->opened_at_ms >= GATE_STABLE_MS) {
+    /* One on which READY never came may have been open for long: in an outage they all are. */
+    if (c->proven && now_ms - c->opened_at_ms >= GATE_STABLE_MS) {
         gate_backoff_reset(&session->backoff);
         session->unproven = false;
     }
     if (c->on_resume_host) session->host_failures = c->greeted ? 0 : session->host_failures + 1;
-    if (c->resume_sent && !c->resumed) session->failed_resumes++;
+    if (c->resume_sent && !c->resumed && !c->fruitful) session->failed_resumes++;
     if (session->failed_resumes >= GATE_RESUMES_MAX)
         lose_session(session, "too many resumes without an answer");
 }

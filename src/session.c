@@ -258,6 +258,7 @@ static void take_hello(struct gate_session *session, int64_t now_ms,
 }
 
 static void become_ready(struct gate_session *session) {
+    session->connection.proven = true;
     gate_connection_release_slot(session);
     session->failed_resumes = 0;
     gate_connection_go(session, GATE_STATE_READY, NEVER);
@@ -297,6 +298,7 @@ static bool move_sequence(struct gate_session *session, const struct gate_envelo
     }
     session->seq = envelope->seq;
     session->failed_resumes = 0; /* a replay that goes on is no dead session */
+    session->connection.fruitful = true;
     return true;
 }
 
