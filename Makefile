@@ -21,6 +21,8 @@ export LUA_CPATH_5_4 := $(TREE)/lib/lua/5.4/?.so;$(CURDIR)/$(BUILD)/?.so;;
 export MOONGATE_BUILD := $(CURDIR)/$(BUILD)
 
 SOURCES := $(wildcard *.rockspec src/*.[ch] lua/moongate/*.lua)
+PURE    := $(patsubst %,src/%.c,codes text buf heart budget backoff outbox json inflate event \
+  machine payload report connection session shard)
 UNITS   := $(filter-out src/tls.c src/transport.c src/link.c src/seat.c src/loop.c src/engine.c src/sandbox% src/lua_%, $(wildcard src/*.c))
 
 all: $(BUILD)/installed
@@ -32,13 +34,22 @@ test: need check specs
 
 # The specs alone, against the installed tree: make specs SPECS=spec/json_spec.lua
 specs: export LOCPATH := $(CURDIR)/.build/locale
-specs: all $(BUILD)/moongate_unit.so $(BUILD)/stall.so .build/locale/de_DE.UTF-8
+specs: all $(BUILD)/moongate_unit.so $(BUILD)/stall.so $(BUILD)/simulator .build/locale/de_DE.UTF-8
 	$(RUN) $(BUSTED)
 
 # The rules that other clients broke, each with its tests and their results.
 failures: export LOCPATH := $(CURDIR)/.build/locale
-failures: need all $(BUILD)/moongate_unit.so $(BUILD)/stall.so .build/locale/de_DE.UTF-8
+failures: need all $(BUILD)/moongate_unit.so $(BUILD)/stall.so $(BUILD)/simulator .build/locale/de_DE.UTF-8
 	@$(RUN) $(LUA) spec/failures.lua
+
+# The machine against a simulated gateway and network, in virtual time. SEED=n [WATCH=shard] shows
+# what happened in one world.
+simulate: SEEDS  ?= 1000
+simulate: DAYS   ?= 1
+simulate: SHARDS ?= 4
+simulate: $(BUILD)/simulator
+	$(BUILD)/simulator $(if $(SEED),-1 $(SEED),-s $(SEEDS)) -d $(DAYS) -n $(SHARDS) \
+	  $(if $(FROM),-f $(FROM)) $(if $(WATCH),-w $(WATCH)) $(if $(JOBS),-j $(JOBS))
 
 check: need
 	luarocks --lua-version=5.4 lint moongate-scm-1.rockspec
@@ -106,6 +117,19 @@ $(BUILD)/moongate_unit.so: $(wildcard spec/unit*.[ch]) $(UNITS) $(wildcard src/*
 	mkdir -p $(BUILD)
 	$(CC) $(C) $(CFLAGS) -shared -o $@ $(wildcard spec/unit*.c) $(UNITS) -lz -lzstd
 
+SIMULATOR_OBJECTS = $(patsubst %.c,$(BUILD)/simulated/%.o,$(notdir $(wildcard spec/simulator*.c) $(PURE)))
+
+$(BUILD)/simulator: $(SIMULATOR_OBJECTS)
+	$(CC) $(CFLAGS) -o $@ $^ -lz -lm
+
+$(BUILD)/simulated/%.o: src/%.c $(wildcard src/*.h)
+	@mkdir -p $(@D)
+	$(CC) $(C) $(CFLAGS) -c -o $@ $<
+
+$(BUILD)/simulated/%.o: spec/%.c $(wildcard spec/simulator*.h src/*.h)
+	@mkdir -p $(@D)
+	$(CC) $(C) $(CFLAGS) -c -o $@ $<
+
 $(BUILD)/stall.so: spec/stall.c
 	mkdir -p $(BUILD)
 	$(CC) $(C) -O1 -shared -o $@ $< -ldl
@@ -115,4 +139,4 @@ $(BUILD)/stall.so: spec/stall.c
 	mkdir -p .build/locale
 	localedef -i de_DE -f UTF-8 $@
 
-.PHONY: all demo test specs failures check asan tsan valgrind peers bench fuzz install clean need
+.PHONY: all demo test specs failures simulate check asan tsan valgrind peers bench fuzz install clean need
