@@ -19,7 +19,7 @@
 
 /* Identifies: the ladder is 5, 10, 20 ... 600 s with full jitter: 12 an hour in the end, 288 a day.
  * The allowance refills 15 an hour. */
-#define IDENTIFIES_MAX  30.0
+#define IDENTIFIES_MAX  20.0
 #define IDENTIFY_EVERY  240000.0
 #define IDENTIFIES_ANEW 8.0
 

@@ -146,7 +146,7 @@ static void strike_world(struct sim_world *world, enum sim_fault fault) {
     switch (fault) {
     case SIM_FAULT_HOST_DOWN: let_down(world, (int)sim_between(clock, 0, SIM_HOSTS - 1)); break;
     case SIM_FAULT_MAIN_DOWN: let_down(world, SIM_HOSTS); break;
-    case SIM_FAULT_OUTAGE: gateway->outage_until_ms = clock->now_ms + minutes(world, 30); break;
+    case SIM_FAULT_OUTAGE: gateway->outage_until_ms = clock->now_ms + minutes(world, 90); break;
     case SIM_FAULT_REFUSAL: gateway->refusal_until_ms = clock->now_ms + minutes(world, 10); break;
     case SIM_FAULT_HOLD:
         sim_bot_hold(world, true);
@@ -298,7 +298,11 @@ static void begin_peace(void *owner) {
     world->weather.peace = true;
     world->weather.climate.split = 0;
     gateway->outage_until_ms = gateway->refusal_until_ms = 0;
-    for (int i = 0; i <= SIM_HOSTS; i++) gateway->host_down_until_ms[i] = 0;
+    /* A resume host may stay down: the main one still resumes. */
+    for (int i = 0; i <= SIM_HOSTS; i++)
+        gateway->host_down_until_ms[i] = i < SIM_HOSTS && sim_chance(&world->clock, 0.2)
+                                             ? world->clock.now_ms + PEACE_MS(world->shard_count)
+                                             : 0;
     sim_disarm(&world->clock, &world->release);
     sim_bot_hold(world, false);
     for (int i = 0; i < world->shard_count; i++) {
