@@ -218,6 +218,8 @@ static void add_totals(struct sim_totals *to, const struct sim_totals *more) {
     to->connects += more->connects;
     to->shard_ms += more->shard_ms;
     if (more->bytes_max > to->bytes_max) to->bytes_max = more->bytes_max;
+    if (more->identifies_day_max > to->identifies_day_max)
+        to->identifies_day_max = more->identifies_day_max;
     for (int i = 0; i < SIM_FAULT_COUNT; i++) to->faults[i] += more->faults[i];
 }
 
@@ -241,6 +243,8 @@ static void print_totals(const struct plan *plan, const struct sim_totals *total
            (unsigned long long)totals->identifies, (unsigned long long)totals->resumes);
     printf("connections  %llu, %llu of them resumed\n", (unsigned long long)totals->connects,
            (unsigned long long)totals->resumed);
+    printf("a day        %llu identifies of a token at most\n",
+           (unsigned long long)totals->identifies_day_max);
     printf("memory       %zu bytes a shard at most\n", totals->bytes_max);
     printf("faults       %llu\n", (unsigned long long)faults);
     for (int i = 0; i < SIM_FAULT_COUNT; i++)

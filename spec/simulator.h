@@ -18,7 +18,7 @@
 #define SIM_HOSTS        4     /* that sessions live on */
 #define SIM_CONNECT_MS   29750 /* the transport gives up just before the shard does */
 #define SIM_DAY_MS       86400000
-#define SIM_IDENTIFY_DAY 1000 /* protocol: identifies of a token in 24 hours */
+#define SIM_IDENTIFY_DAY 288 /* identifies of a shard in 24 hours: what its ladder allows */
 
 /* What goes wrong: name, word, what the others of its kind weigh against it. Those of weight 0 are
  * decided where they happen. */
@@ -77,7 +77,8 @@ struct sim_totals {
     uint64_t seeds, events, skipped, identifies, resumes, resumed, beats, commands, connects;
     uint64_t faults[SIM_FAULT_COUNT];
     int64_t shard_ms;
-    size_t bytes_max; /* live bytes of a shard, at their highest */
+    size_t bytes_max;            /* live bytes of a shard, at their highest */
+    uint64_t identifies_day_max; /* of all shards of a token in 24 hours */
 };
 
 /* ---- The network ----------------------------------------------------------------------------- */
@@ -208,6 +209,8 @@ struct sim_docket {
 
     /* Allowances that refill: see the constants there. */
     double connects, identifies;
+    int64_t identified[SIM_IDENTIFY_DAY]; /* when the last ones left, a ring */
+    uint64_t identify_count;
     int64_t connects_at_ms, identifies_at_ms, identified_at_ms, ready_at_ms;
     bool granted, fatal;
     int user_code, ticks;
@@ -316,8 +319,6 @@ struct sim_world {
     bool holding;
     struct sim_seat seats[SIM_SHARDS_MAX];
     struct sim_link *links;
-    int64_t identifies[SIM_IDENTIFY_DAY]; /* when the last ones left, a ring */
-    uint64_t identify_count;
     struct sim_totals *totals;
 
     /* The transcript. */

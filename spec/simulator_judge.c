@@ -81,10 +81,17 @@ static void count_identify(struct sim_seat *seat) {
     int64_t now_ms = world->clock.now_ms;
     refill(&docket->identifies, &docket->identifies_at_ms, now_ms, IDENTIFY_EVERY, IDENTIFIES_MAX);
     if ((docket->identifies -= 1) < 0) sim_fail(seat, "identifies are burnt");
-    int64_t *oldest_ms = &world->identifies[world->identify_count++ % SIM_IDENTIFY_DAY];
-    if (world->identify_count > SIM_IDENTIFY_DAY && now_ms - *oldest_ms < SIM_DAY_MS)
+    int64_t *oldest_ms = &docket->identified[docket->identify_count++ % SIM_IDENTIFY_DAY];
+    if (docket->identify_count > SIM_IDENTIFY_DAY && now_ms - *oldest_ms < SIM_DAY_MS)
         sim_fail(seat, "more than %d identifies in 24 hours", SIM_IDENTIFY_DAY);
     *oldest_ms = now_ms;
+    uint64_t day = 0; /* of the whole token */
+    for (int i = 0; i < world->shard_count; i++) {
+        const struct sim_docket *other = &world->seats[i].docket;
+        for (uint64_t n = 0; n < other->identify_count && n < SIM_IDENTIFY_DAY; n++)
+            day += now_ms - other->identified[n] < SIM_DAY_MS;
+    }
+    if (day > world->totals->identifies_day_max) world->totals->identifies_day_max = day;
 }
 
 /* protocol: one identify a key in five seconds; counted from the moment it leaves. */

@@ -28,8 +28,8 @@ struct gate_connection {
     bool on_resume_host;  /* its URL is the session's own */
     bool greeted;         /* HELLO came */
     bool resume_sent, resumed;
-    bool fruitful; /* a new event came */
-    bool proven;   /* READY or RESUMED came */
+    bool fruitful;           /* a new event came */
+    bool proven;             /* READY or RESUMED came */
     uint32_t empty_messages; /* in a row */
     enum gate_plan plan;
     int sent_code;       /* the code of our close; 0: none */
