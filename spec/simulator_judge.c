@@ -426,6 +426,7 @@ void sim_judge_ticked(struct sim_seat *seat) {
     struct sim_docket *docket = &seat->docket;
     int64_t now_ms = sim_now(seat->world);
     docket->cause = SIM_CAUSE_TICK;
+    if (gate_shard_deadline(seat->shard) > now_ms) return; /* woken along with others */
     docket->ticks = docket->ticked_at_ms == now_ms ? docket->ticks + 1 : 1;
     docket->ticked_at_ms = now_ms;
     if (docket->ticks > TICKS_MAX) sim_fail(seat, "a deadline that no tick moves");
