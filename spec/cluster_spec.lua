@@ -89,6 +89,22 @@ describe("cluster #sockets", function()
       end
     end)
 
+    it("R36 shards of two clients of one token, one window apart", function()
+      sandbox { max_concurrency = 1 }
+      local second <close> = witness.client(discord, { shards = 2, url = discord.url })
+      client { shards = 2, url = discord.url }
+      local times = {}
+      for _, one in ipairs { bot, second } do
+        one:on("READY", function() times[#times + 1] = core.now() end)
+      end
+      moongate.spawn(function() second:spawn { 1 } end)
+      assert.is_true(bot:spawn { 0 })
+      await("both", function() return #times == 2 end)
+      local apart = times[2] - times[1]
+      assert(apart > 4.5 and apart < 8, apart)
+      assert.equal(2, #discord:received "IDENTIFY") -- none was refused
+    end)
+
     it("one shard on its own", function()
       sandbox { max_concurrency = 4 }
       local one = moongate.shard(discord.token, 2, {

@@ -76,6 +76,7 @@ static const struct {
     {"deflate", unit_open_deflate},
     {"url", unit_open_url},
     {"http", unit_open_http},
+    {"window", unit_open_window},
     {"queue", unit_open_queue},
     {"letters", unit_open_letters},
     {"resolver", unit_open_resolver},

@@ -10,6 +10,7 @@
 #include "../src/queue.h"
 #include "../src/resolver.h"
 #include "../src/url.h"
+#include "../src/window.h"
 #include "unit.h"
 
 static struct gate_span check_text(lua_State *L, int index) {
@@ -78,6 +79,48 @@ static int http_retry_after(lua_State *L) {
 void unit_open_http(lua_State *L) {
     static const luaL_Reg functions[] = {
         {"date", http_date}, {"retry_after", http_retry_after}, {NULL, NULL}};
+    luaL_newlib(L, functions);
+}
+
+/* Owners are numbers from 1. */
+static struct gate_claim check_claim(lua_State *L) {
+    return (struct gate_claim){
+        .token = gate_window_token(check_text(L, 1), GATE_SPAN("wss://gateway.test/")),
+        .key = (int)luaL_checkinteger(L, 2),
+        .shard_id = (int)luaL_checkinteger(L, 3),
+        .owner = (const void *)(uintptr_t)luaL_checkinteger(L, 4)};
+}
+
+/* window.claim(token, key, shard id, owner, now) -> 0 or when to ask again */
+static int window_claim(lua_State *L) {
+    struct gate_claim claim = check_claim(L);
+    lua_pushinteger(L, gate_window_claim(&claim, luaL_checkinteger(L, 5)));
+    return 1;
+}
+
+static int window_spent(lua_State *L) {
+    struct gate_claim claim = check_claim(L);
+    gate_window_spent(&claim, luaL_checkinteger(L, 5));
+    return 0;
+}
+
+static int window_done(lua_State *L) {
+    struct gate_claim claim = check_claim(L);
+    gate_window_done(&claim);
+    return 0;
+}
+
+static int window_leave(lua_State *L) {
+    gate_window_leave((const void *)(uintptr_t)luaL_checkinteger(L, 1), luaL_checkinteger(L, 2));
+    return 0;
+}
+
+void unit_open_window(lua_State *L) {
+    static const luaL_Reg functions[] = {{"claim", window_claim},
+                                         {"spent", window_spent},
+                                         {"done", window_done},
+                                         {"leave", window_leave},
+                                         {NULL, NULL}};
     luaL_newlib(L, functions);
 }
 

@@ -130,6 +130,16 @@ struct gate_slot *gate_slots_next(struct gate_slots *slots, int64_t now_ms) {
     return NULL;
 }
 
+void gate_slots_put_back(struct gate_slots *slots, struct gate_slot *slot, int64_t until_ms) {
+    struct gate_slot_key *key = key_of(slots, slot->shard_id);
+    key->holder = NOBODY;
+    if (key->free_at_ms < until_ms) key->free_at_ms = until_ms;
+    slot->next = key->first;
+    slot->queued = true;
+    key->first = slot;
+    if (!key->last) key->last = slot;
+}
+
 int64_t gate_slots_deadline(const struct gate_slots *slots, int64_t now_ms) {
     int64_t deadline_ms = NEVER;
     for (int i = 0; i < slots->concurrency; i++) {

@@ -64,6 +64,10 @@ void gate_slots_done(struct gate_slots *slots, int64_t now_ms, int shard_id);
 /* The next shard that gets its slot now, or NULL. Call until NULL after every change. */
 struct gate_slot *gate_slots_next(struct gate_slots *slots, int64_t now_ms);
 
+/* A slot that gate_slots_next has just given cannot be used before `until_ms`: it is first again.
+ */
+void gate_slots_put_back(struct gate_slots *slots, struct gate_slot *slot, int64_t until_ms);
+
 /* When gate_slots_next may have something; -1: never. */
 int64_t gate_slots_deadline(const struct gate_slots *slots, int64_t now_ms);
 

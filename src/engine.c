@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "loop.h"
+#include "window.h"
 
 struct gate_engine {
     struct gate_engine *next; /* in the list, under its lock */
@@ -45,6 +46,7 @@ static void unlock_list(void) {
 static void forget_parent(void) {
     forks++;
     list = NULL;
+    gate_window_forget();
     pthread_mutex_unlock(&list_lock);
 }
 

@@ -314,6 +314,11 @@ static void grant_slots(struct gate_loop *loop) {
     while (!loop->holding &&
            (slot = gate_slots_next(&loop->seats.slots, gate_clock_ms())) != NULL) {
         struct gate_seat *seat = gate_seat_of(slot);
+        int64_t again_ms = gate_seat_claim(seat, gate_clock_ms());
+        if (again_ms > 0) {
+            gate_slots_put_back(&loop->seats.slots, slot, again_ms);
+            continue;
+        }
         gate_shard_grant(seat->shard, gate_clock_ms());
         gate_seat_settle(seat);
     }

@@ -164,6 +164,7 @@ extern const struct gate_intent_row gate_intents[]; /* ended by a NULL name */
 #define GATE_SLOT_LEASE_MS      60000 /* to identify: longer than connecting and HELLO may take */
 #define GATE_IDENTIFY_LEASE_MS  30000 /* then, to fail or get ready before the key is lost */
 #define GATE_CONCURRENCY_MAX    256   /* keys; the largest bots are assigned 64 */
+#define GATE_WINDOW_LOOK_MS     250   /* how soon to see whether another engine has identified */
 #define GATE_SLOT_ASK_AGAIN_MS  60000 /* so that a lost request cannot hang a shard */
 
 #define GATE_CONNECT_TIMEOUT_MS 30000   /* resolving, TCP, TLS and upgrade together */

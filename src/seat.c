@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "window.h"
+
 #define NEVER (-1)
 
 /* ---- Made and gone --------------------------------------------------------------------------- */
@@ -30,6 +32,7 @@ struct gate_seat *gate_seat_of(struct gate_slot *slot) {
 }
 
 void gate_seats_free(struct gate_seats *seats) {
+    gate_window_leave(seats, gate_clock_ms());
     for (size_t i = 0; i < seats->row.count; i++) {
         struct gate_seat *seat = gate_seat_at(seats, i);
         gate_shard_del(seat->shard);
@@ -75,6 +78,7 @@ int gate_seat_replace(struct gate_seat *seat, struct gate_options *options) {
     gate_shard_del(old);
     drop_link(seat);
     seat->shard = shard;
+    seat->token = gate_window_token(options->token, options->url);
     seat->connect_timeout_ms =
         options->connect_timeout_ms > 0 ? options->connect_timeout_ms : GATE_CONNECT_TIMEOUT_MS;
     seat->message_bytes_max =
@@ -141,12 +145,28 @@ static void do_slot_ask(struct gate_seat *seat, struct gate_action *action) {
     gate_slots_ask(&seat->seats->slots, &seat->slot);
 }
 
+static struct gate_claim claim_of(const struct gate_seat *seat) {
+    return (struct gate_claim){.token = seat->token,
+                               .key = seat->shard_id % seat->seats->slots.concurrency,
+                               .shard_id = seat->shard_id,
+                               .owner = seat->seats};
+}
+
+int64_t gate_seat_claim(const struct gate_seat *seat, int64_t now_ms) {
+    struct gate_claim claim = claim_of(seat);
+    return gate_window_claim(&claim, now_ms);
+}
+
 static void do_slot_spent(struct gate_seat *seat, struct gate_action *action) {
+    struct gate_claim claim = claim_of(seat);
+    gate_window_spent(&claim, gate_clock_ms());
     (void)action;
     gate_slots_spent(&seat->seats->slots, gate_clock_ms(), seat->shard_id);
 }
 
 static void do_slot_done(struct gate_seat *seat, struct gate_action *action) {
+    struct gate_claim claim = claim_of(seat);
+    gate_window_done(&claim);
     (void)action;
     gate_slots_leave(&seat->seats->slots, &seat->slot);
     gate_slots_done(&seat->seats->slots, gate_clock_ms(), seat->shard_id);

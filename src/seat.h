@@ -26,6 +26,7 @@ struct gate_seat {
     struct gate_shard *shard;      /* NULL until it is started */
     struct gate_interest interest; /* for a shard that is not there yet */
     struct gate_slot slot;
+    uint64_t token;         /* of gate_window_token */
     struct gate_link *link; /* NULL: no connection */
     uint32_t connection;    /* of the link */
     int64_t connect_timeout_ms;
@@ -56,6 +57,10 @@ void gate_seat_interest(struct gate_seat *seat, struct gate_interest *take);
 /* Makes the shard, or replaces one that is idle or dead, whose outbox and interest are kept.
  * GATE_EUSAGE: it runs, and goes on. Else errors as gate_shard_new, and the old one stays. */
 GATE_MUST_CHECK int gate_seat_replace(struct gate_seat *seat, struct gate_options *options);
+
+/* The seat's shard has its slot; may it identify, whatever other engines do? 0, or when to ask
+ * again. */
+int64_t gate_seat_claim(const struct gate_seat *seat, int64_t now_ms);
 
 /* After every input of the shard: carries out what it asks for, until it asks for nothing more. */
 void gate_seat_settle(struct gate_seat *seat);

@@ -1,0 +1,60 @@
+-- window.c: one identify window for all engines of a token.
+local window = require("moongate_unit").window
+
+local WINDOW, LEASE, LOOK = 5000, 30000, 250
+
+describe("window", function()
+  local token
+  local number = 0
+
+  before_each(function()
+    number = number + 1
+    token = "token" .. number
+  end)
+
+  after_each(function() -- also so that nothing is left in memory
+    for owner = 1, 3 do window.leave(owner, 1 << 40) end
+  end)
+
+  it("R36 is one for two engines, counted from the Identify", function()
+    assert.equal(0, window.claim(token, 0, 0, 1, 1000))
+    assert.equal(1100 + LOOK, window.claim(token, 0, 0, 2, 1100))
+    window.spent(token, 0, 0, 1, 2000)
+    assert.equal(2100 + LOOK, window.claim(token, 0, 0, 2, 2100))
+    window.done(token, 0, 0, 1)
+    assert.equal(2000 + WINDOW, window.claim(token, 0, 0, 2, 2200))
+    assert.equal(2000 + WINDOW, window.claim(token, 0, 16, 1, 2200))
+    assert.equal(0, window.claim(token, 0, 0, 2, 2000 + WINDOW))
+  end)
+
+  it("is another one for another key, and another token", function()
+    assert.equal(0, window.claim(token, 0, 0, 1, 1000))
+    assert.equal(0, window.claim(token, 1, 1, 2, 1000))
+    assert.equal(0, window.claim(token .. "x", 0, 0, 2, 1000))
+  end)
+
+  it("is free again when whoever holds it goes, or takes too long", function()
+    assert.equal(0, window.claim(token, 0, 0, 1, 1000))
+    window.leave(1, 1001)
+    assert.equal(0, window.claim(token, 0, 0, 2, 1001))
+    assert.equal(999 + LEASE + LOOK, window.claim(token, 0, 0, 3, 999 + LEASE))
+    assert.equal(0, window.claim(token, 0, 0, 3, 1001 + LEASE))
+  end)
+
+  it("outlives its holder", function()
+    assert.equal(0, window.claim(token, 0, 0, 1, 1000))
+    window.spent(token, 0, 0, 1, 1000)
+    window.leave(1, 1000)
+    assert.equal(1000 + WINDOW, window.claim(token, 0, 0, 2, 1001))
+    window.leave(2, 1000 + WINDOW)
+    assert.equal(0, window.claim(token, 0, 0, 2, 1000 + WINDOW))
+  end)
+
+  it("is given back by nobody but its holder", function()
+    assert.equal(0, window.claim(token, 0, 0, 1, 1000))
+    window.done(token, 0, 16, 1)
+    window.done(token, 0, 0, 2)
+    assert.equal(1000 + LOOK, window.claim(token, 0, 0, 2, 1000))
+    assert.equal(0, window.claim(token, 0, 16, 1, 1000)) -- its engine knows better
+  end)
+end)
