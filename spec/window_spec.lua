@@ -1,7 +1,7 @@
 -- window.c: one identify window for all engines of a token.
 local window = require("moongate_unit").window
 
-local WINDOW, LEASE, LOOK = 5000, 30000, 250
+local WINDOW, SLOT_LEASE, LEASE, LOOK = 5000, 60000, 30000, 250
 
 describe("window", function()
   local token
@@ -37,8 +37,11 @@ describe("window", function()
     assert.equal(0, window.claim(token, 0, 0, 1, 1000))
     window.leave(1, 1001)
     assert.equal(0, window.claim(token, 0, 0, 2, 1001))
-    assert.equal(999 + LEASE + LOOK, window.claim(token, 0, 0, 3, 999 + LEASE))
-    assert.equal(0, window.claim(token, 0, 0, 3, 1001 + LEASE))
+    assert.equal(1000 + SLOT_LEASE + LOOK, window.claim(token, 0, 0, 3, 1000 + SLOT_LEASE))
+    assert.equal(0, window.claim(token, 0, 0, 3, 1001 + SLOT_LEASE))
+    window.spent(token, 0, 0, 3, 70000)
+    assert.equal(69999 + LEASE + LOOK, window.claim(token, 0, 0, 1, 69999 + LEASE))
+    assert.equal(0, window.claim(token, 0, 0, 1, 70000 + LEASE))
   end)
 
   it("outlives its holder", function()

@@ -89,7 +89,7 @@ static int64_t take_key(struct key *key, const struct gate_claim *claim, int64_t
     if (key->free_at_ms > now_ms) return key->free_at_ms;
     key->owner = claim->owner;
     key->shard_id = claim->shard_id;
-    key->lease_ends_ms = now_ms + GATE_IDENTIFY_LEASE_MS;
+    key->lease_ends_ms = now_ms + GATE_SLOT_LEASE_MS;
     return 0;
 }
 
@@ -105,6 +105,7 @@ void gate_window_spent(const struct gate_claim *claim, int64_t now_ms) {
     pthread_mutex_lock(&lock);
     struct key *key = find_key(claim);
     if (key) key->free_at_ms = now_ms + GATE_IDENTIFY_WINDOW_MS;
+    if (key && is_holder(key, claim)) key->lease_ends_ms = now_ms + GATE_IDENTIFY_LEASE_MS;
     pthread_mutex_unlock(&lock);
 }
 

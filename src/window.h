@@ -16,12 +16,13 @@ struct gate_claim {
 /* Stands for a token at a gateway, whose URL this is; it shows neither. */
 uint64_t gate_window_token(struct gate_span token, struct gate_span url);
 
-/* 0: the key is the claim's, for GATE_IDENTIFY_LEASE_MS at most. Else when to ask again, later than
+/* 0: the key is the claim's, for GATE_SLOT_LEASE_MS at most. Else when to ask again, later than
  * `now_ms`: another engine holds the key, or its window is not over, or there is no memory. Nobody
  * is woken, so whoever holds is looked at again in GATE_WINDOW_LOOK_MS. */
 int64_t gate_window_claim(const struct gate_claim *claim, int64_t now_ms);
 
-/* The Identify is leaving right now: the window counts from here. */
+/* The Identify is leaving right now: the window counts from here, and so does the rest of the
+ * holder's time, GATE_IDENTIFY_LEASE_MS. */
 void gate_window_spent(const struct gate_claim *claim, int64_t now_ms);
 
 /* READY, failed, or not needed any more: the key is free after its window. Nothing where somebody
