@@ -26,7 +26,7 @@
 #define TICKS_MAX    32 /* of a shard in the same millisecond */
 #define STABLE_MS    30000
 #define HOLD_MS      90000 /* a slot: 60 s to identify, 30 s to get ready */
-#define RESUMES_MAX  5     /* failures.md R25 in this project's words: then a new session */
+#define RESUMES_MAX  5     /* without an answer; then a new session (R25) */
 #define POISONED_MAX 3
 
 static size_t live_bytes;
