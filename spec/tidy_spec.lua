@@ -63,6 +63,7 @@ local elsewhere = {
   json_read = { "json_spec.lua", "the reader that json.c compiles" },
   lua_value = { "value_spec.lua", "lua_ says only that it includes lua.h" },
   lua_space = { "value_spec.lua", "what the two halves of values share" },
+  lua_builder = { "value_spec.lua", "the target of the readers" },
   lua_build = { "value_spec.lua", "the half that decodes" },
   lua_walk = { "value_spec.lua", "the half that encodes" },
   lua_compat = { "value_spec.lua", "Lua's interface, where a version lacks a piece" },
@@ -144,8 +145,9 @@ describe("tidy: the tree", function()
   end)
 
   it("has headers with guards, short enough to read", function()
-    -- The vocabulary, and a reader that is compiled twice, are as long as they are.
-    local long = { ["src/moongate.h"] = true, ["src/json_read.h"] = true }
+    -- The vocabulary, and a reader and a target that are compiled twice, are as long as they are.
+    local long = { ["src/moongate.h"] = true, ["src/json_read.h"] = true,
+      ["src/lua_builder.h"] = true }
     expect_none(judge({ "^src/.*%.h$" }, function(file, text)
       return tidy.header_shape(file, text, not long[file] and 150)
     end))

@@ -174,6 +174,30 @@ describe("value: lists and maps", function()
     end
   end)
 
+  it("of keys that come twice the last one counts when it is null as well", function()
+    for _, rules in ipairs { {}, { invalid_utf8 = "refuse" } } do
+      assert.same({ b = 2 }, core.decode('{"a":1,"b":2,"a":null}', rules))
+      assert.same({ a = 3 }, core.decode('{"a":1,"a":null,"a":3}', rules))
+      assert.same({ a = 3 }, core.decode('{"a":null,"a":3}', rules))
+      assert.same({}, core.decode('{"a":1,"b":1,"a":null,"b":null,"a":null}', rules))
+      assert.same({ c = { null } }, core.decode('{"c":{"d":1},"c":[null]}', rules))
+      local long = ("k"):rep(40)
+      assert.same({}, core.decode(('{"%s":1,"%s":null}'):format(long, long), rules))
+      for _, count in ipairs { 3, 40, 100, 600, 3000 } do
+        local members, wanted = {}, {}
+        for i = 1, count do
+          members[i] = ('"k%d":%d'):format(i, i)
+          wanted["k" .. i] = i
+        end
+        members[#members + 1] = '"k1":null'
+        wanted.k1 = nil
+        assert.same(wanted, core.decode("{" .. table.concat(members, ",") .. "}", rules))
+      end
+    end
+    assert.same({ a = null }, core.decode('{"a":1,"a":null}', keep))
+    assert.same({ a = 1 }, core.decode('{"a":null,"a":1}', keep))
+  end)
+
   it("keys are told apart by every byte and their length", function()
     local keys = { "a", "aa", "a\0", "\0a", "a\0\0", "\0\0a", "ab", "ba", "abc", "cba" }
     math.randomseed(40)

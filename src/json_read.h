@@ -4,7 +4,7 @@
  *
  * Define before including: READ_TO, the type of the target, and READ_CALL(name), the name of its
  * functions, which look like those of struct gate_sink but for their first argument, a READ_TO *,
- * and READ_SKIPS_NULL(to): true when a member that is null need not be mentioned at all.
+ * and READ_SKIPS_NULL(to, key): true when this member need not be mentioned at all if it is null.
  * Everything in here is static: a text without a .c file of its own. */
 #ifndef MOONGATE_JSON_READ_H
 #define MOONGATE_JSON_READ_H
@@ -295,7 +295,7 @@ static inline int read_member(struct reader *reader) {
     struct gate_span key;
     int rc = read_key(reader, &key);
     if (rc < 0) return rc;
-    if (READ_SKIPS_NULL(reader->to) && reader->at < reader->end && *reader->at == 'n')
+    if (reader->at < reader->end && *reader->at == 'n' && READ_SKIPS_NULL(reader->to, key))
         return skip_word(reader, "null", 4);
     rc = READ_CALL(key)(reader->to, key);
     return rc < 0 ? rc : read_value(reader);
