@@ -721,6 +721,99 @@ describe("over sockets #sockets", function()
     assert.equal(1, #discord:received "IDENTIFY")
   end)
 
+  -- Until check() is true, while no event is taken.
+  local function blocked_until(check)
+    for _ = 1, witness.patience * 20 do
+      if check() then return end
+      witness.block(0.05)
+    end
+    error("waited in vain", 2)
+  end
+
+  -- What a slow consumer is told of, three to one that may be dropped.
+  local function flood(count, wrong)
+    local typing, heard = 0, 0
+    bot:on("TYPING_START", function() typing = typing + 1 end)
+    bot:on("MESSAGE_CREATE", function(data)
+      heard = heard + 1
+      if data.content ~= tostring(heard) then wrong[#wrong + 1] = data.content end
+    end)
+    bot:step(0)
+    for number = 1, count do
+      for _ = 1, 3 do discord:dispatch("TYPING_START", { channel_id = "1", user_id = "1" }) end
+      discord:dispatch("MESSAGE_CREATE", { channel_id = "1", content = tostring(number) })
+    end
+    return function() return heard, typing end
+  end
+
+  local TYPING = { "guilds", "guild_messages", "message_content", "guild_message_typing" }
+
+  it("R57 a full queue that drops: only what is named, counted, without a pause", function()
+    local MARK, COUNT, wrong = 500, 400, {}
+    ready({ queue_events = MARK, compress = false, when_full = "drop", intents = TYPING },
+      { heartbeat_interval = 300 })
+    local function queue() return bot:stats().queue end
+    local before = bot.shards[0].seq
+    local count = flood(COUNT, wrong)
+    blocked_until(function() return bot.shards[0].seq == before + 4 * COUNT end)
+    witness.block(0.2)
+    assert.is_false(queue().paused)
+    assert.equal(MARK, queue().queue_events)
+    assert.is_true(queue().lag >= 0.2 and queue().lag < witness.patience, queue().lag)
+    await("every message", function() return (count()) == COUNT end)
+    local _, typing = count()
+    local stats = queue()
+    assert.same({}, wrong)
+    assert.same({ PRESENCE_UPDATE = 0, TYPING_START = 3 * COUNT - typing }, stats.dropped)
+    assert.equal(4 * COUNT - MARK, stats.events_dropped)
+    assert.same({ 0, MARK, 0 }, { stats.pauses, stats.queue_events_peak, stats.lag })
+    assert.equal(bot.shards[0].seq, bot.shards[0]:session_info().seq) -- dropped is handled
+    assert.same({ 1, 0 }, { #discord:received "IDENTIFY", #discord:received "RESUME" })
+  end)
+
+  it("R57 a full queue of what is never dropped pauses reading", function()
+    local COUNT, wrong = 400, {}
+    ready({ queue_events = 50, compress = false, when_full = "drop", intents = TYPING,
+      drop_events = { "PRESENCE_UPDATE" } }, { heartbeat_interval = 300 })
+    local count = flood(COUNT, wrong)
+    blocked_until(function() return bot:stats().queue.paused end)
+    await("every event", function()
+      local heard, typing = count()
+      return heard == COUNT and typing == 3 * COUNT
+    end)
+    assert.same({ {}, 0 }, { wrong, bot:stats().queue.events_dropped })
+  end)
+
+  it("R57 a full queue that disconnects: back with the same session, nothing lost", function()
+    local MARK, COUNT, wrong = 100, 300, {}
+    ready({ queue_events = MARK, compress = false, when_full = "disconnect", intents = TYPING },
+      { heartbeat_interval = 2000, replay_events = 5000 })
+    local lost, closes = 0, {}
+    bot:on("lost", function() lost = lost + 1 end)
+    bot:on("close", function(data)
+      closes[#closes + 1] = ("%d %s %s"):format(data.code, data.by, data.reason)
+    end)
+    local count = flood(COUNT, wrong)
+    blocked_until(function() return bot.shards[0].state == "backoff" end)
+    witness.block(0.2)
+    local stats = bot:stats()
+    assert.equal("backoff", stats.shards[0].state) -- and stays so, as long as nobody takes events
+    assert.is_true(stats.queue.paused)
+    assert.is_true(stats.queue.queue_events < 4 * MARK)
+    assert.same({}, discord:received "RESUME")
+    await("every event", function()
+      local heard, typing = count()
+      return heard == COUNT and typing == 3 * COUNT
+    end)
+    assert.same({ {}, 0 }, { wrong, lost })
+    for _, close in ipairs(closes) do assert.equal("4000 client event queue full", close) end
+    -- It came back only below half of the mark, and each time brought more than that half.
+    local resumes = #discord:received "RESUME"
+    assert.is_true(resumes >= 1 and resumes <= 4 * COUNT / (MARK // 2), resumes)
+    await("READY again", function() return bot.state == "ready" end)
+    assert.same({ 1, bot:stats().queue.pauses >= 1 }, { #discord:received "IDENTIFY", true })
+  end)
+
   it("R59 an event costs what it holds, an unheard one nothing, and no collection is forced",
     function()
       local real, forced = collectgarbage, 0

@@ -225,9 +225,9 @@ end
 --   =    tick                                             at the machine's own deadline
 --
 -- Inputs: start, grant, opened, tick, `closed CODE`, `failed PHASE ERROR`, `send JSON`,
--- `stop CODE`, `reconnect CODE`, `slept MS`, `pause`, `go on`, `< MESSAGE`. What is listed under an
--- input is all that it may ask for; events that merely accompany an action (connect, open, state,
--- close, disconnect) are left out. `$Q` in a URL stands for the query.
+-- `stop CODE`, `reconnect CODE`, `leave`, `slept MS`, `pause`, `go on`, `< MESSAGE`. What is listed
+-- under an input is all that it may ask for; events that merely accompany an action (connect, open,
+-- state, close, disconnect) are left out. `$Q` in a URL stands for the query.
 
 local inputs = {
   start = function(d) return d:input("start") end,
@@ -242,6 +242,7 @@ local inputs = {
   send = function(d, json) return d:input("send", json) end,
   stop = function(d, code) return d:input("stop", tonumber(code)) end,
   reconnect = function(d, code) return d:input("reconnect", tonumber(code)) end,
+  leave = function(d) return d:input("leave", "event queue full") end,
   slept = function(d, ms) return d:input("slept", tonumber(ms)) end,
   pause = function(d) return d:input("pause", true) end,
   go = function(d) return d:input("pause", false) end,

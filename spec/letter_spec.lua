@@ -33,6 +33,19 @@ describe("letter", function()
       message = "request: connect: refused" }, true }, read())
   end)
 
+  it("drops what may be dropped, by name, and tells how many of which", function()
+    box = letters.new(3, 100, "TYPING_START\0PRESENCE_UPDATE\0")
+    for number = 1, 4 do box:post(0, "TYPING_START", number, false) end
+    box:post(0, "typing_start", "5", true) -- no dispatch
+    box:post(0, "TYPING_STARTLED", "6", false)
+    box:post(0, "PRESENCE_UPDATE", "7", false)
+    box:post(0, "MESSAGE_CREATE", "8", false)
+    local got = {}
+    for _, _, number in function() return box:pop() end do got[#got + 1] = tonumber(number) end
+    assert.same({ 5, 6, 7, 8 }, got)
+    assert.same({ TYPING_START = 4, PRESENCE_UPDATE = 0 }, box:loose())
+  end)
+
   describe("without memory", function()
     it("loses no dispatch for which a letter was kept back", function()
       assert.is_true(box:reserve())

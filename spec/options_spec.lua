@@ -86,7 +86,8 @@ describe("options: what comes out", function()
       { "session", { id = "abc", seq = 0 } },
       { "null", "keep" }, { "null", "drop" }, { "invalid_utf8", "refuse" },
       { "queue_events", 1 }, { "queue_bytes", 1 }, { "message_bytes_max", 1 },
-      { "when_full", "pause" }, { "hello_timeout", 0.001 }, { "ready_timeout", 1e9 },
+      { "when_full", "pause" }, { "when_full", "drop" }, { "when_full", "disconnect" },
+      { "hello_timeout", 0.001 }, { "ready_timeout", 1e9 },
       { "connect_timeout", 2.5 }, { "send_timeout", 1 }, { "backoff", { base = 0, cap = 0 } },
       { "blocked_after", false }, { "blocked_after", 0.5 }, { "insecure_tls", true },
       { "user_agent", "DiscordBot (https://example.org, 1)" }, { "user_agent", ("x"):rep(256) },
@@ -110,6 +111,15 @@ describe("options: what comes out", function()
     assert.equal("integer", math.type(out.shard_ids[1]))
     assert.equal("integer", math.type(out.queue_events))
     assert.equal("integer", math.type(out.intents))
+  end)
+
+  it("names what may be dropped, in one style, when something may be", function()
+    assert.is_nil(check({ when_full = "disconnect" }).drop_events)
+    local first = check { when_full = "drop" }
+    assert.same({ "PRESENCE_UPDATE", "TYPING_START" }, first.drop_events)
+    assert.same({ "MESSAGE_CREATE", "SOMETHING_NEW" }, check {
+      when_full = "drop", drop_events = { "messageCreate", "SOMETHING_NEW" } }.drop_events)
+    assert.is_nil(options.check({ when_full = "pause" }, first).drop_events)
   end)
 
   it("takes defaults that stand behind the user's table", function()
@@ -377,8 +387,8 @@ describe("options: mistakes", function()
       { "invalid_utf8", true, 'true is not possible; use "pass" or "refuse"' },
       { "queue_events", 0, "0 is not possible; give a whole number from 1" },
       { "queue_bytes", -5, "-5 is not possible" }, { "message_bytes_max", "1M", '"1M" is not' },
-      { "when_full", "drop", '"drop" is not available in this version of moongate; use "pause"' },
-      { "when_full", "disconnect", "is not available" }, { "when_full", "x", "is not possible" },
+      { "when_full", "drop it", 'did you mean "drop"?' },
+      { "when_full", "x", 'is not possible; use "pause" or "drop" or "disconnect"' },
       { "hello_timeout", 0, "0 is not possible; give seconds above 0" },
       { "ready_timeout", -1, "-1 is not possible" }, { "send_timeout", "5", '"5" is not possible' },
       { "connect_timeout", 0 / 0, "nan is not possible" },
@@ -431,8 +441,30 @@ describe("options: mistakes", function()
     assert.same({ 0, 3 }, check({ shards = 4, shard_ids = { 0, 3 } }).shard_ids)
   end)
 
+  it("in drop_events are found", function()
+    local function dropping(list) return wrong { when_full = "drop", drop_events = list } end
+    local rows = {
+      { "TYPING_START", '"TYPING_START" is no list; give a list of names' },
+      { {}, "is no list of events" }, { { x = "TYPING_START" }, "is no list of events" },
+      { { 5 }, "5 is no event" }, { { "*" }, '"*" is no event' },
+      { { "error" }, '"error" is no event' },
+      { { "TYPING_STRAT" }, '"TYPING_STRAT" is no event; did you mean TYPING_START?' },
+      { { "READY" }, "READY is never dropped; leave it out" },
+      { { "resumed" }, "RESUMED is never dropped" },
+      { { "typingStart", "TYPING_START" }, "TYPING_START is there twice" },
+    }
+    for _, row in ipairs(rows) do expect("drop_events: " .. row[2], dropping(row[1])) end
+    local many = {}
+    for i = 1, core.limits.DROP_EVENTS_MAX + 1 do many[i] = ("NEW_THING_%04d"):format(i) end
+    expect("drop_events: has 129 names, at most 128 are possible", dropping(many))
+    many[#many] = nil
+    assert.same(many, check({ when_full = "drop", drop_events = many }).drop_events)
+    expect('drop_events: nothing is dropped; set when_full = "drop", or leave it out',
+      wrong { drop_events = { "TYPING_START" } })
+  end)
+
   it("that are options of a later version are told apart from unknown ones", function()
-    for _, name in ipairs { "drop_events", "identify_reserve",
+    for _, name in ipairs { "identify_reserve",
       "identify_coordinator", "log_level" } do
       assert.equal(name .. ": is not available in this version of moongate; leave it out",
         wrong { [name] = {} })

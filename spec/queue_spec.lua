@@ -119,6 +119,93 @@ describe("queue", function()
     assert.is_true((select(2, queue:push(1))))
   end)
 
+  it("drops the oldest loose ones above its mark, and nothing else", function()
+    local queue = new(4)
+    assert(queue:push(1, 1, "payload", 2))
+    assert(queue:push(2, 1, "payload"))
+    assert(queue:push(3, 1, "payload", 1))
+    assert(queue:push(4, 1, "payload"))
+    assert.same({ true, false, 1 }, { queue:push(5, 1, "payload") })
+    assert.same({ true, false, 3 }, { queue:push(6, 1, "payload", 2) })
+    assert.equal("free", queue:level())
+    assert.same({ true, false, 6 }, { queue:push(7, 1, "payload") })
+    assert.equal("full", queue:level()) -- nothing but what is never dropped
+    assert.same({ true, false, 8 }, { queue:push(8, 1, "payload", 1) })
+    for _, number in ipairs { 2, 4, 5, 7 } do assert.equal(number, (queue:pop())) end
+    assert.is_nil((queue:pop()))
+    local counts = queue:counts()
+    assert.same({ 2, 2, 0, 0, 0 }, { counts.dropped[1], counts.dropped[2], counts.count,
+      counts.loose, counts.loose_bytes })
+    assert.same({ 8, 4, 4, 1 }, { counts.pushed, counts.popped, counts.count_peak, counts.filled })
+  end)
+
+  it("makes room by bytes as well, and lets a loose one that is alone be too large", function()
+    local queue = new(0, 100)
+    assert.same({ true, false }, { queue:push(1, 500, "payload", 1) })
+    assert.equal("free", queue:level())
+    assert.same({ true, false, 1 }, { queue:push(2, 60, "payload", 1) })
+    assert(queue:push(3, 30, "payload", 1))
+    assert.same({ true, false, 3, 2 }, { queue:push(4, 90, "payload") })
+    assert.same({ 90, 0 }, { queue:counts().bytes, queue:counts().loose_bytes })
+  end)
+
+  it("does not count loose ones towards its levels, in either direction", function()
+    local queue = new(4)
+    for number = 1, 3 do assert(queue:push(number, 1, "payload", 1)) end
+    fill(queue, 4, 7)
+    assert.equal("full", queue:level())
+    queue:pop()
+    assert.equal("full", queue:level())
+    assert.is_true((select(2, queue:pop())))
+    for number = 8, 9 do assert(queue:push(number, 1, "payload", 1)) end
+    assert.equal("free", queue:level())
+  end)
+
+  it("tells since when the oldest has waited", function()
+    local queue = new(2)
+    assert.equal(-1, queue:counts().oldest_at_ms)
+    queue:push(1, 1, "payload", 1, 10)
+    queue:push(2, 1, "note", 0, 20)
+    assert.equal(10, queue:counts().oldest_at_ms)
+    queue:push(3, 1, "payload", 1, 30)
+    queue:push(4, 1, "payload", 1, 40)
+    assert.equal(20, queue:counts().oldest_at_ms)
+    queue:pop()
+    assert.equal(30, queue:counts().oldest_at_ms)
+  end)
+
+  -- 1000 in a second, one out: a minute of a consumer that is too slow.
+  it("R57 a slow consumer and a queue that drops: bounded, in order, all accounted for", function()
+    local MARK, PRESENCE, MESSAGE_EVERY = 500, 1, 1000
+    local queue = new(MARK)
+    local pushed, dropped, taken, messages, messages_taken, last = 0, 0, 0, 0, 0, 0
+    local function take()
+      local number = queue:pop()
+      if not number then return end
+      assert.is_true(number > last)
+      last, taken = number, taken + 1
+      if number % MESSAGE_EVERY == 0 then messages_taken = messages_taken + 1 end
+    end
+    for second = 1, 60 do
+      for _ = 1, 1000 do
+        pushed = pushed + 1
+        local message = pushed % MESSAGE_EVERY == 0
+        if message then messages = messages + 1 end
+        dropped = dropped + select("#", queue:push(pushed, 1, "payload",
+          message and 0 or PRESENCE, second)) - 2
+        local counts = queue:counts()
+        assert.is_true(counts.count <= MARK)
+        assert.equal("free", queue:level())
+      end
+      take()
+    end
+    local counts = queue:counts()
+    assert.same({ dropped, 0 }, { counts.dropped[PRESENCE], counts.filled })
+    assert.equal(pushed, taken + dropped + counts.count)
+    while queue:counts().count > 0 do take() end
+    assert.same({ 60, 60 }, { messages, messages_taken })
+  end)
+
   it("loses nothing, keeps the order and wakes its reader with four threads at it", function()
     local queue = new(100)
     local popped, disordered, silent = queue:stress(4, 5000)

@@ -458,6 +458,66 @@ describe("liveness", function()
     assert.equal(1, #helper.pick(d:advance(41250), "abort"))
   end)
 
+  describe("R57 a shard whose events nobody takes", function()
+    local REASON = "event queue full"
+
+    it("leaves with a code that keeps the session, and comes back after a while", function()
+      local d = helper.drive():reach "ready"
+      local actions = d:input("leave", REASON)
+      local close = helper.pick(actions, "close")[1]
+      assert.same({ 4000, REASON }, { close.code, close.reason })
+      -- What comes now comes again with the resume.
+      assert.same({}, d:receive(helper.dispatch("MESSAGE_CREATE", 2)))
+      d:closed { code = 4000 }
+      assert.same({ "backoff", d.now + 5000 }, { d.machine.state, d.machine:deadline() })
+      d:tick(d.now + 5000)
+      d:opened()
+      assert.matches('"seq":1', texts(helper.pick(d:receive(helper.HELLO), "send")))
+    end)
+
+    it("waits no longer than the back-off may", function()
+      local d = helper.drive { backoff_cap_ms = 0, backoff_base_ms = 0 }:reach "ready"
+      d:input("leave", REASON)
+      d:closed { code = 4000 }
+      assert.equal(d.now, d.machine:deadline())
+    end)
+
+    it("is a hundred times away without a longer wait, an identify or a lost session", function()
+      local d = helper.drive():reach "ready"
+      for number = 1, 100 do
+        d:input("leave", REASON)
+        d:closed { code = 4000 }
+        assert.equal(d.now + 5000, d.machine:deadline())
+        d:tick(d.now + 5000)
+        d:opened()
+        d:receive(helper.HELLO)
+        d:receive(helper.dispatch("RESUMED", number + 1))
+        assert.equal("ready", d.machine.state)
+      end
+      local counts = d.machine:status().counts
+      assert.same({ 1, 100 }, { counts.identifies, counts.resumed })
+      d:closed { code = 1006 } -- and a real failure is the first one
+      assert.is_true(d.machine:deadline() - d.now <= 250)
+    end)
+
+    it("goes on with a resume until it brings something, and with all that cost an identify",
+      function()
+        local d = helper.drive():reach "resuming"
+        d:input("leave", REASON)
+        assert.equal("resuming", d.machine.state)
+        d:receive(helper.dispatch("MESSAGE_CREATE", 2))
+        d:input("leave", REASON)
+        assert.equal("closing", d.machine.state)
+        for _, state in ipairs { "waiting", "connecting", "hello", "identifying", "backoff",
+          "closing" } do
+          d = helper.drive():reach(state)
+          local deadline = d.machine:deadline()
+          d:input("leave", REASON)
+          assert.same({ state, deadline }, { d.machine.state, d.machine:deadline() })
+        end
+      end)
+  end)
+
   it("R8 the first beat is due at a random part of the interval, from the seed", function()
     local low, high = 0, 0
     for seed = 1, 200 do

@@ -306,7 +306,7 @@ struct sim_world {
     /* Fixed for the run. */
     enum gate_compress compress;
     int64_t interval_ms, slack_ms;
-    bool trace, hears_all, fatal, presences;
+    bool trace, hears_all, fatal, presences, leaves;
 
     struct sim_weather weather;
     struct sim_gateway gateway;

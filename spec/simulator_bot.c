@@ -65,8 +65,21 @@ static void carry_out(struct sim_seat *seat, struct gate_action *action) {
     if (action->type >= GATE_ACT_SLOT_ASK) arm_slots(world);
 }
 
-/* While the queue is full, shards that are ready are not read. */
+/* While the queue is full, shards that are ready leave, in half of the worlds. */
+static void leave_full(struct sim_seat *seat) {
+    enum gate_state state = gate_shard_state(seat->shard);
+    if (state != GATE_STATE_READY && state != GATE_STATE_RESUMING) return;
+    sim_tell_input(seat, "leave");
+    gate_shard_leave(seat->shard, sim_now(seat->world), GATE_SPAN("full"));
+    if (gate_shard_state(seat->shard) == GATE_STATE_CLOSING) settle(seat);
+}
+
+/* And in the others they are not read. */
 static void balance(struct sim_seat *seat) {
+    if (seat->world->leaves) {
+        if (seat->world->holding) leave_full(seat);
+        return;
+    }
     bool wanted =
         seat->world->holding && seat->link && gate_shard_state(seat->shard) == GATE_STATE_READY;
     if (wanted == seat->paused) return;

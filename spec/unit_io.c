@@ -175,24 +175,37 @@ static int queue_new(lua_State *L) {
     return 1;
 }
 
-/* queue:push(number, bytes, kind) -> true and whether a spare came back, or nil, code */
+static int push_dropped(lua_State *L, struct gate_node *dropped) {
+    int count = 0;
+    while (dropped) {
+        struct item *item = (struct item *)dropped;
+        dropped = dropped->next;
+        lua_pushinteger(L, item->number);
+        gate_allocate(item, 0);
+        count++;
+    }
+    return count;
+}
+
+/* queue:push(number, bytes, kind, loose, at_ms) -> true, whether a spare came back and the numbers
+ * of what was dropped, newest first; or nil, code */
 static int queue_push(lua_State *L) {
     static const char *const kinds[] = {"payload", "note", "vital", NULL};
     struct gate_queue *queue = queue_of(L);
     struct item *item = gate_allocate(NULL, sizeof *item);
-    struct gate_node *spare;
+    struct gate_node *spare, *dropped;
     item->number = luaL_checkinteger(L, 2);
     item->node =
         (struct gate_node){.bytes = (size_t)luaL_optinteger(L, 3, 1),
-                           .kind = (enum gate_node_kind)luaL_checkoption(L, 4, "payload", kinds)};
-    int rc = gate_queue_push(queue, &item->node, &spare);
+                           .at_ms = luaL_optinteger(L, 6, 0),
+                           .kind = (enum gate_node_kind)luaL_checkoption(L, 4, "payload", kinds),
+                           .loose = (uint32_t)luaL_optinteger(L, 5, 0)};
+    int rc = gate_queue_push(queue, &item->node, &spare, &dropped);
     if (rc < 0) gate_allocate(item, 0);
-    gate_allocate(spare, 0);
     lua_pushboolean(L, 1);
-    if (rc >= 0) {
-        lua_pushboolean(L, spare != NULL);
-        return 2;
-    }
+    lua_pushboolean(L, spare != NULL);
+    gate_allocate(spare, 0);
+    if (rc >= 0) return 2 + push_dropped(L, dropped);
     lua_pushnil(L);
     lua_pushstring(L, gate_error_name(rc));
     return 2;
@@ -263,6 +276,15 @@ static int queue_counts(lua_State *L) {
     set_count(L, "popped", counts.popped);
     set_count(L, "notes_dropped", counts.notes_dropped);
     set_count(L, "filled", counts.filled);
+    set_count(L, "loose", counts.loose);
+    set_count(L, "loose_bytes", counts.loose_bytes);
+    set_count(L, "oldest_at_ms", (uint64_t)counts.oldest_at_ms);
+    lua_createtable(L, GATE_DROP_EVENTS_MAX, 0);
+    for (int i = 0; i < GATE_DROP_EVENTS_MAX; i++) {
+        lua_pushinteger(L, (lua_Integer)counts.dropped[i]);
+        lua_rawseti(L, -2, i + 1);
+    }
+    lua_setfield(L, -2, "dropped");
     return 1;
 }
 
@@ -281,7 +303,7 @@ static void *produce(void *argument) {
         struct gate_node *back;
         item->number = producer->first + i;
         item->node = (struct gate_node){.bytes = 1};
-        if (gate_queue_push(producer->queue, &item->node, &back) < 0) gate_allocate(item, 0);
+        if (gate_queue_push(producer->queue, &item->node, &back, NULL) < 0) gate_allocate(item, 0);
         spare = (struct item *)back;
     }
     gate_allocate(spare, 0);

@@ -26,14 +26,16 @@ static struct gate_letterbox *box_of(lua_State *L) {
     return &letters->box;
 }
 
-/* letters(count_max, notes_max) */
+/* letters(count_max, notes_max, loose): names that may be dropped, each with a NUL behind it */
 static int letters_new(lua_State *L) {
     struct gate_queue_limits limits = {.count_max = (size_t)luaL_optinteger(L, 1, 0),
                                        .notes_max = (size_t)luaL_optinteger(L, 2, 0)};
+    struct gate_span loose;
+    loose.data = luaL_optlstring(L, 3, "", &loose.len);
     struct letters *letters = lua_newuserdatauv(L, sizeof *letters, 0);
     letters->open = false;
     luaL_setmetatable(L, LETTERS);
-    if (gate_letterbox_init(&letters->box, &limits) < 0) return luaL_error(L, "no queue");
+    if (gate_letterbox_init(&letters->box, &limits, loose) < 0) return luaL_error(L, "no queue");
     letters->open = true;
     return 1;
 }
@@ -159,11 +161,26 @@ static int letters_dropped(lua_State *L) {
     return 1;
 }
 
+/* box:loose() -> { NAME = how many were dropped } */
+static int letters_loose(lua_State *L) {
+    struct gate_letterbox *box = box_of(L);
+    struct gate_queue_counts counts;
+    struct gate_span name;
+    gate_queue_count(&box->queue, &counts);
+    lua_newtable(L);
+    for (uint32_t i = 0; gate_letterbox_loose(box, i, &name); i++) {
+        lua_pushlstring(L, name.data, name.len);
+        lua_pushinteger(L, (lua_Integer)counts.dropped[i]);
+        lua_rawset(L, -3);
+    }
+    return 1;
+}
+
 void unit_open_letters(lua_State *L) {
-    static const luaL_Reg methods[] = {{"post", letters_post},       {"error", letters_error},
-                                       {"answer", letters_answer},   {"pop", letters_pop},
-                                       {"dropped", letters_dropped}, {"reserve", letters_reserve},
-                                       {"tell", letters_tell},       {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"post", letters_post}, {"error", letters_error},     {"answer", letters_answer},
+        {"pop", letters_pop},   {"dropped", letters_dropped}, {"reserve", letters_reserve},
+        {"tell", letters_tell}, {"loose", letters_loose},     {NULL, NULL}};
     static const luaL_Reg functions[] = {
         {"new", letters_new}, {"starve", letters_starve}, {NULL, NULL}};
     luaL_newmetatable(L, LETTERS);

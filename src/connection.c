@@ -175,6 +175,7 @@ static void account(struct gate_session *session, int64_t now_ms) {
 }
 
 static int64_t wait_before_next(struct gate_session *session, const struct gate_close *why) {
+    if (session->connection.excused) return session->connection.wait_min_ms;
     int64_t wait_ms = gate_backoff_connect_ms(&session->backoff);
     if (!has_session(session) && session->unproven)
         wait_ms = later(wait_ms, gate_backoff_identify_ms(&session->backoff));

@@ -139,6 +139,8 @@ static void fill_options(struct gate_loop_options *out, const struct gate_engine
                                    .events = {.count_max = events ? events : GATE_QUEUE_EVENTS_MAX,
                                               .bytes_max = bytes ? bytes : GATE_QUEUE_BYTES_MAX,
                                               .notes_max = GATE_QUEUE_NOTES_MAX},
+                                   .loose = options->drop_events,
+                                   .leave_when_full = options->leave_when_full,
                                    .concurrency = options->concurrency};
 }
 
@@ -369,15 +371,29 @@ int gate_engine_status(struct gate_engine *engine, int shard_id, struct gate_sta
 
 void gate_engine_counts(struct gate_engine *engine, struct gate_engine_counts *out) {
     struct gate_queue_counts counts;
+    uint64_t dropped = 0;
     memset(out, 0, sizeof *out);
     if (is_foreign(engine)) return;
     gate_queue_count(gate_loop_events(engine->loop), &counts);
+    for (size_t i = 0; i < GATE_DROP_EVENTS_MAX; i++) dropped += counts.dropped[i];
+    int64_t lag_ms = counts.oldest_at_ms < 0 ? 0 : gate_clock_ms() - counts.oldest_at_ms;
     *out = (struct gate_engine_counts){.queue_events = counts.count,
                                        .queue_bytes = counts.bytes,
                                        .queue_events_peak = counts.count_peak,
                                        .queue_bytes_peak = counts.bytes_peak,
                                        .events_out = counts.popped,
+                                       .events_dropped = dropped,
                                        .notes_dropped = counts.notes_dropped,
                                        .pauses = counts.filled,
+                                       .lag_ms = lag_ms,
                                        .paused = counts.level != GATE_LEVEL_FREE};
+}
+
+bool gate_engine_dropped(struct gate_engine *engine, uint32_t at, struct gate_span *name,
+                         uint64_t *count) {
+    struct gate_queue_counts counts;
+    if (is_foreign(engine) || !gate_loop_loose(engine->loop, at, name)) return false;
+    gate_queue_count(gate_loop_events(engine->loop), &counts);
+    *count = counts.dropped[at];
+    return true;
 }

@@ -19,7 +19,10 @@ struct gate_engine_options {
     const char *user_agent;  /* of upgrades and HTTP requests */
     size_t queue_events_max; /* high marks of the event queue; 0: the limits of moongate.h */
     size_t queue_bytes_max;
-    int concurrency; /* max_concurrency of the identify slots; 0: 1 */
+    /* What a full queue does. Neither: reading pauses. */
+    struct gate_span drop_events; /* drops the oldest of these: names, each ended by a NUL */
+    bool leave_when_full;         /* closes the connections and resumes once there is room */
+    int concurrency;              /* max_concurrency of the identify slots; 0: 1 */
 };
 
 /* Starts the thread (all signals blocked in it). NULL and *error set on failure: GATE_EMEMORY,
@@ -82,9 +85,15 @@ int gate_engine_status(struct gate_engine *engine, int shard_id, struct gate_sta
 
 struct gate_engine_counts {
     size_t queue_events, queue_bytes, queue_events_peak, queue_bytes_peak;
-    uint64_t events_out, notes_dropped, pauses;
-    bool paused; /* reading is stopped because the queue is full */
+    uint64_t events_out, events_dropped, notes_dropped, pauses;
+    int64_t lag_ms; /* how long the oldest has waited; 0: none waits */
+    bool paused;    /* reading is stopped because the queue is full */
 };
 void gate_engine_counts(struct gate_engine *engine, struct gate_engine_counts *out);
+
+/* The name with this number, from 0, among those that may be dropped, and how many were: true, or
+ * false: there are no more. The name lives as long as the engine. */
+bool gate_engine_dropped(struct gate_engine *engine, uint32_t at, struct gate_span *name,
+                         uint64_t *count);
 
 #endif

@@ -13,10 +13,15 @@ static void drop_letter(struct gate_node *node) {
     gate_allocate(letter, 0);
 }
 
-int gate_letterbox_init(struct gate_letterbox *box, const struct gate_queue_limits *limits) {
+int gate_letterbox_init(struct gate_letterbox *box, const struct gate_queue_limits *limits,
+                        struct gate_span loose) {
     box->spare = box->reserve = NULL;
     box->missed = 0;
-    return gate_queue_init(&box->queue, limits, true);
+    gate_buf_init(&box->loose, 0, 0);
+    int rc = gate_buf_append(&box->loose, loose);
+    if (rc == GATE_OK) rc = gate_queue_init(&box->queue, limits, true);
+    if (rc < 0) gate_buf_free(&box->loose);
+    return rc;
 }
 
 void gate_letterbox_free(struct gate_letterbox *box) {
@@ -24,6 +29,7 @@ void gate_letterbox_free(struct gate_letterbox *box) {
     if (box->reserve) drop_letter(&box->reserve->node);
     box->spare = box->reserve = NULL;
     gate_queue_free(&box->queue, drop_letter);
+    gate_buf_free(&box->loose);
 }
 
 /* ---- Events ---------------------------------------------------------------------------------- */
@@ -37,6 +43,29 @@ static enum gate_node_kind kind_of(const struct gate_event *event) {
         if (strlen(traces[i]) == name.len && memcmp(traces[i], name.data, name.len) == 0)
             return GATE_NODE_NOTE;
     return GATE_NODE_VITAL;
+}
+
+bool gate_letterbox_loose(const struct gate_letterbox *box, uint32_t at, struct gate_span *name) {
+    const char *data = box->loose.data, *end = data + box->loose.len;
+    for (uint32_t i = 0; data < end && i < GATE_DROP_EVENTS_MAX; i++) {
+        *name = (struct gate_span){data, strnlen(data, (size_t)(end - data))};
+        if (i == at) return true;
+        data += name->len + 1;
+    }
+    return false;
+}
+
+/* Which of the names it has, from 1; 0: it is never dropped. */
+static uint32_t find_loose(const struct gate_letterbox *box, const struct gate_event *event) {
+    const char *data = box->loose.data, *end = data + box->loose.len;
+    struct gate_span name = gate_event_name(event);
+    if (event->own) return 0;
+    for (uint32_t i = 1; data < end && i <= GATE_DROP_EVENTS_MAX; i++) {
+        size_t len = strnlen(data, (size_t)(end - data));
+        if (len == name.len && memcmp(data, name.data, len) == 0) return i;
+        data += len + 1;
+    }
+    return 0;
 }
 
 /* An empty letter; NULL: no memory. */
@@ -62,7 +91,7 @@ static void miss(struct gate_letterbox *box, int shard_id) {
 
 void gate_letterbox_post(struct gate_letterbox *box, int shard_id, struct gate_event *take) {
     struct gate_letter *letter = take_letter(box);
-    struct gate_node *spare = NULL;
+    struct gate_node *spare = NULL, *dropped;
     if (!letter && !take->own) {
         letter = box->reserve;
         box->reserve = NULL;
@@ -74,10 +103,18 @@ void gate_letterbox_post(struct gate_letterbox *box, int shard_id, struct gate_e
     }
     take->shard_id = shard_id;
     letter->event = *take;
-    letter->node =
-        (struct gate_node){.bytes = sizeof *letter + take->bytes.capacity, .kind = kind_of(take)};
-    if (gate_queue_push(&box->queue, &letter->node, &spare) < 0) drop_letter(&letter->node);
+    letter->node = (struct gate_node){.bytes = sizeof *letter + take->bytes.capacity,
+                                      .at_ms = gate_clock_ms(),
+                                      .kind = kind_of(take),
+                                      .loose = find_loose(box, take)};
+    if (gate_queue_push(&box->queue, &letter->node, &spare, &dropped) < 0)
+        drop_letter(&letter->node);
     box->spare = (struct gate_letter *)spare;
+    while (dropped) {
+        struct gate_node *next = dropped->next;
+        drop_letter(dropped);
+        dropped = next;
+    }
 }
 
 static int make_error(struct gate_event *out, int error, const char *phase, const char *message) {

@@ -16,6 +16,8 @@ struct gate_letter {
 struct gate_letterbox {
     struct gate_queue queue; /* of both sides */
 
+    struct gate_buf loose; /* constant: names of dispatches that may be dropped, each with a NUL */
+
     /* The I/O thread's. */
     struct gate_letter *spare;   /* came back empty; NULL: none */
     struct gate_letter *reserve; /* for a dispatch when there is no memory; NULL: used up */
@@ -23,18 +25,25 @@ struct gate_letterbox {
     int missed_shard_id;         /* of the last of them */
 };
 
-/* GATE_ESYSTEM: no descriptor; the box needs no free then. */
+/* `loose`: names of dispatches that may be dropped, oldest first, when there is no room; each is
+ * ended by a NUL, more than GATE_DROP_EVENTS_MAX are not looked at. GATE_ESYSTEM: no descriptor;
+ * GATE_EMEMORY. The box needs no free then. */
 GATE_MUST_CHECK int gate_letterbox_init(struct gate_letterbox *box,
-                                        const struct gate_queue_limits *limits);
+                                        const struct gate_queue_limits *limits,
+                                        struct gate_span loose);
 void gate_letterbox_free(struct gate_letterbox *box);
 
 /* Keeps a letter back for one dispatch. False: there is no memory for it, so what a dispatch may
  * follow from must not be looked at now. */
 GATE_MUST_CHECK bool gate_letterbox_reserve(struct gate_letterbox *box);
 
-/* Posts an event of a shard (-1: of none), which is taken whatever comes of it. A dispatch is never
- * lost where gate_letterbox_reserve came before it. An own event that finds no memory, or no room
- * far above the marks, is counted as a dropped note. */
+/* The name with this number, from 0, among those that may be dropped: true, or false: there are no
+ * more. Any thread. */
+bool gate_letterbox_loose(const struct gate_letterbox *box, uint32_t at, struct gate_span *name);
+
+/* Posts an event of a shard (-1: of none), which is taken whatever comes of it. A dispatch that is
+ * not loose is never lost where gate_letterbox_reserve came before it. An own event that finds no
+ * memory, or no room far above the marks, is counted as a dropped note. */
 void gate_letterbox_post(struct gate_letterbox *box, int shard_id, struct gate_event *take);
 
 /* Posts an `error` event: the gate_error, the operation that failed, and words for it. */

@@ -25,12 +25,14 @@
 #define GOODBYE_MS      (GATE_STOP_TIMEOUT_MS * 3 / 4) /* the rest is for joining */
 #define ASLEEP_LOOK_MS  10000 /* how often to see whether the machine slept */
 #define NEVER           (-1)
+#define FULL            GATE_SPAN("event queue full")
 
 struct gate_loop {
     /* The thread's. */
     struct gate_seats seats;
     int64_t sleep_gap_ms; /* of the clock that counts sleep over the one that does not */
     bool holding;         /* the event queue is full: nobody reads or connects */
+    bool leaves;          /* and who is ready leaves; constant */
     bool ending;
     int end_code;
 
@@ -110,6 +112,7 @@ static void on_piece(void *user, const struct gate_piece *piece) {
         size_t used = 0;
         const char *refusal = find_refusal(loop);
         if (refusal) {
+            if (loop->leaves) gate_shard_leave(seat->shard, gate_clock_ms(), FULL);
             gate_shard_reconnect(seat->shard, gate_clock_ms(), GATE_CLOSE_KEEP,
                                  (struct gate_span){refusal, strlen(refusal)});
             gate_seat_settle(seat);
@@ -230,15 +233,27 @@ static void take_commands(struct gate_loop *loop) {
 
 /* ---- Reading --------------------------------------------------------------------------------- */
 
-/* While the queue is full, shards that are ready are not read. The others are: a handshake has its
- * own deadlines, and giving it up would cost an Identify each time. Nobody connects meanwhile. */
+/* Until the queue is free again nobody connects, so that who leaves does not come back too early.
+ */
+static void leave_full(struct gate_seat *seat) {
+    enum gate_state state = gate_shard_state(seat->shard);
+    if (state != GATE_STATE_READY && state != GATE_STATE_RESUMING) return;
+    gate_shard_leave(seat->shard, gate_clock_ms(), FULL);
+    gate_seat_settle(seat);
+}
+
+/* While the queue is full, shards that are ready are not read, or leave. The others go on: a
+ * handshake has its own deadlines, and giving it up would cost an Identify each time. Nobody
+ * connects meanwhile. */
 static void balance_reading(struct gate_loop *loop) {
     bool full = gate_queue_level(&loop->letters.queue) != GATE_LEVEL_FREE;
     if (!full && !loop->holding) return;
     loop->holding = full;
     for (size_t i = 0; i < loop->seats.row.count; i++) {
         struct gate_seat *seat = gate_seat_at(&loop->seats, i);
-        bool wanted = full && seat->link && gate_shard_state(seat->shard) == GATE_STATE_READY;
+        if (seat->shard && full && loop->leaves) leave_full(seat);
+        bool wanted = full && !loop->leaves && seat->link &&
+                      gate_shard_state(seat->shard) == GATE_STATE_READY;
         if (seat->shard && wanted != seat->paused) gate_seat_pause(seat, wanted);
     }
 }
@@ -397,7 +412,8 @@ void gate_loop_wake(struct gate_loop *loop) {
 
 int gate_loop_push(struct gate_loop *loop, struct gate_command *take) {
     pthread_mutex_lock(&loop->lock);
-    int rc = loop->transport ? gate_queue_push(&loop->commands, &take->node, NULL) : GATE_ECLOSED;
+    int rc =
+        loop->transport ? gate_queue_push(&loop->commands, &take->node, NULL, NULL) : GATE_ECLOSED;
     if (rc == GATE_OK) gate_transport_wake(loop->transport);
     pthread_mutex_unlock(&loop->lock);
     return rc;
@@ -407,17 +423,21 @@ struct gate_queue *gate_loop_events(struct gate_loop *loop) {
     return &loop->letters.queue;
 }
 
+bool gate_loop_loose(const struct gate_loop *loop, uint32_t at, struct gate_span *name) {
+    return gate_letterbox_loose(&loop->letters, at, name);
+}
+
 struct gate_board *gate_loop_board(struct gate_loop *loop) {
     return &loop->board;
 }
 
 /* On failure nothing of it needs a free. */
-static int init_shared(struct gate_loop *loop, const struct gate_queue_limits *events) {
+static int init_shared(struct gate_loop *loop, const struct gate_loop_options *options) {
     struct gate_queue_limits commands = {
         .count_max = GATE_COMMANDS_MAX, .bytes_max = GATE_COMMAND_BYTES_MAX, .strict = true};
     if (pthread_mutex_init(&loop->lock, NULL) != 0) return GATE_ESYSTEM;
     if (gate_queue_init(&loop->commands, &commands, false) == GATE_OK) {
-        if (gate_letterbox_init(&loop->letters, events) == GATE_OK) {
+        if (gate_letterbox_init(&loop->letters, &options->events, options->loose) == GATE_OK) {
             if (gate_board_init(&loop->board) == GATE_OK) return GATE_OK;
             gate_letterbox_free(&loop->letters);
         }
@@ -437,7 +457,8 @@ struct gate_loop *gate_loop_new(const struct gate_loop_options *options, int *er
     memset(loop, 0, sizeof *loop);
     gate_slots_init(&loop->seats.slots, options->concurrency > 0 ? options->concurrency : 1);
     loop->sleep_gap_ms = read_sleep_gap_ms();
-    *error = init_shared(loop, &options->events);
+    loop->leaves = options->leave_when_full;
+    *error = init_shared(loop, options);
     *detail = "no descriptor for the event queue";
     if (*error < 0) {
         gate_allocate(loop, 0);

@@ -41,6 +41,8 @@ void gate_command_del(struct gate_command *command);
 struct gate_loop_options {
     struct gate_transport_options transport; /* calls and owner are filled in by the loop */
     struct gate_queue_limits events;
+    struct gate_span loose; /* names of events that may be dropped, each ended by a NUL */
+    bool leave_when_full;   /* in place of the pause */
     int concurrency;
 };
 
@@ -66,6 +68,9 @@ void gate_loop_wake(struct gate_loop *loop);
 
 /* Letters for the Lua side, which pops and frees them. */
 struct gate_queue *gate_loop_events(struct gate_loop *loop);
+
+/* As gate_letterbox_loose. */
+bool gate_loop_loose(const struct gate_loop *loop, uint32_t at, struct gate_span *name);
 
 /* What is known of its shards. */
 struct gate_board *gate_loop_board(struct gate_loop *loop);

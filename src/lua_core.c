@@ -412,7 +412,8 @@ static void push_limits(lua_State *L) {
         LIMIT(QUEUE_NOTES_MAX),    LIMIT(COMMANDS_MAX),       LIMIT(COMMAND_BYTES_MAX),
         LIMIT(STOP_TIMEOUT_MS),    LIMIT(CLOSE_NORMAL),       LIMIT(CLOSE_KEEP),
         LIMIT(READ_BYTES),         LIMIT(RESUMES_MAX),        LIMIT(RESUME_HOST_FAILURES_MAX),
-        LIMIT(EMPTY_MESSAGES_MAX), LIMIT(POISONED_MAX),       LIMIT(STABLE_MS)};
+        LIMIT(EMPTY_MESSAGES_MAX), LIMIT(POISONED_MAX),       LIMIT(STABLE_MS),
+        LIMIT(DROP_EVENTS_MAX),    LIMIT(AWAY_MS_MIN)};
 #undef LIMIT
     lua_newtable(L);
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)

@@ -93,8 +93,8 @@ static bool is_word(struct gate_span text, const char *word) {
 }
 
 /* core.engine { ca_file =, insecure_tls =, proxy =, user_agent =, queue_events =, queue_bytes =,
- * concurrency =, null = "drop"|"keep", invalid_utf8 = "pass"|"refuse" } -> engine, or nil, message,
- * code */
+ * drop_events = names with a NUL behind each, leave_when_full =, concurrency =,
+ * null = "drop"|"keep", invalid_utf8 = "pass"|"refuse" } -> engine, or nil, message, code */
 static int core_engine(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
     struct gate_engine_options options = {
@@ -104,6 +104,8 @@ static int core_engine(lua_State *L) {
         .user_agent = gate_lua_text(L, 1, "user_agent").data,
         .queue_events_max = read_size(L, "queue_events"),
         .queue_bytes_max = read_size(L, "queue_bytes"),
+        .drop_events = gate_lua_text(L, 1, "drop_events"),
+        .leave_when_full = gate_lua_flag(L, 1, "leave_when_full", false),
         .concurrency = (int)gate_lua_integer(L, 1, "concurrency", 0)};
     struct gate_lua_rules rules = {.keep_null = is_word(gate_lua_text(L, 1, "null"), "keep"),
                                    .refuse_utf8 =
@@ -428,18 +430,35 @@ static void set_integer(lua_State *L, const char *key, int64_t value) {
     lua_setfield(L, -2, key);
 }
 
+static void push_dropped(lua_State *L, struct gate_engine *engine) {
+    struct gate_span name;
+    uint64_t count;
+    lua_newtable(L);
+    for (uint32_t i = 0; gate_engine_dropped(engine, i, &name, &count); i++) {
+        lua_pushlstring(L, name.data, name.len);
+        lua_pushinteger(L, (lua_Integer)count);
+        lua_rawset(L, -3);
+    }
+}
+
+/* engine:counts() -> a table; `dropped` in it has a number for each name of drop_events */
 static int engine_counts(lua_State *L) {
     struct engine_box *box = check_engine(L);
     struct gate_engine_counts counts;
     gate_engine_counts(box->engine, &counts);
-    lua_createtable(L, 0, 8);
+    lua_createtable(L, 0, 12);
     set_integer(L, "queue_events", (int64_t)counts.queue_events);
     set_integer(L, "queue_bytes", (int64_t)counts.queue_bytes);
     set_integer(L, "queue_events_peak", (int64_t)counts.queue_events_peak);
     set_integer(L, "queue_bytes_peak", (int64_t)counts.queue_bytes_peak);
     set_integer(L, "events_out", (int64_t)counts.events_out);
+    set_integer(L, "events_dropped", (int64_t)counts.events_dropped);
     set_integer(L, "notes_dropped", (int64_t)counts.notes_dropped);
     set_integer(L, "pauses", (int64_t)counts.pauses);
+    lua_pushnumber(L, (lua_Number)counts.lag_ms / 1000);
+    lua_setfield(L, -2, "lag");
+    push_dropped(L, box->engine);
+    lua_setfield(L, -2, "dropped");
     lua_pushboolean(L, counts.paused);
     lua_setfield(L, -2, "paused");
     return 1;

@@ -159,6 +159,13 @@ static int machine_reconnect(lua_State *L) {
                            gate_shard_reconnect(machine->shard, now_ms, code, optional_span(L, 4)));
 }
 
+static int machine_leave(lua_State *L) {
+    struct machine *machine = check_machine(L);
+    int64_t now_ms = luaL_checkinteger(L, 2);
+    return gate_lua_result(L, "leave",
+                           gate_shard_leave(machine->shard, now_ms, optional_span(L, 3)));
+}
+
 static int machine_stop(lua_State *L) {
     struct machine *machine = check_machine(L);
     int64_t now_ms = luaL_checkinteger(L, 2);
@@ -361,16 +368,25 @@ static int core_machine(lua_State *L) {
 }
 
 void gate_lua_machine_open(lua_State *L) {
-    static const luaL_Reg methods[] = {
-        {"start", machine_start},         {"opened", machine_opened},
-        {"feed", machine_feed},           {"feed_all", machine_feed_all},
-        {"closed", machine_closed},       {"tick", machine_tick},
-        {"send", machine_send},           {"pause", machine_pause},
-        {"grant", machine_grant},         {"slept", machine_slept},
-        {"reconnect", machine_reconnect}, {"stop", machine_stop},
-        {"interest", machine_interest},   {"next", machine_next},
-        {"deadline", machine_deadline},   {"status", machine_status},
-        {"close", machine_close},         {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"start", machine_start},
+                                       {"opened", machine_opened},
+                                       {"feed", machine_feed},
+                                       {"feed_all", machine_feed_all},
+                                       {"closed", machine_closed},
+                                       {"tick", machine_tick},
+                                       {"send", machine_send},
+                                       {"pause", machine_pause},
+                                       {"grant", machine_grant},
+                                       {"slept", machine_slept},
+                                       {"reconnect", machine_reconnect},
+                                       {"leave", machine_leave},
+                                       {"stop", machine_stop},
+                                       {"interest", machine_interest},
+                                       {"next", machine_next},
+                                       {"deadline", machine_deadline},
+                                       {"status", machine_status},
+                                       {"close", machine_close},
+                                       {NULL, NULL}};
     static const luaL_Reg meta[] = {{"__gc", machine_close},
                                     {"__close", machine_close},
                                     {"__tostring", machine_tostring},

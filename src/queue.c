@@ -3,6 +3,9 @@
  *   push --> first -> ... -> last      spare -> ... (at most SPARES_MAX)
  *            pop <--^                    ^-- pop's used node    push's spare --^
  *
+ * Loose nodes stand in a second list as well, in the same order: so the oldest of them is at hand,
+ * and one that is popped is always the first of both.
+ *
  * The bell is rung and hushed outside the lock. A push that finds `rung` false sets it and rings
  * afterwards. A pop that empties the queue clears it, hushes, and looks again: whatever was pushed
  * before that second look is rung for once more, whatever comes later rings for itself. So the bell
@@ -107,6 +110,7 @@ void gate_queue_free(struct gate_queue *queue, void (*drop)(struct gate_node *no
     drop_all(queue->first, drop);
     drop_all(queue->spare, drop);
     queue->first = queue->last = queue->spare = NULL;
+    queue->first_loose = queue->last_loose = NULL;
     pthread_mutex_destroy(&queue->lock);
     gate_bell_free(&queue->bell);
 }
@@ -136,13 +140,12 @@ static bool has_room(const struct gate_queue *queue, const struct gate_node *nod
 static enum gate_level find_level(const struct gate_queue *queue) {
     const struct gate_queue_limits *limits = &queue->limits;
     const struct gate_queue_counts *counts = &queue->counts;
-    if (is_at(counts->count, hard_mark(limits->count_max)) ||
-        is_at(counts->bytes, hard_mark(limits->bytes_max)))
+    size_t count = counts->count - counts->loose, bytes = counts->bytes - counts->loose_bytes;
+    if (is_at(count, hard_mark(limits->count_max)) || is_at(bytes, hard_mark(limits->bytes_max)))
         return GATE_LEVEL_HARD;
-    if (is_at(counts->count, limits->count_max) || is_at(counts->bytes, limits->bytes_max))
-        return GATE_LEVEL_FULL;
-    bool half = (!limits->count_max || counts->count <= limits->count_max / 2) &&
-                (!limits->bytes_max || counts->bytes <= limits->bytes_max / 2);
+    if (is_at(count, limits->count_max) || is_at(bytes, limits->bytes_max)) return GATE_LEVEL_FULL;
+    bool half = (!limits->count_max || count <= limits->count_max / 2) &&
+                (!limits->bytes_max || bytes <= limits->bytes_max / 2);
     return counts->level == GATE_LEVEL_FREE || half ? GATE_LEVEL_FREE : GATE_LEVEL_FULL;
 }
 
@@ -160,9 +163,21 @@ static bool change_level(struct gate_queue *queue) {
     return before != GATE_LEVEL_FREE && counts->level == GATE_LEVEL_FREE;
 }
 
+static void append_loose(struct gate_queue *queue, struct gate_node *node) {
+    node->next_loose = NULL;
+    if (queue->last_loose)
+        queue->last_loose->next_loose = node;
+    else
+        queue->first_loose = node;
+    queue->last_loose = node;
+    queue->counts.loose++;
+    queue->counts.loose_bytes += node->bytes;
+}
+
 static void append_node(struct gate_queue *queue, struct gate_node *node) {
     struct gate_queue_counts *counts = &queue->counts;
     node->next = NULL;
+    node->before = queue->last;
     if (queue->last)
         queue->last->next = node;
     else
@@ -172,12 +187,52 @@ static void append_node(struct gate_queue *queue, struct gate_node *node) {
     if (node->kind == GATE_NODE_PAYLOAD) {
         counts->count++;
         counts->bytes += node->bytes;
-        note_peaks(counts);
-        change_level(queue);
+        if (node->loose) append_loose(queue, node);
     } else {
         counts->notes++;
         counts->notes_bytes += node->bytes;
     }
+}
+
+/* A loose one is the first of those. */
+static void unlink_node(struct gate_queue *queue, struct gate_node *node) {
+    struct gate_queue_counts *counts = &queue->counts;
+    *(node->before ? &node->before->next : &queue->first) = node->next;
+    *(node->next ? &node->next->before : &queue->last) = node->before;
+    node->next = node->before = NULL;
+    if (node->kind != GATE_NODE_PAYLOAD) {
+        counts->notes--;
+        counts->notes_bytes -= node->bytes;
+        return;
+    }
+    counts->count--;
+    counts->bytes -= node->bytes;
+    if (!node->loose) return;
+    counts->loose--;
+    counts->loose_bytes -= node->bytes;
+    queue->first_loose = node->next_loose;
+    if (!queue->first_loose) queue->last_loose = NULL;
+}
+
+static bool is_over(const struct gate_queue *queue) {
+    const struct gate_queue_limits *limits = &queue->limits;
+    const struct gate_queue_counts *counts = &queue->counts;
+    return (limits->count_max && counts->count > limits->count_max) ||
+           (limits->bytes_max && counts->bytes > limits->bytes_max);
+}
+
+/* The oldest loose nodes go, until the rest is within the marks; one that is alone stays, however
+ * large it is, or it would never come through. */
+static struct gate_node *drop_loose(struct gate_queue *queue) {
+    struct gate_node *dropped = NULL;
+    while (queue->first_loose && queue->counts.count > 1 && is_over(queue)) {
+        struct gate_node *node = queue->first_loose;
+        unlink_node(queue, node);
+        queue->counts.dropped[node->loose - 1]++;
+        node->next = dropped;
+        dropped = node;
+    }
+    return dropped;
 }
 
 static struct gate_node *take_spare(struct gate_queue *queue) {
@@ -188,12 +243,17 @@ static struct gate_node *take_spare(struct gate_queue *queue) {
     return spare;
 }
 
-int gate_queue_push(struct gate_queue *queue, struct gate_node *node, struct gate_node **spare) {
+int gate_queue_push(struct gate_queue *queue, struct gate_node *node, struct gate_node **spare,
+                    struct gate_node **dropped) {
     bool ring = false;
+    if (dropped) *dropped = NULL;
     pthread_mutex_lock(&queue->lock);
     bool taken = has_room(queue, node);
     if (taken) {
         append_node(queue, node);
+        if (dropped) *dropped = drop_loose(queue);
+        note_peaks(&queue->counts);
+        change_level(queue);
         ring = !queue->rung && queue->bell.write_fd >= 0;
         queue->rung = true;
     } else if (node->kind != GATE_NODE_PAYLOAD) {
@@ -205,22 +265,12 @@ int gate_queue_push(struct gate_queue *queue, struct gate_node *node, struct gat
     return taken ? GATE_OK : GATE_EBUSY;
 }
 
-static struct gate_node *unlink_first(struct gate_queue *queue, bool *drained) {
+static struct gate_node *take_first(struct gate_queue *queue, bool *drained) {
     struct gate_node *node = queue->first;
-    struct gate_queue_counts *counts = &queue->counts;
     if (!node) return NULL;
-    queue->first = node->next;
-    if (!queue->first) queue->last = NULL;
-    node->next = NULL;
-    counts->popped++;
-    if (node->kind == GATE_NODE_PAYLOAD) {
-        counts->count--;
-        counts->bytes -= node->bytes;
-        *drained = change_level(queue);
-    } else {
-        counts->notes--;
-        counts->notes_bytes -= node->bytes;
-    }
+    unlink_node(queue, node);
+    queue->counts.popped++;
+    *drained = change_level(queue);
     return node;
 }
 
@@ -239,7 +289,7 @@ struct gate_node *gate_queue_pop(struct gate_queue *queue, struct gate_node *use
     *drained = false;
     *unwanted = used;
     pthread_mutex_lock(&queue->lock);
-    struct gate_node *node = unlink_first(queue, drained);
+    struct gate_node *node = take_first(queue, drained);
     if (used && queue->spares < SPARES_MAX) {
         used->next = queue->spare;
         queue->spare = used;
@@ -271,5 +321,6 @@ enum gate_level gate_queue_level(struct gate_queue *queue) {
 void gate_queue_count(struct gate_queue *queue, struct gate_queue_counts *out) {
     pthread_mutex_lock(&queue->lock);
     *out = queue->counts;
+    out->oldest_at_ms = queue->first ? queue->first->at_ms : -1;
     pthread_mutex_unlock(&queue->lock);
 }

@@ -32,11 +32,14 @@ enum gate_node_kind {
     GATE_NODE_VITAL    /* counted with the notes; refused only far above them */
 };
 
-/* The first field of whatever travels. The pusher fills in all but `next`. */
+/* The first field of whatever travels. The pusher fills in all but the links. */
 struct gate_node {
-    struct gate_node *next;
-    size_t bytes; /* of memory that hangs on it */
+    struct gate_node *next, *before;
+    struct gate_node *next_loose; /* of those that may be dropped */
+    size_t bytes;                 /* of memory that hangs on it */
+    int64_t at_ms;                /* when it was pushed */
     enum gate_node_kind kind;
+    uint32_t loose; /* payload: 0, or which of `dropped` counts it when it is dropped, from 1 */
 };
 
 /* Marks. 0 means none. */
@@ -47,7 +50,8 @@ struct gate_queue_limits {
 };
 
 /* Full from the high mark on until both count and bytes are at half or below; hard from
- * GATE_QUEUE_HARD_FACTOR times the high mark on. */
+ * GATE_QUEUE_HARD_FACTOR times the high mark on. Loose payloads fill nothing: above the mark the
+ * oldest of them are dropped. */
 enum gate_level { GATE_LEVEL_FREE, GATE_LEVEL_FULL, GATE_LEVEL_HARD };
 
 struct gate_queue_counts {
@@ -55,7 +59,10 @@ struct gate_queue_counts {
     size_t count_peak, bytes_peak;
     size_t notes, notes_bytes;
     uint64_t pushed, popped, notes_dropped;
-    uint64_t filled; /* how often it became full */
+    size_t loose, loose_bytes;              /* of `count` and `bytes` */
+    uint64_t filled;                        /* how often it became full */
+    uint64_t dropped[GATE_DROP_EVENTS_MAX]; /* loose payloads that made room, by their number */
+    int64_t oldest_at_ms;                   /* of the first node; -1: it is empty */
     enum gate_level level;
 };
 
@@ -64,6 +71,7 @@ struct gate_queue {
     struct gate_bell bell;           /* constant; read_fd -1: none */
     pthread_mutex_t lock;            /* of everything below */
     struct gate_node *first, *last;
+    struct gate_node *first_loose, *last_loose;
     struct gate_node *spare; /* used nodes on their way back to a pusher */
     size_t spares;
     struct gate_queue_counts counts;
@@ -79,9 +87,11 @@ GATE_MUST_CHECK int gate_queue_init(struct gate_queue *queue,
 void gate_queue_free(struct gate_queue *queue, void (*drop)(struct gate_node *node));
 
 /* Takes `node` when it returns 0. GATE_EBUSY: not taken, and counted where it is a note. *spare
- * (may be NULL): a used node to fill next time, or NULL; the caller owns it. */
+ * (may be NULL): a used node to fill next time, or NULL; the caller owns it. *dropped (may be NULL
+ * where no node is loose): those that had to go, `node` perhaps among them, linked by `next`; the
+ * caller owns them. */
 GATE_MUST_CHECK int gate_queue_push(struct gate_queue *queue, struct gate_node *node,
-                                    struct gate_node **spare);
+                                    struct gate_node **spare, struct gate_node **dropped);
 
 /* The oldest node, which the caller owns, or NULL. `used` (may be NULL) goes back to the pushers,
  * or into *unwanted when they have enough. *drained: this call took the queue from full to free:

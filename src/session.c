@@ -26,6 +26,8 @@
  *  connect overdue     connecting             ABORT -> backoff
  *  close overdue       closing                ABORT, then as if closed
  *  slept               connecting to closing  ABORT -> backoff, at once
+ *  leave               ready; resuming, once  CLOSE 4000 -> closing, resume after a while; counts
+ *                      an event has come      on no ladder
  *  reconnect           hello to ready         CLOSE -> closing -> backoff; connecting: ABORT ->
  * backoff; backoff: at once stop                anywhere               CLOSE -> closing -> idle;
  * without a connection -> idle send                all but idle, dead     kept; SEND in ready, as
@@ -545,6 +547,20 @@ int gate_session_reconnect(struct gate_session *session, int64_t now_ms, int cod
                               "reconnect was asked for");
     }
     if (session->state == GATE_STATE_BACKOFF) session->deadline_ms = now_ms;
+    return settle(session, now_ms);
+}
+
+/* A resume that has brought nothing yet goes on: cut short again and again it would never get
+ * anywhere, while the gateway's memory of the session runs out. */
+int gate_session_leave(struct gate_session *session, int64_t now_ms, struct gate_span reason) {
+    struct gate_connection *c = &session->connection;
+    bool replays = session->state == GATE_STATE_RESUMING && c->fruitful;
+    if (session->state == GATE_STATE_READY || replays) {
+        c->excused = true;
+        c->wait_min_ms =
+            session->backoff.cap_ms < GATE_AWAY_MS_MIN ? session->backoff.cap_ms : GATE_AWAY_MS_MIN;
+        gate_connection_close(session, now_ms, GATE_CLOSE_KEEP, reason, GATE_PLAN_RESUME);
+    }
     return settle(session, now_ms);
 }
 

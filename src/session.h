@@ -34,6 +34,7 @@ struct gate_connection {
     enum gate_plan plan;
     int sent_code;       /* the code of our close; 0: none */
     int64_t wait_min_ms; /* before the next attempt, asked for by the plan */
+    bool excused;        /* its end is nobody's failure: no ladder counts it */
 };
 
 struct gate_session {
@@ -89,6 +90,7 @@ int gate_session_grant(struct gate_session *session, int64_t now_ms);
 int gate_session_slept(struct gate_session *session, int64_t now_ms, int64_t asleep_ms);
 int gate_session_reconnect(struct gate_session *session, int64_t now_ms, int code,
                            struct gate_span reason);
+int gate_session_leave(struct gate_session *session, int64_t now_ms, struct gate_span reason);
 int gate_session_stop(struct gate_session *session, int64_t now_ms, int code,
                       struct gate_span reason);
 

@@ -309,6 +309,10 @@ int gate_shard_reconnect(struct gate_shard *shard, int64_t now_ms, int code,
     return after(shard, gate_session_reconnect(&shard->session, now_ms, code, reason));
 }
 
+int gate_shard_leave(struct gate_shard *shard, int64_t now_ms, struct gate_span reason) {
+    return after(shard, gate_session_leave(&shard->session, now_ms, reason));
+}
+
 int gate_shard_stop(struct gate_shard *shard, int64_t now_ms, int code, struct gate_span reason) {
     return after(shard, gate_session_stop(&shard->session, now_ms, code, reason));
 }

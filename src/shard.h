@@ -95,6 +95,11 @@ int gate_shard_reconnect(struct gate_shard *shard, int64_t now_ms, int code,
                          struct gate_span reason);
 int gate_shard_stop(struct gate_shard *shard, int64_t now_ms, int code, struct gate_span reason);
 
+/* Nobody takes what comes: a shard that is ready, or whose resume brings events, closes with a code
+ * that keeps the session and comes back after GATE_AWAY_MS_MIN at the earliest, or the cap of the
+ * back-off if that is less. Other states go on. That is no failure: no wait grows by it. */
+int gate_shard_leave(struct gate_shard *shard, int64_t now_ms, struct gate_span reason);
+
 /* Replaces the set of heard names; takes the buffer. Without a call nothing is heard. */
 void gate_shard_interest(struct gate_shard *shard, struct gate_interest *take);
 

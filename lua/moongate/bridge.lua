@@ -66,6 +66,10 @@ function bridge.new(options, hooks)
   for _, key in ipairs(ENGINE_KEYS) do
     if options[key] ~= nil then wanted[key] = options[key] end
   end
+  wanted.leave_when_full = options.when_full == "disconnect"
+  if options.drop_events then
+    wanted.drop_events = table.concat(options.drop_events, "\0") .. "\0"
+  end
   local engine, message, code = core.engine(wanted)
   if not engine then return nil, message, code end
   local self = setmetatable({

@@ -311,6 +311,34 @@ local function session_store(value, _, sheet)
     "give moongate.store.file(path), moongate.store.memory(), or an object like them"
 end
 
+-- Names of events that may be dropped, in any style; each once.
+local function event_names(value, row, sheet)
+  local help = 'give a list of names, such as { "PRESENCE_UPDATE", "TYPING_START" }'
+  if type(value) ~= "table" then return nil, show(sheet, value) .. " is no list", help end
+  local list, seen, keys = {}, {}, 0
+  for i, name in ipairs(value) do
+    local canonical = type(name) == "string" and events.canonical(name)
+    if not canonical or canonical == "*" or events.own[canonical] then
+      return nil, show(sheet, name) .. " is no event", help
+    end
+    local meant = events.suggest(name)
+    if meant then
+      return nil, show(sheet, name) .. " is no event", ("did you mean %s?"):format(meant)
+    end
+    if contains(row.never, canonical) then
+      return nil, canonical .. " is never dropped", "leave it out"
+    end
+    if seen[canonical] then return nil, ("%s is there twice"):format(canonical), help end
+    list[i], seen[canonical] = canonical, true
+  end
+  for _ in pairs(value) do keys = keys + 1 end
+  if #list == 0 or keys ~= #list then return nil, "is no list of events", help end
+  if #list > limits.DROP_EVENTS_MAX then
+    return nil, ("has %d names, at most %d are possible"):format(#list, limits.DROP_EVENTS_MAX)
+  end
+  return list
+end
+
 local function later()
   return nil, "is not available in this version of moongate", "leave it out"
 end
@@ -368,7 +396,7 @@ local rows = {
   { name = "queue_events", kind = whole, min = 1, default = limits.QUEUE_EVENTS_MAX },
   { name = "queue_bytes", kind = whole, min = 1, default = limits.QUEUE_BYTES_MAX },
   { name = "message_bytes_max", kind = whole, min = 1, default = limits.MESSAGE_BYTES_MAX },
-  { name = "when_full", kind = one_of, values = { "pause" }, later = { "drop", "disconnect" },
+  { name = "when_full", kind = one_of, values = { "pause", "drop", "disconnect" },
     default = "pause" },
   { name = "connect_timeout", kind = duration, default = seconds_of "CONNECT_TIMEOUT_MS" },
   { name = "hello_timeout", kind = duration, default = seconds_of "HELLO_TIMEOUT_MS" },
@@ -388,7 +416,7 @@ local rows = {
   { name = "url", kind = ws_address },
   { name = "user_agent", kind = header_text, max = 256 },
   { name = "session_store", kind = session_store },
-  { name = "drop_events", kind = later },
+  { name = "drop_events", kind = event_names, never = { "READY", "RESUMED" } },
   { name = "identify_reserve", kind = later },
   { name = "identify_coordinator", kind = later },
   { name = "log_level", kind = later },
@@ -466,7 +494,21 @@ local function check_unknown(sheet, user)
   end
 end
 
-local function check_together(sheet, out)
+-- What tells of a moment that has passed by the time somebody looks.
+local DROP_EVENTS = { "PRESENCE_UPDATE", "TYPING_START" }
+
+local function check_dropping(sheet, out, user)
+  if out.when_full == "drop" then
+    out.drop_events = out.drop_events or { table.unpack(DROP_EVENTS) }
+    return
+  end
+  out.drop_events = nil
+  if user.drop_events == nil then return end
+  complain(sheet, "drop_events", "nothing is dropped", 'set when_full = "drop", or leave it out')
+end
+
+local function check_together(sheet, out, user)
+  check_dropping(sheet, out, user)
   if not out.shards or not out.shard_ids then return end
   for _, id in ipairs(out.shard_ids) do
     if id >= out.shards then
@@ -511,7 +553,7 @@ function options.check(user, defaults, level)
   }
   local out = {}
   for _, row in ipairs(rows) do out[row.name] = check_row(sheet, row, user, defaults) end
-  check_together(sheet, out)
+  check_together(sheet, out, user)
   check_unknown(sheet, user)
   local mistakes = #sheet.wrong
   if mistakes == 0 then return out end
