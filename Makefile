@@ -54,8 +54,8 @@ simulate: $(BUILD)/simulator
 check: need
 	luarocks --lua-version=5.4 lint moongate-scm-1.rockspec
 	luacheck --quiet lua spec examples
-	clang-format --dry-run --Werror src/*.[ch] spec/*.[ch] spec/fuzz/*.c
-	for file in src/*.c spec/*.c spec/fuzz/*.c; do $(CC) $(C) $(WARN) -Werror -fsyntax-only $$file || exit 1; done
+	clang-format --dry-run --Werror src/*.[ch] spec/*.[ch] spec/fuzz/*.c spec/bench/*.c
+	for file in src/*.c spec/*.c spec/fuzz/*.c spec/bench/*.c; do $(CC) $(C) $(WARN) -Werror -fsyntax-only $$file || exit 1; done
 
 asan: need
 	$(MAKE) specs MODE=asan RUN="env ASAN_OPTIONS=detect_leaks=1:halt_on_error=1 \
@@ -84,6 +84,9 @@ peers: all
 
 bench: need all
 	$(LUA) spec/bench/decode.lua
+	$(CC) $(C) $(CFLAGS) -o $(BUILD)/bench_inflate spec/bench/inflate.c src/inflate.c src/buf.c \
+	  src/codes.c -lz -lzstd
+	$(BUILD)/bench_inflate
 
 fuzz: SECONDS ?= 60
 fuzz:
@@ -120,7 +123,7 @@ $(BUILD)/moongate_unit.so: $(wildcard spec/unit*.[ch]) $(UNITS) $(wildcard src/*
 SIMULATOR_OBJECTS = $(patsubst %.c,$(BUILD)/simulated/%.o,$(notdir $(wildcard spec/simulator*.c) $(PURE)))
 
 $(BUILD)/simulator: $(SIMULATOR_OBJECTS)
-	$(CC) $(CFLAGS) -o $@ $^ -lz -lm
+	$(CC) $(CFLAGS) -o $@ $^ -lz -lzstd -lm
 
 $(BUILD)/simulated/%.o: src/%.c $(wildcard src/*.h)
 	@mkdir -p $(@D)

@@ -343,8 +343,8 @@ describe("a session", function()
 end)
 
 describe("bytes", function()
-  it("R44 of a connection that is gone reach no inflate stream of the next", function()
-    local d = helper.drive { compress = "zlib-stream" }:reach "ready"
+  local function reach_no_next(compress)
+    local d = helper.drive { compress = compress }:reach "ready"
     local old, late = d.connection, d:encode(helper.dispatch("LATE", 2))
     local function come_late(from, to)
       local used = d.machine:feed(d.now, late:sub(from, to), {
@@ -368,7 +368,12 @@ describe("bytes", function()
     d:receive(helper.dispatch("A", 9))
     assert.equal("ready", d.machine.state)
     assert.equal(0, d.machine:status().counts.undecodable)
-  end)
+  end
+
+  for _, compress in ipairs(helper.compressions) do
+    it("R44 of a connection that is gone reach no inflate stream of the next, " ..
+      (compress or "no compression"), function() reach_no_next(compress) end)
+  end
 
   -- Resident bytes of this process; nil where that means nothing.
   local function resident()

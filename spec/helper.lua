@@ -46,10 +46,12 @@ local function actions_of(self)
   for action in function() return self.machine:next() end do
     if action.type == "connect" then
       self.connection = action.connection
-      self.deflate = nil
+      self.deflate, self.identified = nil, nil
     end
     if action.type == "send" then
       action.packet = assert(core().decode(action.bytes, { null = "keep" }))
+      local op = type(action.packet) == "table" and action.packet.op
+      if op == 2 or op == 6 then self.identified = true end
     end
     list[#list + 1] = action
   end
@@ -66,15 +68,17 @@ local function shift(list, more)
   for _, action in ipairs(more) do list[#list + 1] = action end
 end
 
---- Feeds the bytes of WebSocket messages. `pieces` is a list of { bytes, final }.
-function driver:feed(pieces)
+--- Feeds the bytes of WebSocket messages. `pieces` is a list of { bytes, final }; `binary` is the
+-- type of their frames, by default what a connection of this compression has.
+function driver:feed(pieces, binary)
+  if binary == nil then binary = self.options.compress and true end
   local all = {}
   for _, piece in ipairs(pieces) do
     local bytes, more = piece[1], true
     while more do
       local used
       used, more = self.machine:feed(self.now, bytes, {
-        connection = self.connection, final = piece[2], binary = self.options.compress and true,
+        connection = self.connection, final = piece[2], binary = binary,
       })
       assert(used, more)
       bytes = bytes:sub(used + 1)
@@ -84,11 +88,18 @@ function driver:feed(pieces)
   return all
 end
 
---- One gateway message as this connection's compression has it.
+--- What option `compress` can be, for specs that do the same with each.
+helper.compressions = { false, "zlib-stream", "zstd-stream", "payload" }
+
+--- One gateway message as this connection's compression has it, and whether in binary frames.
+-- Compression of payloads begins with Identify, and short ones stay plain (which are is the
+-- gateway's choice).
 function driver:encode(text)
-  if self.options.compress ~= "zlib-stream" then return text end
-  self.deflate = self.deflate or unit().deflate()
-  return self.deflate:push(text)
+  local kind = self.options.compress
+  if not kind then return text, false end
+  if kind == "payload" and (not self.identified or #text < 20) then return text, false end
+  self.deflate = self.deflate or unit().deflate(nil, kind)
+  return self.deflate:push(text), true
 end
 
 --- The peer sends these messages; `cut` (see helper.cuts) decides how they arrive.
@@ -96,7 +107,8 @@ function driver:receive(texts, cut)
   if type(texts) == "string" then texts = { texts } end
   local all = {}
   for _, text in ipairs(texts) do
-    shift(all, self:feed((cut or helper.whole)(self:encode(text))))
+    local bytes, binary = self:encode(text)
+    shift(all, self:feed((cut or helper.whole)(bytes), binary))
   end
   return all
 end
@@ -227,7 +239,8 @@ end
 -- Inputs: start, grant, opened, tick, `closed CODE`, `failed PHASE ERROR`, `send JSON`,
 -- `stop CODE`, `reconnect CODE`, `leave`, `slept MS`, `pause`, `go on`, `< MESSAGE`. What is listed
 -- under an input is all that it may ask for; events that merely accompany an action (connect, open,
--- state, close, disconnect) are left out. `$Q` in a URL stands for the query.
+-- state, close, disconnect) are left out. `$Q` in a URL stands for the query, `$C` in an Identify
+-- for what asks for compressed payloads.
 
 local inputs = {
   start = function(d) return d:input("start") end,
@@ -266,15 +279,23 @@ local function parse(text)
   return steps
 end
 
-local function matches(line, wanted, query)
-  wanted = wanted:gsub("%$Q", (query:gsub("%%", "%%%%")))
+-- What stands for each mark of a transcript.
+local function marks_of(options)
+  local query, compress = "/?v=10&encoding=json", options.compress
+  if not compress then return { Q = query, C = "" } end
+  if compress == "payload" then return { Q = query, C = '"compress":true,' } end
+  return { Q = query .. "&compress=" .. compress, C = "" }
+end
+
+local function matches(line, wanted, marks)
+  wanted = wanted:gsub("%$([QC])", marks)
   return line:sub(1, #wanted) == wanted
 end
 
-local function check(step, lines, query)
+local function check(step, lines, marks)
   local ok = #lines == #step.wanted
   for i, wanted in ipairs(step.wanted) do
-    ok = ok and lines[i] and matches(lines[i], wanted, query)
+    ok = ok and lines[i] and matches(lines[i], wanted, marks)
   end
   if ok then return end
   error(("at '%s'\nwanted:\n  %s\ngot:\n  %s"):format(step.line,
@@ -294,14 +315,13 @@ end
 --- Plays a transcript. Returns everything that was asked for, as text, for comparing two runs.
 function helper.play(text, options, cut)
   local driven = helper.drive(options)
-  local query = "/?v=10&encoding=json" ..
-    (driven.options.compress and "&compress=" .. driven.options.compress or "")
+  local marks = marks_of(driven.options)
   local said = {}
   for _, step in ipairs(parse(text)) do
     driven.now = time_of(step, driven)
     local input = assert(inputs[step.verb], "transcript: no such input: " .. step.line)
     local actions = input(driven, step.rest, cut)
-    check(step, helper.describe(actions), query)
+    check(step, helper.describe(actions), marks)
     for _, line in ipairs(helper.describe(actions, true)) do
       said[#said + 1] = ("%d %s"):format(driven.now, line)
     end

@@ -7,7 +7,7 @@ local function texts(actions) return table.concat(helper.describe(actions), "\n"
 
 describe("transcripts", function()
   for _, page in ipairs(helper.transcripts()) do
-    for _, compress in ipairs { false, "zlib-stream" } do
+    for _, compress in ipairs(helper.compressions) do
       it(("%s (%s)"):format(page.name, compress or "no compression"), function()
         helper.play(page.text, { compress = compress })
       end)

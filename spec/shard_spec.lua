@@ -76,7 +76,7 @@ describe("interest", function()
 end)
 
 describe("messages", function()
-  for _, compress in ipairs { false, "zlib-stream" } do
+  for _, compress in ipairs(helper.compressions) do
     local kind = compress or "no compression"
 
     it("R46 several payloads in one WebSocket message are several messages, " .. kind, function()

@@ -270,6 +270,7 @@ local foreign_headers = {
   ["libwebsockets.h"] = { "^transport$" },
   ["zlib.h"] = { "^inflate$", "^etf$", "^sandbox", "^lua_core$" }, -- the last for its version
   ["zstd.h"] = { "^inflate$", "^sandbox", "^lua_core$" },
+  ["zstd_errors.h"] = { "^inflate$" },
   ["netdb.h"] = { "^resolver$", "^sandbox" },
   ["lua.h"] = { "^lua_" },
   ["lualib.h"] = { "^lua_" },

@@ -1,7 +1,9 @@
 /* unit_core.c - heart, budget, slots, backoff, outbox, buf and inflate as small Lua objects, for
  * busted. Test-only. Each piece is a userdata whose methods carry the names of the C functions. */
+#include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
+#include <zstd.h>
 
 #include "../src/backoff.h"
 #include "../src/budget.h"
@@ -353,23 +355,48 @@ struct unit_inflate {
 static struct unit_inflate *inflate_of(lua_State *L) {
     return luaL_checkudata(L, 1, INFLATE);
 }
+/* inflate(kind or "none", cap of what take returns) */
 static int inflate_new(lua_State *L) {
-    static const char *const words[] = {"none", "zlib-stream", NULL};
-    int kind = luaL_checkoption(L, 1, NULL, words);
+    struct gate_span name = check_text(L, 1);
     size_t max = (size_t)luaL_optinteger(L, 2, 0);
+    enum gate_compress kind = GATE_COMPRESS_NONE;
+    if (strcmp(name.data, "none") != 0 && !gate_compress_find(name, &kind))
+        return luaL_argerror(L, 1, "no such kind");
     struct unit_inflate *unit = new_object(L, sizeof *unit, INFLATE);
     gate_buf_init(&unit->out, 0, max);
-    if (gate_inflate_open(&unit->inflate, (enum gate_compress)kind) < 0)
-        return luaL_error(L, "inflate: no memory");
+    if (gate_inflate_open(&unit->inflate, kind) < 0) return luaL_error(L, "inflate: no memory");
     return 1;
 }
-/* push(bytes, final) -> complete, or nil, code */
+/* push(bytes, final [, "text"]) -> complete, or nil, code */
 static int inflate_push(lua_State *L) {
     struct unit_inflate *unit = inflate_of(L);
-    int rc = gate_inflate_push(&unit->inflate, check_text(L, 2), lua_toboolean(L, 3), &unit->out);
+    struct gate_piece piece = {
+        .bytes = check_text(L, 2), .final = lua_toboolean(L, 3), .binary = lua_isnoneornil(L, 4)};
+    int rc = gate_inflate_push(&unit->inflate, &piece, &unit->out);
     if (rc < 0) return push_result(L, rc);
     lua_pushboolean(L, rc);
     return 1;
+}
+static void *allocate_nothing(void *old, size_t bytes) {
+    if (bytes == 0) free(old);
+    return NULL;
+}
+/* again([kind]) ends the stream and begins one anew; of the same kind it gets no memory for that */
+static int inflate_again(lua_State *L) {
+    struct unit_inflate *unit = inflate_of(L);
+    enum gate_compress kind = unit->inflate.kind;
+    if (!lua_isnoneornil(L, 2) && !gate_compress_find(check_text(L, 2), &kind))
+        return luaL_argerror(L, 2, "no such kind");
+    if (kind == unit->inflate.kind) gate_allocate_hook(allocate_nothing);
+    gate_inflate_close(&unit->inflate);
+    int rc = gate_inflate_open(&unit->inflate, kind);
+    gate_allocate_hook(NULL);
+    return rc < 0 ? luaL_error(L, "inflate: no memory") : 0;
+}
+/* close() ends the stream */
+static int inflate_close(lua_State *L) {
+    gate_inflate_close(&inflate_of(L)->inflate);
+    return 0;
 }
 /* take() -> what was inflated since the last call */
 static int inflate_take(lua_State *L) {
@@ -379,42 +406,84 @@ static int inflate_take(lua_State *L) {
     return 1;
 }
 static int inflate_free(lua_State *L) {
-    gate_inflate_close(&inflate_of(L)->inflate);
+    gate_inflate_free(&inflate_of(L)->inflate);
     gate_buf_free(&inflate_of(L)->out);
     return 0;
 }
 void unit_open_inflate(lua_State *L) {
-    static const luaL_Reg methods[] = {
-        {"push", inflate_push}, {"take", inflate_take}, {"__gc", inflate_free}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"push", inflate_push},   {"take", inflate_take},
+                                       {"again", inflate_again}, {"close", inflate_close},
+                                       {"__gc", inflate_free},   {NULL, NULL}};
     new_class(L, INFLATE, methods, inflate_new);
 }
 
 #define DEFLATE "unit.deflate"
+struct unit_deflate {
+    int kind; /* of deflate_words */
+    z_stream zlib;
+    ZSTD_CCtx *zstd;
+};
+enum { DEFLATE_ZLIB, DEFLATE_PAYLOAD, DEFLATE_ZSTD, DEFLATE_FRAMES };
+static const char *const deflate_words[] = {"zlib-stream", "payload", "zstd-stream", "zstd-frames",
+                                            NULL};
+
+/* deflate([level [, kind [, window log of zstd]]]); zstd-frames: each message is a whole frame */
 static int deflate_new(lua_State *L) {
-    int level = (int)luaL_optinteger(L, 1, Z_DEFAULT_COMPRESSION);
-    z_stream *stream = new_object(L, sizeof *stream, DEFLATE);
-    if (deflateInit(stream, level) != Z_OK) return luaL_error(L, "deflate: no memory");
+    int kind = luaL_checkoption(L, 2, deflate_words[0], deflate_words);
+    bool by_zlib = kind < DEFLATE_ZSTD;
+    int level = (int)luaL_optinteger(L, 1, by_zlib ? Z_DEFAULT_COMPRESSION : 0);
+    int window = (int)luaL_optinteger(L, 3, 0);
+    struct unit_deflate *unit = new_object(L, sizeof *unit, DEFLATE);
+    unit->kind = kind;
+    if (by_zlib)
+        return deflateInit(&unit->zlib, level) == Z_OK ? 1 : luaL_error(L, "deflate: no memory");
+    unit->zstd = ZSTD_createCCtx();
+    if (!unit->zstd) return luaL_error(L, "deflate: no memory");
+    ZSTD_CCtx_setParameter(unit->zstd, ZSTD_c_compressionLevel, level);
+    ZSTD_CCtx_setParameter(unit->zstd, ZSTD_c_checksumFlag, 1);
+    if (window) ZSTD_CCtx_setParameter(unit->zstd, ZSTD_c_windowLog, window);
     return 1;
 }
-/* push(text) -> one message of a zlib-stream, flush mark and all */
-static int deflate_push(lua_State *L) {
-    z_stream *stream = luaL_checkudata(L, 1, DEFLATE);
-    struct gate_span text = check_text(L, 2);
-    luaL_Buffer out;
-    luaL_buffinit(L, &out);
+static void push_by_zlib(struct unit_deflate *unit, struct gate_span text, luaL_Buffer *out) {
+    z_stream *stream = &unit->zlib;
     stream->next_in = (z_const Bytef *)(uintptr_t)text.data;
     stream->avail_in = (uInt)text.len;
     do {
-        stream->next_out = (Bytef *)luaL_prepbuffer(&out);
+        stream->next_out = (Bytef *)luaL_prepbuffer(out);
         stream->avail_out = LUAL_BUFFERSIZE;
-        deflate(stream, Z_SYNC_FLUSH);
-        luaL_addsize(&out, LUAL_BUFFERSIZE - stream->avail_out);
+        deflate(stream, unit->kind == DEFLATE_PAYLOAD ? Z_FINISH : Z_SYNC_FLUSH);
+        luaL_addsize(out, LUAL_BUFFERSIZE - stream->avail_out);
     } while (stream->avail_out == 0);
+    if (unit->kind == DEFLATE_PAYLOAD) deflateReset(stream);
+}
+static void push_by_zstd(struct unit_deflate *unit, struct gate_span text, luaL_Buffer *out) {
+    ZSTD_EndDirective how = unit->kind == DEFLATE_FRAMES ? ZSTD_e_end : ZSTD_e_flush;
+    ZSTD_inBuffer in = {text.data, text.len, 0};
+    size_t left;
+    do {
+        ZSTD_outBuffer to = {luaL_prepbuffer(out), LUAL_BUFFERSIZE, 0};
+        left = ZSTD_compressStream2(unit->zstd, &to, &in, how);
+        luaL_addsize(out, to.pos);
+    } while (left > 0 && !ZSTD_isError(left));
+}
+/* push(text) -> one message, as it travels */
+static int deflate_push(lua_State *L) {
+    struct unit_deflate *unit = luaL_checkudata(L, 1, DEFLATE);
+    struct gate_span text = check_text(L, 2);
+    luaL_Buffer out;
+    luaL_buffinit(L, &out);
+    if (unit->kind < DEFLATE_ZSTD)
+        push_by_zlib(unit, text, &out);
+    else
+        push_by_zstd(unit, text, &out);
     luaL_pushresult(&out);
     return 1;
 }
 static int deflate_free(lua_State *L) {
-    deflateEnd(luaL_checkudata(L, 1, DEFLATE));
+    struct unit_deflate *unit = luaL_checkudata(L, 1, DEFLATE);
+    if (unit->kind < DEFLATE_ZSTD) deflateEnd(&unit->zlib);
+    ZSTD_freeCCtx(unit->zstd);
+    unit->zstd = NULL;
     return 0;
 }
 void unit_open_deflate(lua_State *L) {

@@ -115,22 +115,15 @@ static const struct gate_codec *read_codec(lua_State *L, int table) {
     return codec;
 }
 
-/* The word of payload compression is not in the URL, so gate_compress_word has none for it. */
 static enum gate_compress read_compress(lua_State *L, int table) {
+    enum gate_compress kind = GATE_COMPRESS_NONE;
     bool off = push_field(L, table, "compress") == LUA_TBOOLEAN && !lua_toboolean(L, -1);
     lua_pop(L, 1);
-    if (off) return GATE_COMPRESS_NONE;
+    if (off) return kind;
     struct gate_span name = gate_lua_text(L, table, "compress");
-    if (!name.data) return GATE_COMPRESS_NONE;
-    for (int kind = GATE_COMPRESS_NONE; kind <= GATE_COMPRESS_PAYLOAD; kind++) {
-        const char *word = gate_compress_word((enum gate_compress)kind);
-        if (kind == GATE_COMPRESS_PAYLOAD) word = "payload";
-        if (!word || strcmp(word, name.data) != 0) continue;
-        if (!gate_compress_available((enum gate_compress)kind)) break;
-        return (enum gate_compress)kind;
-    }
-    luaL_error(L, "option 'compress': '%s' is not available", name.data);
-    return GATE_COMPRESS_NONE;
+    if (name.data && !gate_compress_find(name, &kind))
+        luaL_error(L, "option 'compress': '%s' is not available", name.data);
+    return kind;
 }
 
 static void read_properties(lua_State *L, int table, struct gate_options *out) {

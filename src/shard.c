@@ -10,11 +10,10 @@
 
 struct gate_shard {
     struct gate_session session;
-    struct gate_inflate inflate; /* of the connection; open while `inflating` */
-    bool inflating;
-    struct gate_buf message; /* what has been inflated and not been taken yet */
-    size_t message_at;       /* where the next payload begins in it */
-    bool complete;           /* `message` ends at a boundary: payloads can be taken */
+    struct gate_inflate inflate; /* of the connection, and open as long as that is */
+    struct gate_buf message;     /* what has been inflated and not been taken yet */
+    size_t message_at;           /* where the next payload begins in it */
+    bool complete;               /* `message` ends at a boundary: payloads can be taken */
 
     struct gate_interest interest;
     struct gate_buf table; /* of uint32_t: where each name begins in interest.names, plus 1 */
@@ -94,7 +93,7 @@ struct gate_shard *gate_shard_new(const struct gate_options *options, int *error
     struct gate_shard *shard = gate_allocate(NULL, sizeof *shard);
     *error = GATE_EMEMORY;
     if (!shard) return NULL;
-    *shard = (struct gate_shard){.inflating = false};
+    *shard = (struct gate_shard){.complete = false};
     gate_buf_init(&shard->interest.names, 0, 0);
     gate_buf_init(&shard->table, 0, 0);
     *error = gate_session_init(&shard->session, options);
@@ -106,19 +105,21 @@ struct gate_shard *gate_shard_new(const struct gate_options *options, int *error
     return shard;
 }
 
-/* Everything of a connection goes with it, and nothing of it reaches the next one. */
+/* Everything of a connection goes with it, and nothing of it reaches the next one. The memory of
+ * its stream waits for that; a shard that stays down gives it back. */
 static void drop_connection(struct gate_shard *shard) {
-    if (!shard->inflating || gate_session_is_open(&shard->session)) return;
+    enum gate_state state = shard->session.state;
+    if (gate_session_is_open(&shard->session)) return;
     gate_inflate_close(&shard->inflate);
+    if (state == GATE_STATE_IDLE || state == GATE_STATE_DEAD) gate_inflate_free(&shard->inflate);
     gate_buf_clear(&shard->message, 0);
-    shard->inflating = false;
     shard->complete = false;
     shard->message_at = 0;
 }
 
 void gate_shard_del(struct gate_shard *shard) {
     if (!shard) return;
-    if (shard->inflating) gate_inflate_close(&shard->inflate);
+    gate_inflate_free(&shard->inflate);
     gate_session_free(&shard->session);
     gate_buf_free(&shard->message);
     gate_buf_free(&shard->interest.names);
@@ -228,7 +229,7 @@ static void take_piece(struct gate_shard *shard, int64_t now_ms, const struct ga
     size_t before = shard->message.len;
     shard->session.counts.bytes_in += piece->bytes.len;
     gate_session_heard(&shard->session, now_ms);
-    int rc = gate_inflate_push(&shard->inflate, piece->bytes, piece->final, &shard->message);
+    int rc = gate_inflate_push(&shard->inflate, piece, &shard->message);
     shard->session.counts.bytes_inflated += shard->message.len - before;
     if (rc < 0)
         gate_session_undecodable(&shard->session, now_ms, rc);
@@ -241,7 +242,7 @@ static void take_piece(struct gate_shard *shard, int64_t now_ms, const struct ga
 int gate_shard_feed(struct gate_shard *shard, int64_t now_ms, const struct gate_piece *piece,
                     size_t *used) {
     *used = 0;
-    bool stale = piece->connection != shard->session.generation || !shard->inflating;
+    bool stale = piece->connection != shard->session.generation || !shard->inflate.open;
     if (stale) {
         *used = piece->bytes.len;
         return GATE_OK;
@@ -254,15 +255,14 @@ int gate_shard_feed(struct gate_shard *shard, int64_t now_ms, const struct gate_
     if (shard->complete) take_message(shard, now_ms);
     gate_session_settle(&shard->session, now_ms);
     drop_connection(shard);
-    if (!shard->inflating) *used = piece->bytes.len;
+    if (!shard->inflate.open) *used = piece->bytes.len;
     return shard->complete || *used < piece->bytes.len ? GATE_AGAIN : GATE_OK;
 }
 
 int gate_shard_opened(struct gate_shard *shard, int64_t now_ms, uint32_t connection) {
-    if (connection != shard->session.generation || shard->inflating) return GATE_OK;
+    if (connection != shard->session.generation || shard->inflate.open) return GATE_OK;
     int rc = gate_inflate_open(&shard->inflate, shard->session.options.compress);
     if (rc < 0) return gate_session_no_memory(&shard->session, now_ms);
-    shard->inflating = true;
     rc = gate_session_opened(&shard->session, now_ms);
     drop_connection(shard);
     return rc;

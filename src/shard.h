@@ -11,14 +11,6 @@
 
 struct gate_shard; /* see shard.c; made by gate_shard_new, as its size is nobody's business */
 
-/* A piece of a WebSocket message as the transport has it. */
-struct gate_piece {
-    uint32_t connection; /* of the CONNECT action that opened it; a stale one is ignored */
-    struct gate_span bytes;
-    bool final;  /* the last piece of its WebSocket message */
-    bool binary; /* its message's frame type */
-};
-
 /* The names somebody listens to. */
 struct gate_interest {
     bool all;              /* "*" is heard: every dispatch */

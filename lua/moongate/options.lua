@@ -375,8 +375,8 @@ local rows = {
     absent = ", or leave it out for the recommended one" },
   { name = "shard_ids", kind = shard_ids },
   { name = "encoding", kind = one_of, values = { "json" }, later = { "etf" }, default = "json" },
-  { name = "compress", kind = one_of, values = { "zlib-stream", false }, words = { "zlib-stream" },
-    later = { "zstd-stream", "payload" }, default = "zlib-stream" },
+  { name = "compress", kind = one_of, values = { "zlib-stream", "zstd-stream", "payload", false },
+    words = { "zlib-stream", "zstd-stream", "payload" }, default = "zlib-stream" },
   { name = "version", kind = whole, min = 6, max = 99, default = limits.VERSION_DEFAULT },
   { name = "large_threshold", kind = whole, min = 50, max = 250 },
   { name = "presence", kind = plain_table },
@@ -509,6 +509,10 @@ end
 
 local function check_together(sheet, out, user)
   check_dropping(sheet, out, user)
+  if out.compress == "payload" and out.encoding == "etf" then
+    complain(sheet, "compress", '"payload" is for the encoding "json" only',
+      'use "zlib-stream", "zstd-stream" or false')
+  end
   if not out.shards or not out.shard_ids then return end
   for _, id in ipairs(out.shard_ids) do
     if id >= out.shards then
