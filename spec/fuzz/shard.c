@@ -36,9 +36,9 @@ static void drain(struct run *run) {
     if (final != (gate_shard_deadline(run->shard) < 0)) abort();
 }
 
-static void feed(struct run *run, struct gate_span bytes, bool final) {
+static void feed(struct run *run, struct gate_span bytes, bool final, bool binary) {
     struct gate_piece piece = {
-        .connection = run->connection, .bytes = bytes, .final = final, .binary = true};
+        .connection = run->connection, .bytes = bytes, .final = final, .binary = binary};
     for (int rc = GATE_AGAIN; rc == GATE_AGAIN;) {
         size_t used;
         rc = gate_shard_feed(run->shard, run->now_ms, &piece, &used);
@@ -62,7 +62,7 @@ static void feed_script(struct run *run, uint8_t line) {
         "{\"op\":9,\"d\":false}",
     };
     const char *text = lines[line % (sizeof lines / sizeof lines[0])];
-    feed(run, (struct gate_span){text, strlen(text)}, true);
+    feed(run, (struct gate_span){text, strlen(text)}, true, false);
 }
 
 static void send_command(struct run *run, struct gate_span text) {
@@ -80,7 +80,7 @@ static void step(struct run *run, uint8_t choice, uint8_t measure, struct gate_s
                              .detail = bytes};
     int64_t deadline_ms = gate_shard_deadline(shard);
     switch (choice % 14) {
-    case 0: feed(run, bytes, measure & 1); break;
+    case 0: feed(run, bytes, measure & 1, measure & 2); break;
     case 1: feed_script(run, measure); break;
     case 2: gate_shard_opened(shard, run->now_ms, run->connection); break;
     case 3: gate_shard_closed(shard, run->now_ms, run->connection, &why); break;
@@ -97,7 +97,7 @@ static void step(struct run *run, uint8_t choice, uint8_t measure, struct gate_s
         if (measure < 8) gate_shard_stop(shard, run->now_ms, 4000, bytes);
         break;
     case 12: gate_shard_start(shard, run->now_ms); break;
-    default: feed(run, bytes, true); break;
+    default: feed(run, bytes, true, true); break;
     }
     gate_shard_tick(shard, run->now_ms);
     drain(run);
@@ -112,7 +112,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len) {
                                    .message_bytes_max = 65536};
     /* The fuzzer finds the token by itself; what it says itself is no leak. */
     if (len < 2 || memmem(bytes, len, TOKEN, strlen(TOKEN))) return 0;
-    options.compress = bytes[0] & 1 ? GATE_COMPRESS_ZLIB_STREAM : GATE_COMPRESS_NONE;
+    options.compress = (enum gate_compress)(bytes[0] >> 3 & 3);
     options.seed = bytes[1];
     int error;
     struct run run = {.shard = gate_shard_new(&options, &error)};
