@@ -88,8 +88,8 @@ local function plant(file, out, replacement)
   local place = os.tmpname()
   write(place .. ".c", text)
   local ok, words = run("cc", ("-std=c11 -D_GNU_SOURCE -O1 -Isrc -c -o %s.o %s.c && cc -o %s " ..
-    "$(ls %s/simulated/*.o | grep -v /%s.o) %s.o -lz -lm"):format(place, place, place, build, file,
-    place))
+    "$(ls %s/simulated/*.o | grep -v /%s.o) %s.o -lz -lzstd -lm"):format(place, place, place,
+    build, file, place))
   os.remove(place .. ".c")
   os.remove(place .. ".o")
   assert.is_true(ok, words)
