@@ -61,7 +61,7 @@ build = {
     ["moongate.core"] = {
       sources = {
         "src/codes.c", "src/buf.c", "src/text.c", "src/file.c", "src/heart.c", "src/budget.c",
-        "src/backoff.c", "src/outbox.c", "src/json.c", "src/inflate.c", "src/event.c",
+        "src/backoff.c", "src/outbox.c", "src/json.c", "src/etf.c", "src/inflate.c", "src/event.c",
         "src/machine.c", "src/payload.c", "src/report.c", "src/connection.c", "src/session.c",
         "src/shard.c", "src/queue.c", "src/resolver.c", "src/window.c", "src/url.c", "src/http.c",
         "src/tls.c", "src/transport.c", "src/proxy.c", "src/exchange.c", "src/link.c", "src/row.c",
@@ -76,7 +76,7 @@ build = {
     },
     ["moongate.sandbox.core"] = {
       sources = {
-        "src/codes.c", "src/buf.c", "src/text.c", "src/json.c", "src/lua_build.c",
+        "src/codes.c", "src/buf.c", "src/text.c", "src/json.c", "src/etf.c", "src/lua_build.c",
         "src/lua_space.c", "src/lua_value.c", "src/lua_walk.c", "src/lua_sandbox.c",
         "src/sandbox.c", "src/sandbox_form.c", "src/sandbox_frame.c", "src/sandbox_gateway.c",
         "src/sandbox_guild.c", "src/sandbox_http.c", "src/sandbox_identify.c",

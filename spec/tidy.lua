@@ -258,6 +258,7 @@ end
 -- What the pure core may see of the world: no socket, thread, clock, random device or Lua.
 local pure_nouns = { moongate = true, codes = true, buf = true, text = true, budget = true,
   heart = true, backoff = true, codec = true, json = true, json_read = true, etf = true,
+  etf_read = true,
   inflate = true, event = true, outbox = true, machine = true, payload = true, report = true,
   session = true, shard = true }
 local pure_headers = { "assert.h", "ctype.h", "errno.h", "float.h", "inttypes.h", "limits.h",

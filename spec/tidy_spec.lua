@@ -61,6 +61,7 @@ end
 local elsewhere = {
   moongate = { "codes_spec.lua", "its tables and limits are what codes.c holds" },
   json_read = { "json_spec.lua", "the reader that json.c compiles" },
+  etf_read = { "etf_spec.lua", "the reader that etf.c compiles" },
   lua_value = { "value_spec.lua", "lua_ says only that it includes lua.h" },
   lua_space = { "value_spec.lua", "what the two halves of values share" },
   lua_builder = { "value_spec.lua", "the target of the readers" },
@@ -145,9 +146,9 @@ describe("tidy: the tree", function()
   end)
 
   it("has headers with guards, short enough to read", function()
-    -- The vocabulary, and a reader and a target that are compiled twice, are as long as they are.
+    -- The vocabulary, readers and a target that are compiled twice are as long as they are.
     local long = { ["src/moongate.h"] = true, ["src/json_read.h"] = true,
-      ["src/lua_builder.h"] = true }
+      ["src/etf_read.h"] = true, ["src/lua_builder.h"] = true }
     expect_none(judge({ "^src/.*%.h$" }, function(file, text)
       return tidy.header_shape(file, text, not long[file] and 150)
     end))

@@ -37,12 +37,12 @@ struct gate_envelope {
     size_t used;           /* bytes that this payload took, with the white space around it */
 };
 
-/* A writer is a sink onto a buffer. Made by gate_codec.write; lives in the caller's frame. */
+/* A writer is a sink onto a buffer. Made by gate_codec.begin; lives in the caller's frame. */
 struct gate_writer {
     struct gate_buf *out; /* borrowed until the value is complete */
     uint32_t depth;
     bool comma;                      /* JSON: a separator is due before the next value */
-    bool after_key;                  /* JSON: the next value belongs to a key */
+    bool after_key;                  /* ETF: the next value belongs to a key */
     size_t count_at[GATE_DEPTH_MAX]; /* ETF: where the count of each open container stands */
     uint32_t count[GATE_DEPTH_MAX];  /* ETF: what it will be */
 };
@@ -51,14 +51,24 @@ struct gate_codec {
     const char *name; /* "json", "etf": the value of the encoding parameter of the URL */
     bool binary;      /* its messages travel in binary frames */
 
+    /* True when `message` begins as those of this encoding do. No message is claimed by two. */
+    bool (*claims)(struct gate_span message);
+
+    /* ETF allows a message to be packed. 1: it was, and `out` (empty) now has it in its plain form,
+     * with whatever followed it behind it. 0: it is none, and nothing happened. GATE_ESYNTAX,
+     * GATE_EMEMORY, GATE_EMESSAGE: over the cap of `out`, or over GATE_MESSAGE_BYTES_MAX. */
+    GATE_MUST_CHECK int (*unpack)(struct gate_span message, struct gate_buf *out);
+
     /* Finds op, s, t and the extent of d in whatever order they come, without decoding d. Takes one
-     * payload off the front of `message`; leading white space is legal, what follows the payload
-     * is not looked at. GATE_ESYNTAX, GATE_EDEPTH. `d` is only skipped, not checked. */
+     * payload off the front of `message`, which is not packed; leading white space is legal in
+     * JSON, what follows the payload is not looked at. GATE_ESYNTAX, GATE_EDEPTH. `d` is only
+     * skipped, not checked. */
     GATE_MUST_CHECK int (*scan)(struct gate_span message, struct gate_envelope *out);
 
-    /* Reads the single value that `value` holds, whole, and drives `sink` with it. `scratch` takes
-     * text that had to be rewritten (escapes); its content is undefined afterwards.
-     * GATE_ESYNTAX (also for trailing bytes), GATE_EDEPTH, GATE_EMEMORY, or the sink's error. */
+    /* Reads the single value that `value` holds, whole, and drives `sink` with it. A whole message
+     * is such a value too, also when it is packed. `scratch` takes what had to be rewritten
+     * (escapes, a packed message); its content is undefined afterwards. GATE_ESYNTAX (also for
+     * trailing bytes), GATE_EDEPTH, GATE_EMEMORY, GATE_EMESSAGE, or the sink's error. */
     GATE_MUST_CHECK int (*walk)(struct gate_span value, const struct gate_sink *sink, void *to,
                                 struct gate_buf *scratch);
 
@@ -70,6 +80,7 @@ struct gate_codec {
 };
 
 extern const struct gate_codec gate_json;
+extern const struct gate_codec gate_etf;
 
 /* The codec of a name, or NULL. */
 const struct gate_codec *gate_codec_find(const char *name);

@@ -332,7 +332,6 @@ static int begin(struct gate_writer *writer, struct gate_buf *out, bool message)
     writer->out = out;
     writer->depth = 0;
     writer->comma = false;
-    writer->after_key = false;
     return GATE_OK;
 }
 
@@ -451,11 +450,28 @@ static const struct gate_sink writer = {
 
 /* ---- The table of encodings ------------------------------------------------------------------ */
 
-const struct gate_codec gate_json = {
-    .name = "json", .binary = false, .scan = scan, .walk = walk, .begin = begin, .writer = &writer};
+/* JSON text never begins with a byte that is not ASCII. */
+static bool claims(struct gate_span message) {
+    return message.len > 0 && (unsigned char)message.data[0] < 0x80;
+}
+
+static int unpack(struct gate_span message, struct gate_buf *out) {
+    (void)message;
+    (void)out;
+    return 0;
+}
+
+const struct gate_codec gate_json = {.name = "json",
+                                     .binary = false,
+                                     .claims = claims,
+                                     .unpack = unpack,
+                                     .scan = scan,
+                                     .walk = walk,
+                                     .begin = begin,
+                                     .writer = &writer};
 
 const struct gate_codec *gate_codec_find(const char *name) {
-    static const struct gate_codec *const codecs[] = {&gate_json};
+    static const struct gate_codec *const codecs[] = {&gate_json, &gate_etf};
     for (size_t i = 0; i < sizeof codecs / sizeof codecs[0]; i++)
         if (strcmp(codecs[i]->name, name) == 0) return codecs[i];
     return NULL;

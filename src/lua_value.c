@@ -107,7 +107,7 @@ static int encode_value(lua_State *L) {
     struct gate_lua_space *space = gate_lua_push_space(L);
     space->busy = true;
     space->scratch.len = 0;
-    int rc = options.codec->begin(&writer, &space->scratch, false);
+    int rc = options.codec->begin(&writer, &space->scratch, true);
     if (rc == GATE_OK)
         rc = gate_lua_encode(L, 1, options.codec->writer, &writer, where, sizeof where);
     if (rc == GATE_OK) lua_pushlstring(L, space->scratch.data, space->scratch.len);

@@ -43,8 +43,9 @@ bool gate_lua_is_null(lua_State *L, int index);
 void gate_lua_mark_array(lua_State *L);
 
 /* Adds null, array, decode and encode to the table on top of the stack. In Lua:
- *   decode(text [, { null = "drop"|"keep", invalid_utf8 = "pass"|"refuse", encoding = "json" }])
- *   encode(value [, { encoding = "json" }])
+ *   decode(text [, { null = "drop"|"keep", invalid_utf8 = "pass"|"refuse",
+ *                    encoding = "json"|"etf" }])
+ *   encode(value [, { encoding = "json"|"etf" }])
  * return the result, or nil, message, code. */
 void gate_lua_value_open(lua_State *L);
 

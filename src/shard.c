@@ -183,14 +183,31 @@ static bool is_space(char c) {
     return c == ' ' || c == '\n' || c == '\r' || c == '\t';
 }
 
+/* A packed message is replaced by its plain form, with what follows it. */
+static int unpack_message(struct gate_shard *shard) {
+    struct gate_span message = {shard->message.data + shard->message_at,
+                                shard->message.len - shard->message_at};
+    struct gate_buf plain;
+    gate_buf_init(&plain, 0, shard->message.len_max);
+    int rc = shard->session.options.codec->unpack(message, &plain);
+    if (rc > 0) {
+        gate_buf_move(&shard->message, &plain);
+        shard->message_at = 0;
+    }
+    gate_buf_free(&plain);
+    return rc;
+}
+
 /* Takes one payload off the message. Sequence first, then filter, then queue: what nobody hears has
  * been counted by the session before it is dropped. */
 static int take_payload(struct gate_shard *shard, int64_t now_ms) {
     struct gate_session *session = &shard->session;
+    struct gate_envelope envelope;
+    int rc = unpack_message(shard);
+    if (rc < 0) return rc;
     struct gate_span message = {shard->message.data + shard->message_at,
                                 shard->message.len - shard->message_at};
-    struct gate_envelope envelope;
-    int rc = session->options.codec->scan(message, &envelope);
+    rc = session->options.codec->scan(message, &envelope);
     if (rc < 0) return rc;
     shard->message_at += envelope.used;
     if (!session->options.codec->binary)

@@ -158,18 +158,78 @@ double gate_text_to_number(struct gate_span digits) {
 
 /* ---- Writing numbers ------------------------------------------------------------------------- */
 
-size_t gate_text_from_integer(int64_t value, char out[GATE_INTEGER_TEXT_MAX]) {
+static size_t put_natural(uint64_t value, bool negative, char *out) {
     char backwards[GATE_INTEGER_TEXT_MAX];
-    uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
     size_t count = 0, len = 0;
     do {
-        backwards[count++] = (char)('0' + left % 10);
-        left /= 10;
-    } while (left);
-    if (value < 0) out[len++] = '-';
+        backwards[count++] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value);
+    if (negative) out[len++] = '-';
     while (count) out[len++] = backwards[--count];
     out[len] = '\0';
     return len;
+}
+
+size_t gate_text_from_integer(int64_t value, char out[GATE_INTEGER_TEXT_MAX]) {
+    uint64_t natural = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    return put_natural(natural, value < 0, out);
+}
+
+/* What fits into one division of 64 by 32 bits, nine digits at a time. */
+#define LIMB_BYTES  4
+#define LIMBS       (GATE_BIG_BYTES_MAX / LIMB_BYTES)
+#define STEP        1000000000u
+#define STEP_DIGITS 9
+
+/* Divides the number in place and returns the rest. */
+static uint32_t divide_limbs(uint32_t *limbs, size_t count) {
+    uint64_t rest = 0;
+    for (size_t i = count; i-- > 0;) {
+        rest = rest << 32 | limbs[i];
+        limbs[i] = (uint32_t)(rest / STEP);
+        rest %= STEP;
+    }
+    return (uint32_t)rest;
+}
+
+/* The digits come out from behind, at the end of `digits`; returns where they begin. */
+static size_t put_limbs(uint32_t *limbs, size_t count, char digits[GATE_BIG_TEXT_MAX]) {
+    size_t at = GATE_BIG_TEXT_MAX;
+    while (count) {
+        uint32_t rest = divide_limbs(limbs, count);
+        while (count && limbs[count - 1] == 0) count--;
+        for (int i = 0; i < STEP_DIGITS && (count || rest); i++) {
+            digits[--at] = (char)('0' + rest % 10);
+            rest /= 10;
+        }
+    }
+    return at;
+}
+
+/* One of more than 64 bits. */
+static size_t put_big(struct gate_span magnitude, char *out) {
+    uint32_t limbs[LIMBS] = {0};
+    char digits[GATE_BIG_TEXT_MAX];
+    for (size_t i = 0; i < magnitude.len; i++)
+        limbs[i / LIMB_BYTES] |= (uint32_t)(unsigned char)magnitude.data[i] << i % LIMB_BYTES * 8;
+    size_t at = put_limbs(limbs, (magnitude.len + LIMB_BYTES - 1) / LIMB_BYTES, digits);
+    memcpy(out, digits + at, sizeof digits - at);
+    return sizeof digits - at;
+}
+
+size_t gate_text_from_big(struct gate_span magnitude, bool negative, char out[GATE_BIG_TEXT_MAX]) {
+    uint64_t natural = 0;
+    while (magnitude.len && magnitude.data[magnitude.len - 1] == 0) magnitude.len--;
+    if (magnitude.len > sizeof natural) {
+        out[0] = '-';
+        size_t len = negative + put_big(magnitude, out + negative);
+        out[len] = '\0';
+        return len;
+    }
+    for (size_t i = magnitude.len; i-- > 0;)
+        natural = natural << 8 | (unsigned char)magnitude.data[i];
+    return put_natural(natural, negative && natural, out);
 }
 
 /* Natural numbers of up to 1280 bits; the largest one met is below 2^1140. */

@@ -6,8 +6,10 @@
 
 #include "moongate.h"
 
-#define GATE_INTEGER_TEXT_MAX 24 /* "-9223372036854775808" and a NUL */
-#define GATE_NUMBER_TEXT_MAX  32 /* "-1.7976931348623157e+308" and a NUL */
+#define GATE_INTEGER_TEXT_MAX 24  /* "-9223372036854775808" and a NUL */
+#define GATE_NUMBER_TEXT_MAX  32  /* "-1.7976931348623157e+308" and a NUL */
+#define GATE_BIG_BYTES_MAX    256 /* of an integer's magnitude, */
+#define GATE_BIG_TEXT_MAX     620 /* which are 617 digits at most, a sign and a NUL */
 
 /* True when the bytes are UTF-8 as RFC 3629 has it: no surrogates, no overlong forms. */
 bool gate_text_is_utf8(struct gate_span text);
@@ -24,5 +26,9 @@ double gate_text_to_number(struct gate_span digits);
  * keeps a mark of being one ("1.0", "1e+30"); it must be finite. */
 size_t gate_text_from_integer(int64_t value, char out[GATE_INTEGER_TEXT_MAX]);
 size_t gate_text_from_number(double value, char out[GATE_NUMBER_TEXT_MAX]);
+
+/* The same of an integer of any size: `magnitude` has its bytes, the lowest first, at most
+ * GATE_BIG_BYTES_MAX of them. Zero has no sign. */
+size_t gate_text_from_big(struct gate_span magnitude, bool negative, char out[GATE_BIG_TEXT_MAX]);
 
 #endif

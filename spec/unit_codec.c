@@ -1,4 +1,5 @@
-/* unit_json.c - the JSON codec for busted. Test-only. Every text is put where its last byte is the
+/* unit_codec.c - the JSON and the ETF codec for busted: the same functions with another upvalue.
+ * Test-only. Every text is put where its last byte is the
  * last one before an unreadable page, so a reader that looks behind the end dies of it. */
 #include <string.h>
 #include <sys/mman.h>
@@ -6,6 +7,10 @@
 
 #include "../src/codec.h"
 #include "unit.h"
+
+static const struct gate_codec *codec_of(lua_State *L) {
+    return lua_touserdata(L, lua_upvalueindex(1));
+}
 
 /* ---- A page that must not be read ------------------------------------------------------------ */
 
@@ -61,17 +66,17 @@ static void push_envelope(lua_State *L, const struct gate_envelope *envelope) {
     lua_setfield(L, -2, "used");
 }
 
-static int json_scan(lua_State *L) {
+static int codec_scan(lua_State *L) {
     struct gate_envelope envelope;
     struct guard guard = guard_text(L, 1);
-    int rc = gate_json.scan(guard.text, &envelope);
+    int rc = codec_of(L)->scan(guard.text, &envelope);
     if (rc == GATE_OK) push_envelope(L, &envelope);
     drop_guard(&guard);
     return rc < 0 ? push_error(L, rc) : 1;
 }
 
-/* ---- rewrite(text [, bytes_max [, allocations]]): walked into the writer; text or nil, code ----
- */
+/* ---- rewrite(text [, bytes_max [, allocations [, name]]]): walked into the writer of the same
+ * codec, or of the named one; text or nil, code ---- */
 
 static lua_Integer allocations_left;
 
@@ -82,16 +87,19 @@ static void *allocate_few(void *old, size_t bytes) {
     return memory;
 }
 
-static int json_rewrite(lua_State *L) {
+static int codec_rewrite(lua_State *L) {
     struct gate_writer writer;
     struct gate_buf out, scratch;
     gate_buf_init(&out, 0, (size_t)luaL_optinteger(L, 2, 0));
     gate_buf_init(&scratch, 0, 0);
     allocations_left = luaL_optinteger(L, 3, LUA_MAXINTEGER);
+    const struct gate_codec *from = codec_of(L);
+    const struct gate_codec *to =
+        lua_isnoneornil(L, 4) ? from : gate_codec_find(lua_tostring(L, 4));
     struct guard guard = guard_text(L, 1);
     gate_allocate_hook(allocate_few);
-    int rc = gate_json.begin(&writer, &out, true);
-    if (rc == GATE_OK) rc = gate_json.walk(guard.text, gate_json.writer, &writer, &scratch);
+    int rc = to->begin(&writer, &out, true);
+    if (rc == GATE_OK) rc = from->walk(guard.text, to->writer, &writer, &scratch);
     gate_allocate_hook(NULL);
     drop_guard(&guard);
     if (rc == GATE_OK) lua_pushlstring(L, out.data, out.len);
@@ -128,7 +136,7 @@ static int count_text(void *to, struct gate_span text) {
     return count_call(to);
 }
 
-static int json_stop(lua_State *L) {
+static int codec_stop(lua_State *L) {
     static const struct gate_sink sink = {.null = count_call,
                                           .boolean = count_boolean,
                                           .integer = count_integer,
@@ -143,7 +151,7 @@ static int json_stop(lua_State *L) {
     struct gate_buf scratch;
     gate_buf_init(&scratch, 0, 0);
     struct guard guard = guard_text(L, 1);
-    int rc = gate_json.walk(guard.text, &sink, &stopper, &scratch);
+    int rc = codec_of(L)->walk(guard.text, &sink, &stopper, &scratch);
     drop_guard(&guard);
     gate_buf_free(&scratch);
     lua_pushstring(L, rc < 0 ? gate_error_name(rc) : "OK");
@@ -160,35 +168,72 @@ static int push_written(lua_State *L, struct gate_buf *out, int rc) {
     return rc < 0 ? push_error(L, rc) : 1;
 }
 
-static int json_write(lua_State *L) {
+static int codec_write(lua_State *L) {
     struct gate_writer writer;
     struct gate_buf out;
     double value = luaL_checknumber(L, 1);
     gate_buf_init(&out, 0, 0);
-    int rc = gate_json.begin(&writer, &out, false);
-    if (rc == GATE_OK) rc = gate_json.writer->number(&writer, value);
+    const struct gate_codec *codec = codec_of(L);
+    int rc = codec->begin(&writer, &out, false);
+    if (rc == GATE_OK) rc = codec->writer->number(&writer, value);
     return push_written(L, &out, rc);
 }
 
-static int json_nest(lua_State *L) {
+static int codec_nest(lua_State *L) {
     struct gate_writer writer;
     struct gate_buf out;
     lua_Integer depth = luaL_checkinteger(L, 1);
     gate_buf_init(&out, 0, 0);
-    int rc = gate_json.begin(&writer, &out, false);
+    const struct gate_codec *codec = codec_of(L);
+    int rc = codec->begin(&writer, &out, false);
     for (lua_Integer i = 0; rc == GATE_OK && i < depth; i++) {
-        rc = gate_json.writer->open_map(&writer);
-        if (rc == GATE_OK) rc = gate_json.writer->key(&writer, GATE_SPAN("k"));
+        rc = codec->writer->open_map(&writer);
+        if (rc == GATE_OK) rc = codec->writer->key(&writer, GATE_SPAN("k"));
     }
-    if (rc == GATE_OK) rc = gate_json.writer->null(&writer);
-    while (rc == GATE_OK && depth-- > 0) rc = gate_json.writer->close_map(&writer);
+    if (rc == GATE_OK) rc = codec->writer->null(&writer);
+    while (rc == GATE_OK && depth-- > 0) rc = codec->writer->close_map(&writer);
     return push_written(L, &out, rc);
+}
+
+/* ---- integer(n): what the writer makes of any integer; unpack(text [, bytes_max]): the plain
+ * message, nil when it is not packed, or false and a code; claims(text) ---- */
+
+static int codec_integer(lua_State *L) {
+    struct gate_writer writer;
+    struct gate_buf out;
+    int64_t value = luaL_checkinteger(L, 1);
+    gate_buf_init(&out, 0, 0);
+    const struct gate_codec *codec = codec_of(L);
+    int rc = codec->begin(&writer, &out, false);
+    if (rc == GATE_OK) rc = codec->writer->integer(&writer, value);
+    return push_written(L, &out, rc);
+}
+
+static int codec_unpack(lua_State *L) {
+    struct gate_buf out;
+    gate_buf_init(&out, 0, (size_t)luaL_optinteger(L, 2, 0));
+    struct guard guard = guard_text(L, 1);
+    int rc = codec_of(L)->unpack(guard.text, &out);
+    drop_guard(&guard);
+    if (rc == 0) lua_pushnil(L);
+    if (rc < 0) lua_pushboolean(L, 0);
+    if (rc > 0) lua_pushlstring(L, out.data, out.len);
+    lua_pushstring(L, rc < 0 ? gate_error_name(rc) : "OK");
+    gate_buf_free(&out);
+    return 2;
+}
+
+static int codec_claims(lua_State *L) {
+    struct guard guard = guard_text(L, 1);
+    lua_pushboolean(L, codec_of(L)->claims(guard.text));
+    drop_guard(&guard);
+    return 1;
 }
 
 /* ---- find(name): the name of the codec that is found, its frames; or nil ----------------------
  */
 
-static int json_find(lua_State *L) {
+static int codec_find(lua_State *L) {
     const struct gate_codec *codec = gate_codec_find(luaL_checkstring(L, 1));
     if (!codec) return 0;
     lua_pushstring(L, codec->name);
@@ -206,7 +251,7 @@ static int json_find(lua_State *L) {
 #endif
 #endif
 
-static int json_heap(lua_State *L) {
+static int codec_heap(lua_State *L) {
 #ifdef HAVE_MALLINFO2
     struct mallinfo2 heap = mallinfo2();
     lua_pushinteger(L, (lua_Integer)(heap.uordblks + heap.hblkhd));
@@ -216,9 +261,27 @@ static int json_heap(lua_State *L) {
     return 1;
 }
 
+static void open_codec(lua_State *L, const struct gate_codec *codec) {
+    static const luaL_Reg functions[] = {{"scan", codec_scan},
+                                         {"rewrite", codec_rewrite},
+                                         {"stop", codec_stop},
+                                         {"write", codec_write},
+                                         {"nest", codec_nest},
+                                         {"find", codec_find},
+                                         {"heap", codec_heap},
+                                         {"claims", codec_claims},
+                                         {"integer", codec_integer},
+                                         {"unpack", codec_unpack},
+                                         {NULL, NULL}};
+    luaL_newlibtable(L, functions);
+    lua_pushlightuserdata(L, (void *)(uintptr_t)codec);
+    luaL_setfuncs(L, functions, 1);
+}
+
 void unit_open_json(lua_State *L) {
-    static const luaL_Reg functions[] = {
-        {"scan", json_scan}, {"rewrite", json_rewrite}, {"stop", json_stop}, {"write", json_write},
-        {"nest", json_nest}, {"find", json_find},       {"heap", json_heap}, {NULL, NULL}};
-    luaL_newlib(L, functions);
+    open_codec(L, &gate_json);
+}
+
+void unit_open_etf(lua_State *L) {
+    open_codec(L, &gate_etf);
 }

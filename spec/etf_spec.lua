@@ -1,0 +1,756 @@
+-- etf.c and etf_read.h: every tag of the External Term Format, every border
+-- between two of them, the envelope in any order, compressed terms, the writer; and that a term and
+-- its JSON twin are the same value. Every term that is scanned or walked by `unit` ends right before
+-- an unreadable page.
+local core = require "moongate.core"
+local unit = require("moongate_unit").etf
+local json = require("moongate_unit").json
+local deflate = require("moongate_unit").deflate
+
+local null = core.null
+
+-- ---- Terms, written by hand ------------------------------------------------------------------
+
+local pack = string.pack
+local function hex(text) return (text:gsub("%s", ""):gsub("%x%x", function(two)
+  return string.char(tonumber(two, 16))
+end)) end
+local function message(term) return "\131" .. term end
+local function byte(n) return pack(">BB", 97, n) end
+local function integer(n) return pack(">Bi4", 98, n) end
+local function binary(text) return pack(">Bs4", 109, text) end
+local function atom(text) return pack(">Bs1", 115, text) end
+local function list(...) return pack(">BI4", 108, select("#", ...)) .. table.concat { ... }
+  .. "j" end
+local function map(...)
+  return pack(">BI4", 116, select("#", ...) // 2) .. table.concat { ... }
+end
+local function big(sign, digits) return pack(">BBB", 110, #digits, sign) .. digits end
+local function large_big(sign, digits) return pack(">BI4B", 111, #digits, sign) .. digits end
+local function float(text) return "c" .. text .. ("\0"):rep(31 - #text) end
+
+local NIL, TRUE, FALSE = atom "nil", atom "true", atom "false"
+
+local function twin_of(term) return unit.rewrite(message(term), 0, nil, "json") end
+local function etf_of(text) return assert(json.rewrite(text, 0, nil, "etf")) end
+local function decode(term, rules)
+  local options = { encoding = "etf" }
+  for key, value in pairs(rules or {}) do options[key] = value end
+  return core.decode(term, options)
+end
+
+-- A term and the JSON that says the same.
+local accepted = {
+  { "a small integer", byte(0), "0" }, { "the largest small integer", byte(255), "255" },
+  { "an integer", integer(256), "256" }, { "a negative integer", integer(-1), "-1" },
+  { "the largest integer", integer(2147483647), "2147483647" },
+  { "the smallest integer", integer(-2147483648), "-2147483648" },
+  { "an integer that has room in a byte", integer(7), "7" },
+  { "a big of no bytes", big(0, ""), "0" }, { "a negative zero", big(1, "\0\0"), "0" },
+  { "a big of one byte", big(0, "\7"), "7" }, { "a negative big", big(1, "\7"), "-7" },
+  { "2^31", big(0, "\0\0\0\128"), "2147483648" },
+  { "-2^31-1", big(1, "\1\0\0\128"), "-2147483649" },
+  { "2^32-1", big(0, "\255\255\255\255"), "4294967295" },
+  { "milliseconds", hex "6e 06 00 00b0caa24a01", "1420070400000" },
+  { "2^53-1", big(0, hex "ffffffffffff1f"), "9007199254740991" },
+  { "-2^53+1", big(1, hex "ffffffffffff1f"), "-9007199254740991" },
+  { "2^53", big(0, hex "00000000000020"), '"9007199254740992"' },
+  { "-2^53", big(1, hex "00000000000020"), '"-9007199254740992"' },
+  { "2^63", big(0, hex "0000000000000080"), '"9223372036854775808"' },
+  { "-2^63", big(1, hex "0000000000000080"), '"-9223372036854775808"' },
+  { "2^64-1", big(0, ("\255"):rep(8)), '"18446744073709551615"' },
+  { "2^64", big(0, ("\0"):rep(8) .. "\1"), '"18446744073709551616"' },
+  { "2^64 with zeros above", big(0, ("\0"):rep(8) .. "\1\0\0\0"), '"18446744073709551616"' },
+  { "10^27", big(0, hex "000000e83c80d09f3c2e3b03"), '"1000000000000000000000000000"' },
+  { "10^18 in a large big", large_big(0, hex "000064a7b3b6e00d"), '"1000000000000000000"' },
+  { "a large big that is small", large_big(0, "\1\2"), "513" },
+  { "an id", hex "6e 08 00 00208 0c008232101", '"81384788765712384"' },
+  { "a float", hex "46 4004000000000000", "2.5" }, { "minus zero", hex "46 8000000000000000",
+    "-0.0" },
+  { "the largest float", hex "46 7fefffffffffffff", "1.7976931348623157e+308" },
+  { "the smallest float", hex "46 0000000000000001", "5e-324" },
+  { "an old float", float "2.50000000000000000000e+00", "2.5" },
+  { "a negative old float", float "-1.00000000000000005551e-01", "-0.1" },
+  { "an old float that fills its place", "c" .. "-1.0000000000000000555112e-0001", "-0.1" },
+  { "nil", NIL, "null" }, { "null", atom "null", "null" },
+  { "true", TRUE, "true" }, { "false", FALSE, "false" }, { "an atom", atom "member", '"member"' },
+  { "an empty atom", atom "", '""' }, { "a word that begins like nil", atom "nile", '"nile"' },
+  { "Nil", atom "Nil", '"Nil"' }, { "a Latin-1 atom", atom "caf\233", '"café"' },
+  { "every Latin-1 letter", atom "\128\191\192\255", '"\u{80}\u{bf}\u{c0}\u{ff}"' },
+  { "255 of them", atom(("\255"):rep(255)), '"' .. ("ÿ"):rep(255) .. '"' },
+  { "tag 100", pack(">Bs2", 100, "true"), "true" }, { "its nil", pack(">Bs2", 100, "nil"), "null" },
+  { "its Latin-1", pack(">Bs2", 100, "\228"), '"ä"' },
+  { "tag 118", pack(">Bs2", 118, "false"), "false" }, { "its UTF-8", pack(">Bs2", 118, "ä€😀"),
+    '"ä€😀"' },
+  { "255 characters of UTF-8", pack(">Bs2", 118, ("😀"):rep(255)), '"' .. ("😀"):rep(255) .. '"' },
+  { "tag 119", pack(">Bs1", 119, "nil"), "null" }, { "its word", pack(">Bs1", 119, "ß"), '"ß"' },
+  { "a text", binary "text", '"text"' }, { "an empty text", binary "", '""' },
+  { "the text nil", binary "nil", '"nil"' }, { "the text true", binary "true", '"true"' },
+  { "a text with a NUL", binary "a\0b", '"a\\u0000b"' },
+  { "an empty list", "j", "[]" }, { "a list of none", list(), "[]" },
+  { "a list", list(byte(1), NIL, binary "x", list(), list(list(byte(2)))),
+    '[1,null,"x",[],[[2]]]' },
+  { "a list of bytes", hex "6b 0003 010203", "[1,2,3]" },
+  { "one that looks like text", pack(">Bs2", 107, "abc"), "[97,98,99]" },
+  { "bytes above 127 in it", hex "6b 0002 00ff", "[0,255]" }, { "none in it", hex "6b 0000", "[]" },
+  { "a tuple", hex "68 02 6101 6102", "[1,2]" }, { "an empty tuple", hex "68 00", "[]" },
+  { "a large tuple", hex "69 00000001 6a", "[[]]" },
+  { "an empty map", map(), "{}" }, { "a map", map(atom "a", byte(1), binary "b", NIL),
+    '{"a":1,"b":null}' },
+  { "keys of every kind", map(atom "a", byte(1), binary "b", byte(2), byte(3), byte(3),
+    integer(-4), byte(4), pack(">Bs2", 100, "e"), byte(5), pack(">Bs2", 118, "f"), byte(6),
+    pack(">Bs1", 119, "g"), byte(7)), '{"a":1,"b":2,"3":3,"-4":4,"e":5,"f":6,"g":7}' },
+  { "ids as keys", map(big(0, ("\255"):rep(8)), byte(1), large_big(1, "\7"), byte(2)),
+    '{"18446744073709551615":1,"-7":2}' },
+  { "words as keys", map(NIL, NIL, TRUE, TRUE, atom "null", byte(1)),
+    '{"nil":null,"true":true,"null":1}' },
+  { "a Latin-1 key", map(atom "\233", byte(1)), '{"é":1}' },
+  { "a struct", map(atom "__struct__", atom "Elixir.Guild", atom "id", byte(1)),
+    '{"__struct__":"Elixir.Guild","id":1}' },
+}
+
+local deep_list = ("l\0\0\0\1"):rep(128) .. "a\7" .. ("j"):rep(128)
+local deep_map = ("t\0\0\0\1s\1a"):rep(128) .. "a\7"
+local deep_tuple = ("h\1"):rep(128) .. "a\7"
+
+local refused = {
+  { "nothing", "" }, { "an improper list", pack(">BI4", 108, 1) .. byte(1) .. byte(2) },
+  { "a list whose end is a list", pack(">BI4", 108, 1) .. byte(1) .. list(byte(1)) },
+  { "an infinity", hex "46 7ff0000000000000" }, { "a negative infinity",
+    hex "46 fff0000000000000" },
+  { "a NaN", hex "46 7ff8000000000000" }, { "an infinite old float", float "1.0e+400" },
+  { "an old float without digits", float "" }, { "an old float in words", float "nan" },
+  { "an old float without fraction", float "1e+00" }, { "one without exponent", float "1.0" },
+  { "one with garbage behind", float "1.0e+00\0x" }, { "one with an empty exponent",
+    float "1.0e+" },
+  { "one with an empty fraction", float "1.e+00" }, { "a plus in front", float "+1.0e+00" },
+  { "a sign that is none", big(2, "\1") }, { "a sign of 255", big(255, "\1") },
+  { "a big of 257 bytes", large_big(0, ("\1"):rep(257)) },
+  { "a big of 257 zeros", large_big(0, ("\0"):rep(257)) },
+  { "a Latin-1 atom of 256 letters", pack(">Bs2", 100, ("a"):rep(256)) },
+  { "a UTF-8 atom of 1021 bytes", pack(">Bs2", 118, ("a"):rep(1021)) },
+  { "a list as a key", map("j", byte(1)) }, { "a float as a key", map(hex "46 4004000000000000",
+    NIL) },
+  { "a tuple as a key", map(hex "68 00", NIL) }, { "a string as a key", map(hex "6b 0001 61",
+    NIL) },
+  { "a map as a key", map(map(), NIL) },
+  { "something behind the term", byte(1) .. byte(2) }, { "a NUL behind it", byte(1) .. "\0" },
+  { "a version inside", list(message(byte(1))) }, { "two versions", message(byte(1)) },
+  { "a compressed term inside", list(hex "50 00000002 789c4b6405000 0c90067") },
+  { "a count that cannot be", pack(">BI4", 108, 0xffffffff) .. "j" },
+  { "pairs that cannot be", pack(">BI4", 116, 0xffffffff) .. byte(1) },
+  { "pairs of which half are there", pack(">BI4", 116, 2) .. atom "a" .. byte(1) },
+  { "an arity that cannot be", pack(">BI4", 105, 0xffffffff) .. byte(1) },
+  { "a text that is cut", pack(">BI4", 109, 5) .. "abcd" },
+  { "a text of four gigabytes", pack(">BI4", 109, 0xffffffff) .. "abcd" },
+  { "a string that is cut", pack(">BI2", 107, 5) .. "abcd" },
+  { "an atom that is cut", "s\5abcd" }, { "a big that is cut", hex "6e 05 00 01020304" },
+  { "a large big of four gigabytes", hex "6f ffffffff 00 01020304" },
+}
+
+local known = {}
+for _, tag in ipairs { 70, 97, 98, 99, 100, 104, 105, 106, 107, 108, 109, 110, 111, 115, 116, 118,
+  119 } do
+  known[tag] = true
+end
+
+describe("etf: what is taken", function()
+  for _, case in ipairs(accepted) do
+    it(case[1], function()
+      assert.equal(case[3], twin_of(case[2]))
+      local value, why = decode(message(case[2]), { null = "keep" })
+      assert.is_nil(why)
+      local twin = core.decode(case[3], { null = "keep" })
+      assert.same(twin, value)
+      assert.equal(math.type(twin), math.type(value))
+      assert.same(core.decode(case[3]), decode(message(case[2])))
+      assert.same(core.decode(case[3]), decode(case[2])) -- the version may be left out
+    end)
+
+    it(case[1] .. ", cut anywhere, is refused", function()
+      local whole = message(case[2])
+      for cut = 0, #whole - 1 do
+        assert.same({ nil, "ESYNTAX" }, { unit.rewrite(whole:sub(1, cut)) })
+        local value, words, code = decode(whole:sub(1, cut))
+        assert.is_nil(value)
+        assert.equal("ESYNTAX", code)
+        assert.truthy(words:find "^decode: malformed payload")
+      end
+    end)
+  end
+
+  for _, case in ipairs(refused) do
+    it("but not " .. case[1], function()
+      assert.same({ nil, "ESYNTAX" }, { unit.rewrite(message(case[2])) })
+      assert.equal("ESYNTAX", (select(3, decode(message(case[2])))))
+    end)
+  end
+
+  it("but no tag that is not known", function()
+    for tag = 0, 255 do
+      if not known[tag] then
+        for _, rest in ipairs { "", "\0", ("\0"):rep(8), ("\1"):rep(64) } do
+          local term = "\131" .. string.char(tag) .. rest
+          assert.is_nil((unit.rewrite(term)))
+          assert.is_nil((unit.rewrite(message(list("" .. string.char(tag) .. rest)))))
+          assert.is_nil((unit.scan(message(map(atom "d", string.char(tag) .. rest)))))
+        end
+      end
+    end
+  end)
+
+  it("with every byte of it changed to every other, never crashes, and is taken again", function()
+    local whole = message(map(atom "op", byte(0), binary "d", list(big(0, "\1\2\3\4\5\6\7\8"), NIL,
+      hex "68 02 6101 6102", hex "6b 0002 0102", hex "46 4004000000000000", map(), integer(-9)),
+      pack(">Bs2", 118, "é"), float "1.5e+00", atom "s", large_big(1, "\1\2")))
+    assert(unit.rewrite(whole))
+    for at = 1, #whole do
+      for other = 0, 255 do
+        local changed = whole:sub(1, at - 1) .. string.char(other) .. whole:sub(at + 1)
+        local out, code = unit.rewrite(changed)
+        if out then
+          assert.equal(out, unit.rewrite(out))
+          assert.same(core.decode((assert(unit.rewrite(changed, 0, nil, "json")))), decode(changed))
+        else
+          assert.equal("ESYNTAX", code)
+          assert.is_nil((decode(changed)))
+        end
+        local found, why = unit.scan(changed)
+        assert.is_true(found ~= nil or why == "ESYNTAX")
+      end
+    end
+  end)
+
+  it("down to the limit of depth, and not one deeper, by every kind of container", function()
+    local inner = ("l\0\0\0\1"):rep(127)
+    local outer = ("j"):rep(127)
+    for _, term in ipairs { deep_list, deep_map, deep_tuple, inner .. "j" .. outer,
+      inner .. "k\0\1a" .. outer, inner .. map() .. outer, inner .. "h\0" .. outer } do
+      assert(unit.rewrite(message(term)))
+      assert.same(core.decode((twin_of(term))), decode(message(term)))
+      assert(unit.scan(message(map(atom "d", term))))
+      for _, deeper in ipairs { list(term), "h\1" .. term, map(atom "k", term) } do
+        assert.same({ nil, "EDEPTH" }, { unit.rewrite(message(deeper)) })
+        assert.equal("EDEPTH", (select(3, decode(message(deeper)))))
+        assert.same({ nil, "EDEPTH" }, { unit.scan(message(map(atom "d", deeper))) })
+        assert.same({ nil, "EDEPTH" }, { unit.scan(message(map(atom "x", deeper))) })
+      end
+    end
+    assert.same({ nil, "EDEPTH" }, { unit.rewrite(message(("h\1"):rep(1000000))) })
+    assert.same({ nil, "EDEPTH" }, { unit.scan(message(map(atom "d", ("h\1"):rep(1000000)))) })
+  end)
+
+  it("of keys that come twice, in whatever kind, the last one counts", function()
+    assert.same({ a = 2 }, decode(message(map(atom "a", byte(1), binary "a", byte(2)))))
+    assert.same({ a = 1 }, decode(message(map(binary "a", byte(2), atom "a", byte(1)))))
+    assert.same({ ["7"] = 3 }, decode(message(map(byte(7), byte(1), binary "7", byte(3)))))
+    assert.same({ a = 1 }, decode(message(map(atom "a", byte(1), atom "a", NIL))))
+    assert.same(core.decode '{"a":1,"a":null}', decode(message(map(atom "a", byte(1), atom "a",
+      NIL))))
+  end)
+
+  it("with numbers of up to 256 bytes, to the last digit", function()
+    for _, bytes in ipairs { 1, 2, 4, 6, 7, 8, 9, 12, 13, 100, 255, 256 } do
+      local digits, number = "", { 0 }
+      for _ = 1, bytes do digits = digits .. string.char(math.random(0, 255)) end
+      digits = digits:sub(1, -2) .. "\201"
+      -- The same by hand: in base 10^7, the lowest first.
+      for i = bytes, 1, -1 do
+        local carry = digits:byte(i)
+        for k = 1, #number do
+          carry = carry + number[k] * 256
+          number[k] = carry % 10000000
+          carry = carry // 10000000
+        end
+        while carry > 0 do
+          number[#number + 1] = carry % 10000000
+          carry = carry // 10000000
+        end
+      end
+      local text = {}
+      for k = #number, 1, -1 do text[#text + 1] = (k == #number and "%d"
+        or "%07d"):format(number[k]) end
+      text = table.concat(text)
+      for _, write in ipairs { large_big, bytes < 256 and big or large_big } do
+        assert.equal(text, tostring(decode(message(write(0, digits)))))
+        assert.equal("-" .. text, tostring(decode(message(write(1, digits)))))
+      end
+    end
+  end)
+
+  it("texts that are not UTF-8 by the rule for them, and atoms too", function()
+    for _, term in ipairs { binary "\255", pack(">Bs1", 119, "\255"), map(binary "\255", byte(1)),
+      list(pack(">Bs2", 118, "a\237\160\128")) } do
+      assert.is_nil((decode(message(term), { invalid_utf8 = "refuse" })))
+      assert.equal("EUTF8", (select(3, decode(message(term), { invalid_utf8 = "refuse" }))))
+      assert(decode(message(term)))
+    end
+    assert.equal("\255", decode(message(binary "\255")))
+    assert.equal("ÿ", decode(message(atom "\255"), { invalid_utf8 = "refuse" }))
+  end)
+
+  it("and a sink that fails ends the walk at whichever call that is", function()
+    local term = message(list(NIL, TRUE, byte(1), hex "46 4004000000000000", binary "x", "j",
+      hex "6b 0001 07", map(atom "k", big(0, ("\255"):rep(8)))))
+    local code, calls = unit.stop(term, 0)
+    assert.equal("OK", code)
+    assert.equal(16, calls)
+    for nth = 1, calls do assert.same({ "EVALUE", nth }, { unit.stop(term, nth) }) end
+  end)
+end)
+
+-- ---- The writer ------------------------------------------------------------------------------
+
+describe("etf: the writer", function()
+  local vectors = {
+    { "0", "61 00" }, { "255", "61 ff" }, { "256", "62 00000100" }, { "-1", "62 ffffffff" },
+    { "2147483647", "62 7fffffff" }, { "-2147483648", "62 80000000" },
+    { "2147483648", "6e 04 00 00000080" }, { "-2147483649", "6e 04 01 01000080" },
+    { "4294967295", "6e 04 00 ffffffff" }, { "4294967296", "6e 05 00 0000000001" },
+    { "1420070400000", "6e 06 00 00b0caa24a01" },
+    { "9007199254740991", "6e 07 00 ffffffffffff1f" },
+    { "-9007199254740991", "6e 07 01 ffffffffffff1f" },
+    { "9007199254740992", "6d 00000010 39303037313939323534373430393932" },
+    { "2.5", "46 4004000000000000" }, { "null", "73 03 6e696c" }, { "true", "73 04 74727565" },
+    { "false", "73 05 66616c7365" }, { "[]", "6a" }, { "{}", "74 00000000" },
+    { '""', "6d 00000000" }, { '"é"', "6d 00000002 c3a9" },
+    { "[1,2,3]", "6c 00000003 6101 6102 6103 6a" }, { "[[],[[]]]",
+      "6c 00000002 6a 6c 00000001 6a 6a 6a" },
+    { '{"a":[],"b":{"c":{}}}', "74 00000002 6d 00000001 61 6a 6d 00000001 62 " ..
+      "74 00000001 6d 00000001 63 74 00000000" },
+    { '{"op":1,"d":null}', "74 00000002 6d 00000002 6f70 6101 6d 00000001 64 73 03 6e696c" },
+    { '{"op":1,"d":1337}', "74 00000002 6d 00000002 6f70 6101 6d 00000001 64 62 00000539" },
+    { '{"op":6,"d":{"token":"T","session_id":"S","seq":1337}}', [[74 00 00 00 02 6d 00 00 00 02 6f
+      70 61 06 6d 00 00 00 01 64 74 00 00 00 03 6d 00 00 00 05 74 6f 6b 65 6e 6d 00 00 00 01 54
+      6d 00 00 00 0a 73 65 73 73 69 6f 6e 5f 69 64 6d 00 00 00 01 53 6d 00 00 00 03 73 65 71 62
+      00 00 05 39]] },
+  }
+  for _, case in ipairs(vectors) do
+    it("writes " .. case[1], function()
+      assert.equal(message(hex(case[2])), etf_of(case[1]))
+      assert.equal(case[1]:gsub("^9007199254740992$", '"%0"'), (twin_of(hex(case[2]))))
+    end)
+  end
+
+  it("writes every integer of 64 bits in its shortest form", function()
+    assert.equal(hex "6e 08 00 ffffffffffffff7f", unit.integer(math.maxinteger))
+    assert.equal(hex "6e 08 01 0000000000000080", unit.integer(math.mininteger))
+    assert.equal(hex "6e 07 01 00000000000020", unit.integer(-(1 << 53)))
+    for bits = 0, 62 do
+      for _, n in ipairs { (1 << bits) - 1, 1 << bits, (1 << bits) + 1 } do
+        for _, value in ipairs { n, -n } do
+          local term = unit.integer(value)
+          assert.equal(tostring(value), tostring(decode(term)))
+          local wanted = 2
+          if value < 0 or value > 255 then wanted = 5 end
+          if value > 2147483647 or value < -2147483648 then
+            wanted = 3 + (#("%x"):format(math.abs(value)) + 1) // 2
+          end
+          assert.equal(wanted, #term)
+        end
+      end
+    end
+  end)
+
+  it("counts what it wrote, also beyond a byte and beyond two", function()
+    for _, count in ipairs { 1, 2, 255, 256, 65535, 65536, 70000 } do
+      local items, members = {}, {}
+      for i = 1, count do
+        items[i] = i % 3 == 0 and {} or i
+        members["k" .. i] = i
+      end
+      local term = core.encode(items, { encoding = "etf" })
+      assert.equal(pack(">BBI4", 131, 108, count), term:sub(1, 6))
+      assert.equal("j", term:sub(-1))
+      assert.same(items, decode(term))
+      term = core.encode(members, { encoding = "etf" })
+      assert.equal(pack(">BBI4", 131, 116, count), term:sub(1, 6))
+      assert.same(members, decode(term))
+    end
+  end)
+
+  it("has one byte in front of a message, and takes Lua values by the rules of JSON", function()
+    local function both(value)
+      local text, term = core.encode(value), core.encode(value, { encoding = "etf" })
+      assert.equal(131, term:byte())
+      assert.equal(text, (unit.rewrite(term, 0, nil, "json")))
+    end
+    for _, value in ipairs { 1, -1, 2.5, "x", true, null, {}, core.array {}, { 1, 2, 3 },
+      { a = null },
+      math.maxinteger, { { { {} } } }, -0.0, 1e300, { k = core.array {} } } do both(value) end
+    for _, value in ipairs { 0 / 0, 1 / 0, print, { 1, nil, 3 }, { [1] = 1, a = 2 }, "\255" } do
+      local _, said, code = core.encode(value)
+      assert.same({ nil, said, code }, { core.encode(value, { encoding = "etf" }) })
+    end
+  end)
+
+  it("refuses what the format has no form for, and stops at its limits", function()
+    assert.same({ nil, "EVALUE" }, { unit.write(math.huge) })
+    assert.same({ nil, "EVALUE" }, { unit.write(-math.huge) })
+    assert.same({ nil, "EVALUE" }, { unit.write(0 / 0) })
+    assert.equal(message(deep_map:sub(1, -3):gsub("s\1a", "m\0\0\0\1k")),
+      message(unit.nest(128):sub(1, -6)))
+    assert.same({ nil, "EDEPTH" }, { unit.nest(129) })
+    local term = message(list(byte(1), binary "abc", map(binary "k", list())))
+    assert.equal(message(list(byte(1), binary "abc", map(binary "k", "j"))), unit.rewrite(term))
+    local whole = #unit.rewrite(term) + 5 -- the list that turns out empty needs five for a moment
+    assert(unit.rewrite(term, whole))
+    for cap = 1, whole - 6 do assert.same({ nil, "EMESSAGE" }, { unit.rewrite(term, cap) }) end
+  end)
+
+  it("runs out of memory in good order, wherever that happens", function()
+    local term, allocations, out = message(list(binary(("x"):rep(3000)), map(binary "k",
+      byte(1)))), -1
+    repeat
+      local code
+      allocations = allocations + 1
+      out, code = unit.rewrite(term, 0, allocations)
+      assert.is_true(out ~= nil or code == "EMEMORY")
+    until out
+    assert.is_true(allocations >= 1)
+    assert.equal(term, out)
+  end)
+end)
+
+-- ---- Twins -----------------------------------------------------------------------------------
+
+local function text_of(random)
+  local letters = { "a", "\"", "\\", "é", "😀", "\0", "\n", "nil", "7", " " }
+  local out = {}
+  for i = 1, random(0, 8) do out[i] = letters[random(#letters)] end
+  return table.concat(out)
+end
+
+local function value_of(random, depth)
+  local kind = random(depth > 4 and 7 or 10)
+  if kind == 1 then return null end
+  if kind == 2 then return random(2) == 1 end
+  if kind == 3 then return random(-300, 300) end
+  if kind == 4 then return (random(2) == 1 and 1 or -1) * (1 << random(0, 62)) + random(-2, 2) end
+  if kind == 5 then return (random() - 0.5) * 10.0 ^ random(-300, 300) end
+  if kind <= 7 then return text_of(random) end
+  local out = core.array {}
+  if kind == 8 then
+    for i = 1, random(0, 6) do out[i] = random(0, 255) end
+    return out
+  end
+  if kind == 9 then
+    for i = 1, random(0, 6) do out[i] = value_of(random, depth + 1) end
+    return out
+  end
+  out = {}
+  for i = 1, random(0, 6) do out[text_of(random) .. "k" .. i] = value_of(random, depth + 1) end
+  return out
+end
+
+describe("etf: twins", function()
+  it("R53 ids keep all their digits, as values and as keys, and are the same from JSON", function()
+    for _, case in ipairs { { "9007199254740991", hex "ffffffffffff1f" },
+      { "9007199254740992", hex "00000000000020" }, { "9223372036854775807",
+        hex "ffffffffffffff7f" },
+      { "9223372036854775808", hex "0000000000000080" }, { "18446744073709551615",
+        ("\255"):rep(8) } } do
+      local id, digits = case[1], case[2]
+      local text = ('{"id":%s,"text":"%s","%s":1}'):format(id, id, id)
+      for _, write in ipairs { big, large_big } do
+        local term = message(map(atom "id", write(0, digits), binary "text", binary(id), write(0,
+          digits), byte(1)))
+        local value = decode(term)
+        assert.same(core.decode(text), value)
+        assert.equal(id, tostring(value.id))
+        assert.equal(id, value.text)
+        assert.equal(1, value[id])
+        assert.equal(id == "9007199254740991" and "number" or "string", type(value.id))
+      end
+    end
+  end)
+
+  it("any value is the same from both encodings, under every rule", function()
+    math.randomseed(77)
+    for _ = 1, 3000 do
+      local value = value_of(math.random, 0)
+      local text, term = core.encode(value), core.encode(value, { encoding = "etf" })
+      for _, rules in ipairs { {}, { null = "keep" }, { invalid_utf8 = "refuse" },
+        { null = "keep", invalid_utf8 = "refuse" } } do
+        local a, b = core.decode(text, rules), decode(term, rules)
+        assert.same(a, b)
+        if a ~= nil then -- the same kinds of numbers, and the same empty lists
+          assert.equal(unit.rewrite(core.encode(a, { encoding = "etf" })):len(),
+            core.encode(b, { encoding = "etf" }):len())
+        end
+      end
+      assert.equal(text, (unit.rewrite(term, 0, nil, "json")))
+      assert.equal(term, (json.rewrite(text, 0, nil, "etf")))
+    end
+  end)
+
+  it("an empty list comes with the mark of lists, from each of its forms", function()
+    for _, term in ipairs { "j", list(), hex "6b 0000", "h\0", hex "69 00000000" } do
+      assert.equal("[]", core.encode(decode(message(term))))
+      assert.equal('{"k":[]}', core.encode(decode(message(map(atom "k", term)))))
+    end
+    assert.equal("{}", core.encode(decode(message(map()))))
+  end)
+
+  it("null is dropped from maps and kept in lists, or kept everywhere", function()
+    for _, word in ipairs { NIL, atom "null", pack(">Bs2", 100, "nil"), pack(">Bs2", 118, "null"),
+      pack(">Bs1", 119, "nil") } do
+      local term = message(map(atom "a", word, atom "b", list(byte(1), word), atom "c", byte(2),
+        atom "d", word))
+      assert.same({ b = { 1, null }, c = 2 }, decode(term))
+      assert.same({ a = null, b = { 1, null }, c = 2, d = null }, decode(term, { null = "keep" }))
+      assert.is_nil((decode(message(word))))
+      assert.equal(null, decode(message(word), { null = "keep" }))
+    end
+  end)
+end)
+
+-- ---- The envelope ----------------------------------------------------------------------------
+
+local function permute(all, fn, n)
+  n = n or #all
+  if n == 0 then return fn(all) end
+  for i = 1, n do
+    all[i], all[n] = all[n], all[i]
+    permute(all, fn, n - 1)
+    all[i], all[n] = all[n], all[i]
+  end
+end
+
+local hard = {
+  byte(0), integer(-1), big(0, "\1\2\3"), large_big(0, ("\7"):rep(256)), hex "46 4004000000000000",
+  float "1.5e+00", NIL, atom "member", pack(">Bs2", 100, "x"), pack(">Bs2", 118, "x"),
+  pack(">Bs1", 119, "x"), "j", hex "6b 0003 010203", list(list(), "j", list(byte(1), "j")),
+  list(), "h\0", "h\2" .. byte(1) .. list(byte(2)), hex "69 00000002 6a 6a", map(), binary "",
+  binary(message(map(atom "op", byte(9)))), map(atom "op", byte(10), atom "s", byte(99), atom "t",
+    atom "NO", atom "d", list(map(atom "x", list(byte(1))))), deep_list, deep_map, deep_tuple,
+  binary(("j"):rep(70000)), list(table.unpack((function()
+    local all = {}
+    for i = 1, 200 do all[i] = i % 2 == 0 and map(byte(1), "j") or "j" end
+    return all
+  end)())),
+}
+
+local function kinds_of_key(name)
+  return { atom(name), binary(name), pack(">Bs2", 100, name), pack(">Bs2", 118, name), pack(">Bs1",
+    119, name) }
+end
+
+describe("etf: the envelope", function()
+  it("is found in every order of its keys, be they atoms or binaries", function()
+    local d = map(binary "id", big(0, ("\255"):rep(8)), atom "op", byte(3))
+    for kind = 1, 5 do
+      local function key(name) return kinds_of_key(name)[kind] end
+      for _, name in ipairs(kinds_of_key "MESSAGE_CREATE") do
+        local all = { key "op" .. byte(0), key "s" .. byte(7), key "t" .. name, key "d" .. d,
+          key "x" .. list(map(atom "op", byte(3))) }
+        permute(all, function(members)
+          local text = message(pack(">BI4", 116, 5) .. table.concat(members))
+          local found = assert(unit.scan(text))
+          assert.same({ op = 0, seq = 7, name = "MESSAGE_CREATE", data = d, used = #text }, found)
+        end)
+      end
+    end
+  end)
+
+  it("gives the exact extent of d, whatever it is and wherever it stands; cut it is refused",
+    function()
+    for _, d in ipairs(hard) do
+      for _, text in ipairs { message(map(atom "t", atom "X", atom "s", byte(1), atom "op",
+        byte(0), atom "d", d)),
+        message(map(atom "d", d, atom "op", byte(0), atom "s", byte(1), atom "t", atom "X")) } do
+        local found = assert(unit.scan(text))
+        assert.same({ op = 0, seq = 1, name = "X", data = d, used = #text }, found)
+        assert(unit.rewrite(d))
+        for cut = #text - 1, 0, -(1 + #text // 300) do
+          assert.same({ nil, "ESYNTAX" }, { unit.scan(text:sub(1, cut)) })
+        end
+      end
+    end
+  end)
+
+  it("takes one payload off the front and leaves the next", function()
+    local first = message(map(atom "op", byte(11)))
+    assert.equal(#first, unit.scan(first .. first).used)
+    assert.equal(#first, unit.scan(first .. "garbage").used)
+    assert.equal(#first, unit.scan(first .. "\0").used)
+  end)
+
+  it("what is absent or null is left out, and of keys that come twice the last one counts",
+    function()
+    assert.same({ op = -1, used = 6 }, unit.scan(message(map())))
+    assert.same({ op = 11, data = NIL, used = 36 }, unit.scan(message(map(atom "t", NIL,
+      atom "s", NIL, atom "op", byte(11), atom "d", NIL))))
+    assert.equal(-1, unit.scan(message(map(atom "op", NIL))).op)
+    assert.equal(-1, unit.scan(message(map(atom "op", atom "null"))).op)
+    assert.equal(0, unit.scan(message(map(atom "s", byte(0)))).seq)
+    assert.equal(2, unit.scan(message(map(atom "op", byte(1), binary "op", byte(2)))).op)
+    assert.is_nil(unit.scan(message(map(atom "s", byte(1), atom "s", NIL))).seq)
+    assert.is_nil(unit.scan(message(map(atom "t", atom "A", atom "t", NIL))).name)
+    assert.equal("B", unit.scan(message(map(atom "t", atom "A", atom "t", binary "B"))).name)
+  end)
+
+  it("steps over keys that it does not know, whatever they are", function()
+    for _, key in ipairs { atom "", atom "o", atom "opp", atom "\233", byte(7), integer(-1),
+      big(0, ("\255"):rep(8)), large_big(0, "\1"), binary(("x"):rep(1000)), pack(">Bs2", 118,
+        "ä") } do
+      for _, value in ipairs(hard) do
+        assert.equal(3, unit.scan(message(map(key, value, atom "op", byte(3)))).op)
+      end
+    end
+  end)
+
+  it("holds 53 bits of sequence", function()
+    assert.equal(9007199254740991, unit.scan(message(map(atom "s", big(0,
+      hex "ffffffffffff1f")))).seq)
+    assert.same({ nil, "ESYNTAX" }, { unit.scan(message(map(atom "s", big(0,
+      hex "00000000000020")))) })
+    assert.equal(2147483647, unit.scan(message(map(atom "op", integer(2147483647)))).op)
+    assert.same({ nil, "ESYNTAX" }, { unit.scan(message(map(atom "op", big(0, "\0\0\0\128")))) })
+  end)
+
+  it("takes names of up to 64 bytes, as they are", function()
+    local name = ("N"):rep(64)
+    for _, kind in ipairs(kinds_of_key(name)) do
+      assert.equal(name, unit.scan(message(map(atom "t", kind))).name)
+    end
+    for _, kind in ipairs(kinds_of_key(name .. "N")) do
+      assert.same({ nil, "ESYNTAX" }, { unit.scan(message(map(atom "t", kind))) })
+    end
+    assert.same({ nil, "ESYNTAX" }, { unit.scan(message(map(atom "t", atom "CAF\201"))) })
+    assert.equal("É", unit.scan(message(map(atom "t", pack(">Bs1", 119, "É")))).name)
+  end)
+
+  for name, term in pairs {
+    ["nothing"] = "", ["the version alone"] = "\131", ["no version"] = map(atom "op", byte(1)),
+    ["a list"] = message(list()), ["a number"] = message(byte(1)), ["JSON"] = '{"op":1}',
+    ["a packed message"] = hex "83 50 00000002 789c4b64050000c90067",
+    ["an op that is a text"] = message(map(atom "op", binary "1")),
+    ["an op that is a float"] = message(map(atom "op", hex "46 3ff0000000000000")),
+    ["an op below zero"] = message(map(atom "op", integer(-1))),
+    ["an op that is a list"] = message(map(atom "op", list(byte(1)))),
+    ["an op that is true"] = message(map(atom "op", TRUE)),
+    ["an op that is missing"] = message(pack(">BI4", 116, 1) .. atom "op"),
+    ["a sequence that is a text"] = message(map(atom "s", binary "1")),
+    ["a sequence below zero"] = message(map(atom "s", big(1, "\1"))),
+    ["a name that is a number"] = message(map(atom "t", byte(1))),
+    ["a name that is a list"] = message(map(atom "t", "j")),
+    ["a key that is a list"] = message(map("j", byte(1))),
+    ["a count that cannot be"] = message(pack(">BI4", 116, 0xffffffff) .. atom "op" .. byte(1)),
+    ["an improper list in d"] = message(map(atom "d", pack(">BI4", 108, 1) .. byte(1) .. byte(2))),
+    ["a count that cannot be in d"] = message(map(atom "d", pack(">BI4", 108, 0xffffffff) .. "j")),
+  } do
+    it("is not found in " .. name, function()
+      assert.same({ nil, "ESYNTAX" }, { unit.scan(term) })
+    end)
+  end
+
+  it("a message tells its encoding by its first byte", function()
+    assert.is_true(unit.claims(message(map())))
+    assert.is_false(unit.claims '{"op":1}')
+    assert.is_false(unit.claims "")
+    assert.is_true(json.claims ' {"op":1}')
+    assert.is_false(json.claims(message(map())))
+    assert.is_false(json.claims "")
+    assert.same({ "etf", true }, { unit.find "etf" })
+  end)
+end)
+
+-- ---- Compressed terms ------------------------------------------------------------------------
+
+-- A whole zlib stream of one term, by hand: stored blocks and their checksum.
+local function store(plain)
+  local out, a, b = { "\120\1" }, 1, 0
+  for i = 1, #plain do
+    a = (a + plain:byte(i)) % 65521
+    b = (b + a) % 65521
+  end
+  for at = 1, math.max(#plain, 1), 65535 do
+    local block = plain:sub(at, at + 65534)
+    out[#out + 1] = pack("<BI2I2", at + 65535 > #plain and 1 or 0, #block, ~#block & 0xffff)
+      .. block
+  end
+  return table.concat(out) .. pack(">I2I2", b, a)
+end
+
+local function packed(term, size) return pack(">BBI4", 131, 80, size or #term) .. store(term) end
+
+describe("etf: compressed terms", function()
+  local term = map(atom "op", byte(11), atom "d", list(byte(1), binary "x"))
+
+  it("are read as what they hold", function()
+    assert.same({ message(term), "OK" }, { unit.unpack(packed(term)) })
+    assert.same({ op = 11, d = { 1, "x" } }, decode(packed(term)))
+    assert.same({ 1, 2 }, decode(hex "83 50 00000006" .. store(hex "68 02 6101 6102")))
+    assert.equal(5, decode(hex "83 50 00000002 789c4b64050000c90067"))
+    assert.equal('{"op":11,"d":[1,"x"]}', (unit.rewrite(packed(term), 0, nil, "json")))
+  end)
+
+  it("leave what follows them", function()
+    local plain = unit.unpack(packed(term) .. message(byte(1)))
+    assert.equal(message(term) .. message(byte(1)), plain)
+    assert.equal("ESYNTAX", (select(3, decode(packed(term) .. "x"))))
+  end)
+
+  it("of any size come whole", function()
+    for _, len in ipairs { 0, 1, 65529, 65530, 65531, 65535, 65536, 131072, 1000000 } do
+      local long = binary(("y"):rep(len))
+      assert.equal(message(long), (unit.unpack(packed(long))))
+      assert.equal(("y"):rep(len), decode(packed(long)))
+    end
+  end)
+
+  it("are bounded by the cap before anything is inflated, and by their own word", function()
+    local long = binary(("y"):rep(1000))
+    assert.same({ message(long), "OK" }, { unit.unpack(packed(long), #long + 1) })
+    assert.same({ false, "EMESSAGE" }, { unit.unpack(packed(long), #long) })
+    assert.same({ false, "EMESSAGE" }, { unit.unpack(packed(long, 0xffffffff)) })
+    assert.equal("EMESSAGE", (select(3, decode(packed(long, 0xffffffff)))))
+    for _, lie in ipairs { 0, 1, #long - 1, #long + 1, 2 * #long, 65536, 65537, 1000000 } do
+      assert.same({ false, "ESYNTAX" }, { unit.unpack(packed(long, lie)) })
+    end
+  end)
+
+  it("cut anywhere, or with any bit changed, are refused or hold the same", function()
+    local whole = packed(term)
+    for cut = 2, #whole - 1 do
+      assert.same({ false, "ESYNTAX" }, { unit.unpack(whole:sub(1, cut)) })
+      assert.is_nil((decode(whole:sub(1, cut))))
+    end
+    for at = 3, #whole do
+      for bit = 0, 7 do
+        local changed = whole:sub(1, at - 1) .. string.char(whole:byte(at) ~ 1 << bit)
+          .. whole:sub(at + 1)
+        local plain, code = unit.unpack(changed)
+        if plain then
+          assert.equal(message(term), plain)
+        else
+          assert.is_true(code == "ESYNTAX" or code == "EMESSAGE")
+        end
+      end
+    end
+  end)
+
+  it("run out of memory in good order", function()
+    local allocations, out = -1
+    repeat
+      local code
+      allocations = allocations + 1
+      out, code = unit.rewrite(packed(term), 0, allocations)
+      assert.is_true(out ~= nil or code == "EMEMORY")
+    until out
+    assert.is_true(allocations >= 3)
+  end)
+
+  it("are none when they do not begin with the version and the tag", function()
+    for _, text in ipairs { "", "\131", "P", message(byte(1)), term, "{}" } do
+      assert.same({ nil, "OK" }, { unit.unpack(text) })
+    end
+    assert.same({ nil, "OK" }, { json.unpack(packed(term)) })
+  end)
+
+  it("that end with a flush in place of an end are refused", function()
+    local flushed = deflate():push(term)
+    assert.same({ false, "ESYNTAX" }, { unit.unpack(pack(">BBI4", 131, 80, #term) .. flushed) })
+  end)
+end)

@@ -1,0 +1,421 @@
+/* etf_read.h - the reader of Erlang's External Term Format, compiled once for each kind of target.
+ * Included by etf.c, where the target is any sink, and meant for other targets as well, where
+ * the calls become direct ones. Pure. Reads nothing that a length promises before it is there.
+ *
+ * Define before including: READ_TO, the type of the target; READ_CALL(name), the name of its
+ * functions, which look like those of struct gate_sink but for their first argument, a READ_TO *;
+ * and READ_SKIPS_NULL(to): true when a member that is null need not be mentioned at all. Unlike a
+ * sink, open_list and open_map are told how many there will be (at most as many as there are bytes
+ * left), and item(to) and member(to) follow each of them.
+ * Everything in here is static: a text without a .c file of its own. */
+#ifndef MOONGATE_ETF_READ_H
+#define MOONGATE_ETF_READ_H
+
+#include <string.h>
+
+#include "moongate.h"
+#include "text.h"
+
+/* External Term Format: every number of more than one byte has its highest one first, but the
+ * digits of SMALL_BIG and LARGE_BIG. */
+enum tag {
+    TAG_NEW_FLOAT = 70,       /* IEEE 754 double */
+    TAG_COMPRESSED = 80,      /* right behind the version: size (4), zlib stream of one term */
+    TAG_SMALL_INTEGER = 97,   /* one byte */
+    TAG_INTEGER = 98,         /* four, signed */
+    TAG_FLOAT = 99,           /* 31 bytes of text */
+    TAG_ATOM = 100,           /* length (2), Latin-1 */
+    TAG_SMALL_TUPLE = 104,    /* arity (1), terms */
+    TAG_LARGE_TUPLE = 105,    /* arity (4), terms */
+    TAG_NIL = 106,            /* the empty list, and the end of a list */
+    TAG_STRING = 107,         /* length (2), a list of so many bytes */
+    TAG_LIST = 108,           /* length (4), terms, the end */
+    TAG_BINARY = 109,         /* length (4), bytes */
+    TAG_SMALL_BIG = 110,      /* length (1), sign (1), digits in base 256 */
+    TAG_LARGE_BIG = 111,      /* length (4), sign (1), the same */
+    TAG_SMALL_ATOM = 115,     /* length (1), Latin-1 */
+    TAG_MAP = 116,            /* pairs (4), keys and values in turn */
+    TAG_ATOM_UTF8 = 118,      /* length (2), UTF-8 */
+    TAG_SMALL_ATOM_UTF8 = 119 /* length (1), UTF-8 */
+};
+
+#define VERSION_BYTE    131
+#define ATOM_CHARS_MAX  255                /* Erlang's own limit */
+#define ATOM_BYTES_MAX  4 * ATOM_CHARS_MAX /* in UTF-8 */
+#define FLOAT_BYTES     31
+#define INTEGER_END     9007199254740992 /* 2^53, as in codec.h: integers from here on are text */
+#define REWRITTEN_BYTES GATE_BIG_TEXT_MAX
+
+_Static_assert(REWRITTEN_BYTES >= 2 * ATOM_CHARS_MAX, "Latin-1 has two bytes in UTF-8 at most");
+
+struct reader {
+    const char *at; /* the next byte; after a failure, one of the term that was wrong */
+    const char *end;
+    READ_TO *to;
+    int depth;
+    char rewritten[REWRITTEN_BYTES]; /* text that is not in the input as it is */
+};
+
+static inline void start_reader(struct reader *reader, struct gate_span input, READ_TO *to) {
+    reader->at = input.data;
+    reader->end = input.data + input.len;
+    reader->to = to;
+    reader->depth = 0;
+}
+
+/* ---- Bytes ----------------------------------------------------------------------------------- */
+
+static inline bool has_bytes(const struct reader *reader, uint64_t bytes) {
+    return (uint64_t)(reader->end - reader->at) >= bytes;
+}
+
+static inline uint8_t byte_at(const char *at) {
+    return (uint8_t)*at;
+}
+
+/* A natural number of `bytes` (1, 2 or 4). The compiler makes one load of it. */
+static inline uint32_t load_natural(const char *at, size_t bytes) {
+    uint32_t value = 0;
+    for (size_t i = 0; i < bytes; i++) value = value << 8 | byte_at(at + i);
+    return value;
+}
+
+/* Reads a length of `bytes` behind the tag that stands at `at`, which is stepped over with it. */
+static inline int read_length(struct reader *reader, size_t bytes, uint32_t *out) {
+    if (!has_bytes(reader, 1 + bytes)) return GATE_ESYNTAX;
+    *out = load_natural(reader->at + 1, bytes);
+    reader->at += 1 + bytes;
+    return GATE_OK;
+}
+
+/* The same with as many bytes as the length says, as a span of the input. */
+static inline int read_bytes(struct reader *reader, size_t length_bytes, struct gate_span *out) {
+    uint32_t len;
+    int rc = read_length(reader, length_bytes, &len);
+    if (rc < 0 || !has_bytes(reader, len)) return GATE_ESYNTAX;
+    *out = (struct gate_span){reader->at, len};
+    reader->at += len;
+    return GATE_OK;
+}
+
+/* ---- Atoms ----------------------------------------------------------------------------------- */
+
+static inline bool is_ascii(struct gate_span text) {
+    uint64_t bits = 0, word;
+    size_t i = 0;
+    for (; text.len - i >= sizeof word; i += sizeof word) {
+        memcpy(&word, text.data + i, sizeof word);
+        bits |= word;
+    }
+    for (; i < text.len; i++) bits |= byte_at(text.data + i);
+    return (bits & UINT64_C(0x8080808080808080)) == 0;
+}
+
+static void rewrite_latin1(struct reader *reader, struct gate_span *text) {
+    size_t len = 0;
+    for (size_t i = 0; i < text->len; i++) {
+        uint8_t byte = byte_at(text->data + i);
+        if (byte >= 0x80) reader->rewritten[len++] = (char)(0xC0 | byte >> 6);
+        reader->rewritten[len++] = (char)(byte < 0x80 ? byte : 0x80 | (byte & 0x3F));
+    }
+    *text = (struct gate_span){reader->rewritten, len};
+}
+
+/* Reads the atom at `at`, whose tag is one of the four. *out is good until the next key, atom or
+ * number is read. */
+static inline int read_atom(struct reader *reader, struct gate_span *out) {
+    uint8_t tag = byte_at(reader->at);
+    bool small = tag == TAG_SMALL_ATOM || tag == TAG_SMALL_ATOM_UTF8;
+    bool latin1 = tag == TAG_SMALL_ATOM || tag == TAG_ATOM;
+    int rc = read_bytes(reader, small ? 1 : 2, out);
+    if (rc < 0 || out->len > (latin1 ? ATOM_CHARS_MAX : ATOM_BYTES_MAX)) return GATE_ESYNTAX;
+    if (latin1 && !is_ascii(*out)) rewrite_latin1(reader, out);
+    return GATE_OK;
+}
+
+static inline bool is_word(struct gate_span text, const char *word, size_t len) {
+    return text.len == len && memcmp(text.data, word, len) == 0;
+}
+
+/* Elixir says nil; null is taken as well. */
+static inline bool means_null(struct gate_span atom) {
+    return is_word(atom, "nil", 3) || is_word(atom, "null", 4);
+}
+
+/* Steps over a null, if that is what stands here. */
+static inline bool skip_null(struct reader *reader) {
+    if (!has_bytes(reader, 5)) return false;
+    uint8_t tag = byte_at(reader->at);
+    bool small = tag == TAG_SMALL_ATOM || tag == TAG_SMALL_ATOM_UTF8;
+    if (!small && tag != TAG_ATOM && tag != TAG_ATOM_UTF8) return false;
+    const char *from = reader->at;
+    struct gate_span atom;
+    if (read_bytes(reader, small ? 1 : 2, &atom) == GATE_OK && means_null(atom)) return true;
+    reader->at = from;
+    return false;
+}
+
+static int read_atom_value(struct reader *reader) {
+    struct gate_span atom;
+    int rc = read_atom(reader, &atom);
+    if (rc < 0) return rc;
+    if (means_null(atom)) return READ_CALL(null)(reader->to);
+    if (is_word(atom, "true", 4)) return READ_CALL(boolean)(reader->to, true);
+    if (is_word(atom, "false", 5)) return READ_CALL(boolean)(reader->to, false);
+    return READ_CALL(text)(reader->to, atom);
+}
+
+/* ---- Numbers --------------------------------------------------------------------------------- */
+
+/* An integer, or its digits when it does not fit 53 bits. */
+struct integer {
+    int64_t value;
+    struct gate_span digits; /* len 0: it is `value`; else as of read_atom */
+};
+
+static inline uint64_t load_magnitude(struct gate_span bytes) {
+    uint64_t value = 0;
+    for (size_t i = bytes.len; i-- > 0;) value = value << 8 | byte_at(bytes.data + i);
+    return value;
+}
+
+static inline int read_big(struct reader *reader, size_t length_bytes, struct integer *out) {
+    uint32_t len;
+    int rc = read_length(reader, length_bytes, &len);
+    if (rc < 0 || len > GATE_BIG_BYTES_MAX || !has_bytes(reader, 1 + (uint64_t)len))
+        return GATE_ESYNTAX;
+    uint8_t sign = byte_at(reader->at);
+    if (sign > 1) return GATE_ESYNTAX;
+    struct gate_span magnitude = {reader->at + 1, len};
+    while (magnitude.len && magnitude.data[magnitude.len - 1] == 0) magnitude.len--;
+    reader->at += 1 + (size_t)len;
+    uint64_t natural = magnitude.len <= sizeof natural ? load_magnitude(magnitude) : INTEGER_END;
+    if (natural < INTEGER_END) {
+        *out = (struct integer){.value = sign ? -(int64_t)natural : (int64_t)natural};
+        return GATE_OK;
+    }
+    out->digits.data = reader->rewritten;
+    out->digits.len = gate_text_from_big(magnitude, sign != 0, reader->rewritten);
+    return GATE_OK;
+}
+
+/* Reads the integer at `at`, whose tag is one of the four. */
+static inline int read_integer(struct reader *reader, struct integer *out) {
+    *out = (struct integer){0};
+    switch (byte_at(reader->at)) {
+    case TAG_SMALL_INTEGER:
+        if (!has_bytes(reader, 2)) return GATE_ESYNTAX;
+        out->value = byte_at(reader->at + 1);
+        reader->at += 2;
+        return GATE_OK;
+    case TAG_INTEGER:
+        if (!has_bytes(reader, 5)) return GATE_ESYNTAX;
+        out->value = (int32_t)load_natural(reader->at + 1, 4);
+        reader->at += 5;
+        return GATE_OK;
+    case TAG_SMALL_BIG: return read_big(reader, 1, out);
+    default: return read_big(reader, 4, out);
+    }
+}
+
+static inline int read_integer_value(struct reader *reader) {
+    struct integer integer;
+    int rc = read_integer(reader, &integer);
+    if (rc < 0) return rc;
+    if (integer.digits.len) return READ_CALL(text)(reader->to, integer.digits);
+    return READ_CALL(integer)(reader->to, integer.value);
+}
+
+/* The format has no infinity and no NaN. */
+static inline int give_number(struct reader *reader, double value) {
+    return value - value == 0 ? READ_CALL(number)(reader->to, value) : GATE_ESYNTAX;
+}
+
+static int read_double(struct reader *reader) {
+    double value;
+    if (!has_bytes(reader, 1 + sizeof value)) return GATE_ESYNTAX;
+    uint64_t high = load_natural(reader->at + 1, 4), bits = high << 32;
+    bits |= load_natural(reader->at + 5, 4);
+    memcpy(&value, &bits, sizeof value);
+    reader->at += 1 + sizeof value;
+    return give_number(reader, value);
+}
+
+static const char *skip_digits(const char *at, const char *end) {
+    while (at < end && *at >= '0' && *at <= '9') at++;
+    return at;
+}
+
+/* The number in what printf made of "%.20e", with zeros behind it; length 0 when it is none. */
+static struct gate_span find_decimal(const char *text) {
+    const struct gate_span none = {text, 0};
+    const char *at = text, *end = text + FLOAT_BYTES, *from = at += *at == '-';
+    at = skip_digits(from, end);
+    if (at == from || at == end || *at != '.') return none;
+    from = at + 1;
+    at = skip_digits(from, end);
+    if (at == from || end - at < 3 || *at != 'e' || (at[1] != '+' && at[1] != '-')) return none;
+    from = at + 2;
+    at = skip_digits(from, end);
+    if (at == from) return none;
+    struct gate_span found = {text, (size_t)(at - text)};
+    while (at < end && *at == '\0') at++;
+    return at == end ? found : none;
+}
+
+static int read_decimal(struct reader *reader) {
+    if (!has_bytes(reader, 1 + FLOAT_BYTES)) return GATE_ESYNTAX;
+    struct gate_span decimal = find_decimal(reader->at + 1);
+    if (decimal.len == 0) return GATE_ESYNTAX;
+    reader->at += 1 + FLOAT_BYTES;
+    return give_number(reader, gate_text_to_number(decimal));
+}
+
+/* ---- Lists and maps -------------------------------------------------------------------------- */
+
+static int read_value(struct reader *reader);
+
+/* Behind the head of a list or tuple: its terms. */
+static int read_items(struct reader *reader, uint32_t count) {
+    if (!has_bytes(reader, count)) return GATE_ESYNTAX;
+    if (reader->depth == GATE_DEPTH_MAX) return GATE_EDEPTH;
+    reader->depth++;
+    int rc = READ_CALL(open_list)(reader->to, count);
+    for (uint32_t i = 0; rc == GATE_OK && i < count; i++) {
+        rc = read_value(reader);
+        if (rc == GATE_OK) rc = READ_CALL(item)(reader->to);
+    }
+    if (rc < 0) return rc;
+    reader->depth--;
+    return READ_CALL(close_list)(reader->to);
+}
+
+static int read_tuple(struct reader *reader, size_t length_bytes) {
+    uint32_t count;
+    int rc = read_length(reader, length_bytes, &count);
+    return rc < 0 ? rc : read_items(reader, count);
+}
+
+/* A proper list ends with the empty one. Its end is looked at before the list is given away as
+ * whole, so the depth is that of the list. */
+static int read_list(struct reader *reader) {
+    int rc = read_tuple(reader, 4);
+    if (rc < 0) return rc;
+    if (!has_bytes(reader, 1) || byte_at(reader->at) != TAG_NIL) return GATE_ESYNTAX;
+    reader->at++;
+    return GATE_OK;
+}
+
+static int read_nil(struct reader *reader) {
+    reader->at++;
+    return read_items(reader, 0);
+}
+
+/* Erlang writes a list of bytes as if it were text. */
+static int read_string(struct reader *reader) {
+    struct gate_span bytes;
+    int rc = read_bytes(reader, 2, &bytes);
+    if (rc == GATE_OK && reader->depth == GATE_DEPTH_MAX) return GATE_EDEPTH;
+    if (rc == GATE_OK) rc = READ_CALL(open_list)(reader->to, (uint32_t)bytes.len);
+    for (size_t i = 0; rc == GATE_OK && i < bytes.len; i++) {
+        rc = READ_CALL(integer)(reader->to, byte_at(bytes.data + i));
+        if (rc == GATE_OK) rc = READ_CALL(item)(reader->to);
+    }
+    return rc < 0 ? rc : READ_CALL(close_list)(reader->to);
+}
+
+static int read_integer_key(struct reader *reader, struct gate_span *out) {
+    struct integer integer;
+    int rc = read_integer(reader, &integer);
+    if (rc < 0) return rc;
+    *out = integer.digits;
+    if (out->len) return GATE_OK;
+    out->data = reader->rewritten;
+    out->len = gate_text_from_integer(integer.value, reader->rewritten);
+    return GATE_OK;
+}
+
+/* Keys arrive as atoms, binaries or integers, mixed even within one message. */
+static inline int read_key(struct reader *reader, struct gate_span *out) {
+    if (!has_bytes(reader, 1)) return GATE_ESYNTAX;
+    switch (byte_at(reader->at)) {
+    case TAG_SMALL_ATOM:
+    case TAG_SMALL_ATOM_UTF8:
+    case TAG_ATOM:
+    case TAG_ATOM_UTF8: return read_atom(reader, out);
+    case TAG_BINARY: return read_bytes(reader, 4, out);
+    case TAG_SMALL_INTEGER:
+    case TAG_INTEGER:
+    case TAG_SMALL_BIG:
+    case TAG_LARGE_BIG: return read_integer_key(reader, out);
+    default: return GATE_ESYNTAX;
+    }
+}
+
+static inline int read_member(struct reader *reader) {
+    struct gate_span key;
+    int rc = read_key(reader, &key);
+    if (rc < 0) return rc;
+    if (READ_SKIPS_NULL(reader->to) && skip_null(reader)) return GATE_OK;
+    rc = READ_CALL(key)(reader->to, key);
+    if (rc == GATE_OK) rc = read_value(reader);
+    return rc < 0 ? rc : READ_CALL(member)(reader->to);
+}
+
+static int read_map(struct reader *reader) {
+    uint32_t pairs;
+    int rc = read_length(reader, 4, &pairs);
+    if (rc < 0 || !has_bytes(reader, 2 * (uint64_t)pairs)) return GATE_ESYNTAX;
+    if (reader->depth == GATE_DEPTH_MAX) return GATE_EDEPTH;
+    reader->depth++;
+    rc = READ_CALL(open_map)(reader->to, pairs);
+    while (rc == GATE_OK && pairs-- > 0) rc = read_member(reader);
+    if (rc < 0) return rc;
+    reader->depth--;
+    return READ_CALL(close_map)(reader->to);
+}
+
+/* ---- Values ---------------------------------------------------------------------------------- */
+
+static int read_text(struct reader *reader) {
+    struct gate_span text;
+    int rc = read_bytes(reader, 4, &text);
+    return rc < 0 ? rc : READ_CALL(text)(reader->to, text);
+}
+
+/* What is not here (pids, ports, references, functions, bit strings) is nothing the gateway sends,
+ * and cannot be stepped over either. */
+static int read_value(struct reader *reader) {
+    if (!has_bytes(reader, 1)) return GATE_ESYNTAX;
+    switch (byte_at(reader->at)) {
+    case TAG_BINARY: return read_text(reader);
+    case TAG_SMALL_ATOM:
+    case TAG_SMALL_ATOM_UTF8:
+    case TAG_ATOM:
+    case TAG_ATOM_UTF8: return read_atom_value(reader);
+    case TAG_SMALL_INTEGER:
+    case TAG_INTEGER:
+    case TAG_SMALL_BIG:
+    case TAG_LARGE_BIG: return read_integer_value(reader);
+    case TAG_MAP: return read_map(reader);
+    case TAG_NIL: return read_nil(reader);
+    case TAG_LIST: return read_list(reader);
+    case TAG_STRING: return read_string(reader);
+    case TAG_NEW_FLOAT: return read_double(reader);
+    case TAG_FLOAT: return read_decimal(reader);
+    case TAG_SMALL_TUPLE: return read_tuple(reader, 1);
+    case TAG_LARGE_TUPLE: return read_tuple(reader, 4);
+    default: return GATE_ESYNTAX;
+    }
+}
+
+/* Reads the one term that the input holds, with or without the version in front, and nothing behind
+ * it. */
+static int read_whole(struct reader *reader) {
+    if (has_bytes(reader, 1) && byte_at(reader->at) == VERSION_BYTE) reader->at++;
+    int rc = read_value(reader);
+    if (rc < 0) return rc;
+    return reader->at == reader->end ? GATE_OK : GATE_ESYNTAX;
+}
+
+#endif
