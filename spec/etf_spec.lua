@@ -1,7 +1,7 @@
 -- etf.c and etf_read.h: every tag of the External Term Format, every border
 -- between two of them, the envelope in any order, compressed terms, the writer; and that a term and
--- its JSON twin are the same value. Every term that is scanned or walked by `unit` ends right before
--- an unreadable page.
+-- its JSON twin are the same value. Every term that is scanned or walked by `unit` ends right
+-- before an unreadable page.
 local core = require "moongate.core"
 local unit = require("moongate_unit").etf
 local json = require("moongate_unit").json
@@ -244,9 +244,12 @@ describe("etf: what is taken", function()
     assert.same({ a = 2 }, decode(message(map(atom "a", byte(1), binary "a", byte(2)))))
     assert.same({ a = 1 }, decode(message(map(binary "a", byte(2), atom "a", byte(1)))))
     assert.same({ ["7"] = 3 }, decode(message(map(byte(7), byte(1), binary "7", byte(3)))))
-    assert.same({ a = 1 }, decode(message(map(atom "a", byte(1), atom "a", NIL))))
-    assert.same(core.decode '{"a":1,"a":null}', decode(message(map(atom "a", byte(1), atom "a",
-      NIL))))
+    assert.same({}, decode(message(map(atom "a", byte(1), binary "a", NIL))))
+    assert.same({ b = 2 },
+      decode(message(map(atom "a", byte(1), atom "b", byte(2), atom "a", NIL))))
+    assert.same({ a = 1 }, decode(message(map(atom "a", NIL, atom "a", byte(1)))))
+    assert.same({ a = null }, decode(message(map(atom "a", byte(1), atom "a", NIL)),
+      { null = "keep" }))
   end)
 
   it("with numbers of up to 256 bytes, to the last digit", function()

@@ -57,9 +57,9 @@ static inline int pass_close_map(struct target *target) {
     return target->sink->close_map(target->to);
 }
 
-#define READ_TO             struct target
-#define READ_CALL(name)     pass_##name
-#define READ_SKIPS_NULL(to) false
+#define READ_TO                  struct target
+#define READ_CALL(name)          pass_##name
+#define READ_SKIPS_NULL(to, key) false
 #include "etf_read.h"
 
 static int unpack(struct gate_span message, struct gate_buf *out);

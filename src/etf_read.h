@@ -4,10 +4,10 @@
  *
  * Define before including: READ_TO, the type of the target; READ_CALL(name), the name of its
  * functions, which look like those of struct gate_sink but for their first argument, a READ_TO *;
- * and READ_SKIPS_NULL(to): true when a member that is null need not be mentioned at all. Unlike a
- * sink, open_list and open_map are told how many there will be (at most as many as there are bytes
- * left), and item(to) and member(to) follow each of them.
- * Everything in here is static: a text without a .c file of its own. */
+ * and READ_SKIPS_NULL(to, key): true when this member need not be mentioned at all if it is null.
+ * Unlike a sink, open_list and open_map are told how many there will be (at most as many as there
+ * are bytes left), and item(to) and member(to) follow each of them. Everything in here is static: a
+ * text without a .c file of its own. */
 #ifndef MOONGATE_ETF_READ_H
 #define MOONGATE_ETF_READ_H
 
@@ -142,17 +142,30 @@ static inline bool means_null(struct gate_span atom) {
     return is_word(atom, "nil", 3) || is_word(atom, "null", 4);
 }
 
+/* Is it a null that stands here? An atom of four letters at most is not rewritten. */
+static inline bool is_null(const struct reader *reader) {
+    if (!has_bytes(reader, 5)) return false;
+    const char *at = reader->at;
+    uint8_t tag = byte_at(at);
+    size_t head = 2, len = byte_at(at + 1);
+    if (tag == TAG_ATOM || tag == TAG_ATOM_UTF8) {
+        head = 3;
+        len = load_natural(at + 1, 2);
+    } else if (tag != TAG_SMALL_ATOM && tag != TAG_SMALL_ATOM_UTF8) {
+        return false;
+    }
+    return len <= 4 && has_bytes(reader, head + len) &&
+           means_null((struct gate_span){at + head, len});
+}
+
+static inline int skip_atom(struct reader *reader) {
+    struct gate_span atom;
+    return read_atom(reader, &atom);
+}
+
 /* Steps over a null, if that is what stands here. */
 static inline bool skip_null(struct reader *reader) {
-    if (!has_bytes(reader, 5)) return false;
-    uint8_t tag = byte_at(reader->at);
-    bool small = tag == TAG_SMALL_ATOM || tag == TAG_SMALL_ATOM_UTF8;
-    if (!small && tag != TAG_ATOM && tag != TAG_ATOM_UTF8) return false;
-    const char *from = reader->at;
-    struct gate_span atom;
-    if (read_bytes(reader, small ? 1 : 2, &atom) == GATE_OK && means_null(atom)) return true;
-    reader->at = from;
-    return false;
+    return is_null(reader) && skip_atom(reader) == GATE_OK;
 }
 
 static int read_atom_value(struct reader *reader) {
@@ -356,7 +369,7 @@ static inline int read_member(struct reader *reader) {
     struct gate_span key;
     int rc = read_key(reader, &key);
     if (rc < 0) return rc;
-    if (READ_SKIPS_NULL(reader->to) && skip_null(reader)) return GATE_OK;
+    if (is_null(reader) && READ_SKIPS_NULL(reader->to, key)) return skip_atom(reader);
     rc = READ_CALL(key)(reader->to, key);
     if (rc == GATE_OK) rc = read_value(reader);
     return rc < 0 ? rc : READ_CALL(member)(reader->to);
