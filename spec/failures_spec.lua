@@ -854,20 +854,44 @@ describe("over sockets #sockets", function()
       assert.equal(0, forced)
     end)
 
-  it("R61 a request that came too early is answered by RATE_LIMITED, and that is heard", function()
-    ready { intents = { "guilds", "guild_members" } }
-    local limited, chunks = {}, 0
-    bot:on("RATE_LIMITED", function(data) limited[#limited + 1] = data end)
-    bot:on("GUILD_MEMBERS_CHUNK", function() chunks = chunks + 1 end)
-    bot:step(0)
-    local guild = discord.guilds[1].id
-    bot:request_members(guild, { nonce = "one" })
-    bot:request_members(guild, { nonce = "two" })
-    await("the answers", function() return chunks == 1 and #limited == 1 end)
-    assert.equal(8, limited[1].opcode)
-    assert.same({ guild_id = guild, nonce = "two" }, limited[1].meta)
-    assert.is_true(limited[1].retry_after > 0)
-    assert.equal("ready", bot.state)
+  it("R61 a request that came too early is answered by RATE_LIMITED, which is heard and obeyed",
+    function()
+      local intents = { "guilds", "guild_members" }
+      ready({ intents = intents }, { guilds = 2 })
+      local guild, other = discord.guilds[1].id, discord.guilds[2].id
+      assert.is_true(bot:request_members(guild, { nonce = "one" }))
+      assert(discord:wait_received "REQUEST_GUILD_MEMBERS")
+      bot:stop()
+      bot = witness.ready(witness.client(discord, { intents = intents })) -- knows nothing of it
+      local limited, chunks = {}, {}
+      bot:on("RATE_LIMITED", function(data) limited[#limited + 1] = data end)
+      bot:on("GUILD_MEMBERS_CHUNK", function(data) chunks[#chunks + 1] = data.nonce end)
+      bot:step(0)
+      bot:request_members(guild, { nonce = "two" })
+      await("RATE_LIMITED", function() return #limited == 1 end)
+      assert.equal(8, limited[1].opcode)
+      assert.same({ guild_id = guild, nonce = "two" }, limited[1].meta)
+      assert.is_true(limited[1].retry_after > 0)
+      bot:request_members(guild, { nonce = "three", user_ids = "1" })
+      bot:request_members(other, { nonce = "four" })
+      bot:request_members(other, { nonce = "five", user_ids = "1" })
+      await("the answers", function() return #chunks == 2 end)
+      assert.same({ "four", "five" }, chunks)
+      assert.equal(1, bot.shards[0]:stats().outbox_commands)
+      assert.equal("ready", bot.state)
+    end)
+
+  it("R61 what RATE_LIMITED holds leaves when it said, and nobody has to listen", function()
+    ready()
+    await("the guild", function() return bot.shards[0].seq == 2 end)
+    discord:dispatch("RATE_LIMITED", { opcode = 4, retry_after = 0.4, meta = { guild_id = "7" } })
+    await("its sequence", function() return bot.shards[0].seq == 3 end)
+    for _, guild in ipairs { "7", "8" } do assert.is_true(bot:update_voice_state(guild, "2")) end
+    local got = assert(discord:wait_received("VOICE_STATE_UPDATE", { count = 2 }))
+    assert.equal("8", got[1].d.guild_id)
+    assert.equal("7", got[2].d.guild_id)
+    local gap_ms = got[2].at_ms - got[1].at_ms
+    assert.is_true(gap_ms > 200 and gap_ms < 2000 + witness.late_ms, gap_ms)
   end)
 
   it("R63 frames of all sizes, beats between them and a close behind arrive whole", function()

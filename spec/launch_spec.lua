@@ -151,6 +151,41 @@ describe("launch", function()
     assert.equal("dnd", core.decode(told.presence).status)
   end)
 
+  it("R64 a shard that is started again identifies with the newest, its own or that of all",
+    function()
+      bot = client { shards = 2, presence = { status = "online" } }
+      assert.is_true(bot:connect())
+      local one = bot.shards[0]
+      -- The presence that the shard begins anew with.
+      local function begun_with()
+        paper.engines[1]:note("state", 0, { from = "ready", to = "idle" })
+        bot:step(0)
+        assert.is_true(one:connect())
+        local starts = paper.engines[1]:calls_of "start"
+        return core.decode(starts[#starts][1].presence).status
+      end
+      assert.equal("online", begun_with())
+      assert.is_true(one:set_presence { status = "idle" })
+      assert.equal("idle", begun_with())
+      assert.is_true(bot:set_presence { status = "dnd" })
+      assert.equal("dnd", begun_with())
+      assert.is_true(one:send(3, { status = "invisible" }))
+      assert.equal("invisible", begun_with())
+      -- What cannot be part of an Identify is not kept, nor what was not sent.
+      for _, odd in ipairs { { status = ("x"):rep(3100) }, core.array { 1 }, "dnd" } do
+        assert.is_true(one:send(3, odd))
+        assert.equal("invisible", begun_with())
+      end
+      bot:remember_presence { status = ("x"):rep(3100) }
+      assert.equal("dnd", begun_with())
+      bot:stop()
+      assert.equal("ECLOSED", select(3, one:set_presence { status = "idle" }))
+      paper.statuses[0] = nil
+      assert.is_true(bot:connect())
+      local starts = paper.engines[2]:calls_of "start"
+      for _, call in ipairs(starts) do assert.equal("dnd", core.decode(call[1].presence).status) end
+    end)
+
   it("tells what is heard before the shard is started", function()
     bot = client { shards = 1 }
     bot:on("GUILD_CREATE", function() end)

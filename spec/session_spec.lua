@@ -695,8 +695,101 @@ describe("waiting before the next attempt", function()
   end)
 end)
 
+-- What bots send: `n` tells one from another.
+local function presence(n)
+  return ('{"op":3,"d":{"since":null,"activities":[],"status":"idle","n":%d}}'):format(n)
+end
+local function voice(n)
+  return ('{"op":4,"d":{"guild_id":"7","channel_id":null,"n":%d}}'):format(n)
+end
+local function members(guild, n, what)
+  return ('{"op":8,"d":{"guild_id":"%d",%s,"nonce":"%d"}}'):format(guild,
+    what or '"query":"","limit":0', n)
+end
+local function limited(seq, fields)
+  return helper.dispatch("RATE_LIMITED", seq, "{" .. fields .. "}")
+end
+
+local function numbers(actions)
+  local list = {}
+  for _, send in ipairs(helper.pick(actions, "send")) do list[#list + 1] = send.packet.d.n end
+  return list
+end
+local function nonces(actions)
+  local list = {}
+  for _, send in ipairs(helper.pick(actions, "send")) do
+    if send.packet.op == 8 then list[#list + 1] = send.packet.d.nonce end
+  end
+  return list
+end
+
+-- Time passes on a connection that lives: every beat is acknowledged. The beats are left out.
+local function quiet(d, ms)
+  local all, target = {}, d.now + ms
+  repeat
+    local due = d.machine:deadline()
+    local step = due and due <= target and math.max(due - d.now, 0) or target - d.now
+    local actions = d:advance(step)
+    for _, action in ipairs(actions) do
+      if action.type == "send" and action.packet.op == 1 then
+        for _, more in ipairs(d:receive(helper.ACK)) do actions[#actions + 1] = more end
+      end
+    end
+    for _, action in ipairs(actions) do
+      action.at_ms = d.now
+      if action.type ~= "send" or action.packet.op ~= 1 then all[#all + 1] = action end
+    end
+  until d.now >= target
+  return all
+end
+
+-- From any state on: what is sent by the user until the shard is ready and has settled.
+local function until_ready(d)
+  local all, connection = {}, d.connection
+  local function add(actions)
+    for _, action in ipairs(actions) do
+      local own = action.type == "send" and (action.packet.op == 3 or action.packet.op == 4
+        or action.packet.op == 8)
+      if own then all[#all + 1] = action end
+    end
+  end
+  if d.machine.state == "closing" then add(d:closed { code = 4000 }) end
+  if d.machine.state == "backoff" then add(d:tick()) end
+  if d.machine.state == "waiting" then add(d:input "grant") end
+  if d.machine.state == "connecting" then add(d:opened()) end
+  if d.machine.state == "hello" then add(d:receive(helper.HELLO)) end
+  local resumes = d.machine.state == "resuming"
+  add(d:receive(resumes and helper.dispatch "RESUMED" or helper.ready("s" .. connection)))
+  assert.equal("ready", d.machine.state)
+  add(quiet(d, 0))
+  return all
+end
+
+-- Holds one packet against every limit, with what left before on this connection and before it.
+local function judge_send(seen, packet, now_ms)
+  local function within(list, most, window)
+    list[#list + 1] = now_ms
+    local before = list[#list - most]
+    assert.is_true(not before or now_ms - before >= window, "too many in " .. window)
+  end
+  within(seen.all, 120, 60000)
+  if packet.op == 3 then
+    within(seen.presences, 5, 20000)
+    assert.is_true(packet.d.n > (seen.presence or 0))
+    seen.presence = packet.d.n
+  elseif packet.op == 4 then
+    assert.is_true(packet.d.n > (seen.voices[#seen.voices] or 0), "order")
+    table.insert(seen.voices, packet.d.n)
+  else
+    local guild = packet.d.guild_id
+    seen.guilds[guild] = seen.guilds[guild] or {}
+    within(seen.guilds[guild], 1, 30000)
+    seen.members = (seen.members or 0) + 1
+  end
+end
+
 describe("sending", function()
-  local COMMAND = '{"op":3,"d":null}'
+  local COMMAND = '{"op":4,"d":null}'
 
   it("R62 is refused when idle or dead, and kept in every other state", function()
     for _, state in ipairs { "idle", "dead" } do
@@ -715,7 +808,7 @@ describe("sending", function()
 
   it("what is kept goes out in order after READY", function()
     local d = helper.drive():reach "identifying"
-    for i = 1, 100 do d:input("send", ('{"op":3,"d":%d}'):format(i)) end
+    for i = 1, 100 do d:input("send", ('{"op":4,"d":%d}'):format(i)) end
     local actions = d:receive(helper.ready())
     for _, action in ipairs(d:advance(0)) do actions[#actions + 1] = action end
     local sends = helper.pick(actions, "send")
@@ -787,6 +880,202 @@ describe("sending", function()
     assert.equal(0, d.machine:status().outbox_commands)
   end)
 
+  it("R61 R62 what has waited too long is given up, whatever it waited for", function()
+    local d = helper.drive { send_timeout_ms = 50000 }:reach "ready"
+    for i = 1, 4 do d:input("send", members(7, i)) end -- due at 0, 30.5, 61, 91.5 s
+    d:input("send", members(8, 5))
+    local actions = quiet(d, 200000)
+    assert.same({ "2" }, nonces(actions))
+    local errors = helper.pick(actions, "event", "error")
+    assert.equal(2, #errors)
+    for _, event in ipairs(errors) do
+      assert.same({ "ETIMEOUT", "send" }, { event.data.code, event.data.phase })
+      assert.truthy(event.data.message:find("send_timeout", 1, true))
+    end
+    assert.equal(0, d.machine:status().outbox_commands)
+  end)
+
+  it("R62 a storm of presences: five in 20 s, then the newest, and no error", function()
+    local d = helper.drive():reach "ready"
+    local seen = {}
+    local function look(actions)
+      for _, send in ipairs(helper.pick(actions, "send")) do
+        if send.packet.op == 3 then seen[#seen + 1] = { d.now, send.packet.d.n } end
+      end
+      assert.same({}, helper.pick(actions, "event", "error"))
+    end
+    for i = 1, 300 do
+      look(d:input("send", presence(i)))
+      assert.is_true(d.result[1])
+    end
+    assert.equal(1, d.machine:status().outbox_commands)
+    look(quiet(d, 20499))
+    assert.equal(5, #seen)
+    look(quiet(d, 1))
+    assert.same({ 20500, 300 }, seen[6])
+    assert.equal(6, #seen)
+    assert.equal(0, d.machine:status().outbox_commands)
+    for i = 301, 303 do look(d:input("send", presence(i))) end
+    assert.same({ 301, 302, 303 }, { seen[7][2], seen[8][2], seen[9][2] })
+  end)
+
+  it("R62 of the presences set while away only the newest goes, in the first's place", function()
+    for _, state in ipairs { "backoff", "waiting", "connecting", "hello", "identifying", "resuming",
+      "closing" } do
+      local d = helper.drive():reach(state)
+      for _, text in ipairs { voice(1), presence(2), voice(3), presence(4), presence(5),
+        voice(6) } do
+        d:input("send", text)
+        assert.is_true(d.result[1], state)
+      end
+      assert.equal(4, d.machine:status().outbox_commands)
+      assert.same({ 1, 5, 3, 6 }, numbers(until_ready(d)), state)
+    end
+  end)
+
+  it("R61 all members of a guild once in 30 s: a later one waits, others overtake", function()
+    local d = helper.drive():reach "ready"
+    assert.same({ "1" }, nonces(d:input("send", members(7, 1))))
+    assert.same({}, nonces(d:input("send", members(7, 2))))
+    assert.same({}, nonces(d:input("send", members(7, 3))))
+    assert.same({ "4" }, nonces(d:input("send", members(8, 4))))
+    assert.same({ 5 }, numbers(d:input("send", voice(5))))
+    assert.same({ "6" }, nonces(d:input("send", members(7, 6, '"user_ids":["1"]'))))
+    assert.same({ "7" }, nonces(d:input("send", members(7, 7, '"query":"ad","limit":0'))))
+    assert.same({ "8" }, nonces(d:input("send", members(7, 8, '"query":"","limit":10'))))
+    assert.same({}, nonces(quiet(d, 30499)))
+    assert.same({ "2" }, nonces(quiet(d, 1)))
+    assert.same({}, nonces(quiet(d, 30499)))
+    assert.same({ "3" }, nonces(quiet(d, 1)))
+  end)
+
+  it("R61 however a request for all members is written", function()
+    for _, what in ipairs { '"query":"","limit":0', '"limit":0,"query":""', '"query":""',
+      '"query":"","limit":0.0', '"query":"","limit":null,"user_ids":null',
+      '"query":"","limit":0,"presences":true', '"a":{"user_ids":["1"]},"query":""' } do
+      for _, id in ipairs { '"7"', "7" } do
+        local d = helper.drive():reach "ready"
+        d:input("send", members(7, 1))
+        local text = ('{"d":{%s,"nonce":"2","guild_id":%s},"op":8}'):format(what, id)
+        assert.same({}, nonces(d:input("send", text)), text)
+        assert.same({ "2" }, nonces(quiet(d, 30500)), text)
+      end
+    end
+  end)
+
+  it("R61 a command that says it oddly is never held", function()
+    for _, text in ipairs { '{"op":8}', '{"op":8,"d":null}', '{"op":8,"d":[]}', '{"op":8,"d":{}}',
+      '{"op":8,"d":{"query":"","limit":0}}', '{"op":8,"d":{"guild_id":"x","query":"","limit":0}}',
+      '{"op":8,"d":{"guild_id":["7"],"query":"","limit":0}}', '{"d":1}', "7", '"text"',
+      '{"op":8,"d":{"guild_id":"99999999999999999999","query":""}}' } do
+      local d = helper.drive():reach "ready"
+      d:input("send", members(7, 1))
+      for _ = 1, 20 do assert.equal(1, #helper.pick(d:input("send", text), "send"), text) end
+    end
+  end)
+
+  it("R61 a guild is remembered on a new connection, presences are not", function()
+    for _, code in ipairs { 4000, 1000 } do
+      local d = helper.drive():reach "ready"
+      d:input("send", members(7, 1))
+      for i = 1, 6 do d:input("send", presence(i)) end
+      d:input("send", members(7, 2))
+      d:input("reconnect", code, "")
+      d:closed { code = code }
+      d:input("send", voice(9))
+      local actions, began = until_ready(d), d.now
+      assert.is_true(began < 20000)
+      assert.same({ 6, 9 }, numbers(actions))
+      assert.same({}, nonces(actions))
+      for i = 11, 14 do assert.same({ i }, numbers(d:input("send", presence(i)))) end
+      assert.same({}, numbers(d:input("send", presence(15))))
+      assert.same({ "2" }, nonces(quiet(d, 30500 - d.now)))
+      assert.equal(30500, d.now)
+    end
+  end)
+
+  it("R61 RATE_LIMITED is obeyed whoever listens, and delivered to who does", function()
+    for _, all in ipairs { true, false } do
+      local d = helper.drive():reach "ready"
+      d.machine:interest({}, { all = all })
+      local events = helper.pick(d:receive(limited(2, '"opcode":8,"retry_after":12.5,' ..
+        '"meta":{"nonce":"r","guild_id":"7"}')), "event", "RATE_LIMITED")
+      assert.equal(all and 1 or 0, #events)
+      assert.same({}, nonces(d:input("send", members(7, 1))))
+      assert.same({}, nonces(d:input("send", members(7, 2, '"user_ids":"5"'))))
+      assert.same({ "3" }, nonces(d:input("send", members(8, 3))))
+      assert.same({ 4 }, numbers(d:input("send", voice(4))))
+      assert.same({}, nonces(quiet(d, 12500)))
+      assert.same({ "1", "2" }, nonces(quiet(d, 1)))
+      d:receive(limited(2, '"opcode":4,"retry_after":60,"meta":{}')) -- again: a replay
+      assert.same({ 5 }, numbers(d:input("send", voice(5))))
+      d:receive(limited(3, '"opcode":4,"retry_after":60'))
+      assert.same({}, numbers(d:input("send", voice(6))))
+      assert.same({ 6 }, numbers(quiet(d, 60001)))
+    end
+  end)
+
+  it("R61 what RATE_LIMITED cannot mean is not obeyed, and a long one is cut", function()
+    for _, d_of in ipairs { "", '"opcode":4', '"retry_after":9', '"opcode":4,"retry_after":0',
+      '"opcode":4,"retry_after":-5', '"opcode":4,"retry_after":"9"', '"opcode":"4","retry_after":9',
+      '"opcode":-4,"retry_after":9', '"opcode":99999999999,"retry_after":9',
+      '"opcode":4,"retry_after":9,"meta":{"guild_id":"x"}',
+      '"opcode":4,"retry_after":9,"meta":{"guild_id":["1"]}' } do
+      local d = helper.drive():reach "ready"
+      d:receive(limited(2, d_of))
+      assert.same({ 1 }, numbers(d:input("send", voice(1))), d_of)
+      assert.equal("ready", d.machine.state)
+    end
+    for _, long in ipairs { "300", "1e300", "9007199254740991" } do
+      local d = helper.drive { send_timeout_ms = 900000 }:reach "ready"
+      d:receive(limited(2, '"opcode":4,"meta":[{"guild_id":"5"}],"retry_after":' .. long))
+      assert.same({}, numbers(d:input("send", voice(1))))
+      assert.same({}, numbers(quiet(d, 299999)))
+      assert.same({ 1 }, numbers(quiet(d, 1)), long)
+    end
+  end)
+
+  it("R60 R61 R62 whatever is sent whenever: limits and order hold, and all of it leaves",
+    function()
+      local rounds = 0
+      for seed = 1, 20 do
+        math.randomseed(seed)
+        local d = helper.drive { send_timeout_ms = 3600000, seed = seed }:reach "ready"
+        local seen = { all = {}, presences = {}, guilds = {}, beats = {}, voices = {} }
+        local function look(actions)
+          for _, send in ipairs(helper.pick(actions, "send")) do
+            judge_send(seen, send.packet, send.at_ms or d.now)
+          end
+        end
+        local accepted = { presence = 0, members = 0, voice = 0 }
+        for n = 1, 700 do
+          local chance, kind = math.random(), "voice"
+          if chance < 0.3 then kind = "presence" elseif chance < 0.5 then kind = "members" end
+          look(d:input("send", kind == "presence" and presence(n) or kind == "voice" and voice(n)
+            or members(math.random(4), n)))
+          if not d.result[1] then
+            assert.equal("EBUSY", d.result[3])
+          else
+            accepted[kind] = kind == "presence" and n or accepted[kind] + 1
+          end
+          look(quiet(d, math.random() < 0.02 and math.random(60000) or math.random(400)))
+          if math.random() < 0.005 then
+            look(d:input("reconnect", 4000, ""))
+            d:closed { code = 4000 }
+            seen.all, seen.presences, seen.beats = {}, {}, {}
+            look(until_ready(d))
+            rounds = rounds + 1
+          end
+        end
+        look(quiet(d, 3000000))
+        assert.equal(0, d.machine:status().outbox_commands)
+        assert.equal(accepted.voice, #seen.voices)
+        assert.equal(accepted.members, seen.members)
+        assert.equal(accepted.presence, seen.presence)
+      end
+      assert.is_true(rounds > 20)
+    end)
+
   it("R68 the trace shows what leaves and hides the token", function()
     for _, start in ipairs { "hello", "resuming" } do
       local d = helper.drive()
@@ -821,15 +1110,15 @@ end)
 
 describe("identify", function()
   it("carries what the options say, and only that", function()
-    local presence = '{"since":null,"activities":[],"status":"dnd","afk":false}'
+    local first = '{"since":null,"activities":[],"status":"dnd","afk":false}'
     local d = helper.drive {
-      intents = 37377, shard_id = 1, shard_count = 4, large_threshold = 250, presence = presence,
+      intents = 37377, shard_id = 1, shard_count = 4, large_threshold = 250, presence = first,
       properties = { os = "bsd", browser = "lib", device = "dev" },
     }:reach "hello"
     local sent = helper.pick(d:receive(helper.HELLO), "send")[1]
     assert.equal('{"op":2,"d":{"token":"TOKEN.of.tests","intents":37377,"properties":' ..
       '{"os":"bsd","browser":"lib","device":"dev"},"large_threshold":250,"shard":[1,4],' ..
-      '"presence":' .. presence .. "}}", sent.bytes)
+      '"presence":' .. first .. "}}", sent.bytes)
     assert.is_false(sent.binary)
   end)
 

@@ -72,6 +72,7 @@ static const struct {
     {"slots", unit_open_slots},
     {"backoff", unit_open_backoff},
     {"outbox", unit_open_outbox},
+    {"pace", unit_open_pace},
     {"buf", unit_open_buf},
     {"inflate", unit_open_inflate},
     {"deflate", unit_open_deflate},

@@ -12,6 +12,7 @@ void unit_open_budget(lua_State *L);
 void unit_open_slots(lua_State *L);
 void unit_open_backoff(lua_State *L);
 void unit_open_outbox(lua_State *L);
+void unit_open_pace(lua_State *L);
 void unit_open_buf(lua_State *L);
 void unit_open_inflate(lua_State *L);
 void unit_open_deflate(lua_State *L);

@@ -1,5 +1,6 @@
-/* unit_core.c - heart, budget, slots, backoff, outbox, buf and inflate as small Lua objects, for
- * busted. Test-only. Each piece is a userdata whose methods carry the names of the C functions. */
+/* unit_core.c - heart, budget, pace, slots, backoff, outbox, buf and inflate as small Lua objects,
+ * for busted. Test-only. Each piece is a userdata whose methods carry the names of the C functions.
+ */
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
@@ -10,6 +11,7 @@
 #include "../src/heart.h"
 #include "../src/inflate.h"
 #include "../src/outbox.h"
+#include "../src/pace.h"
 #include "unit.h"
 
 static void *new_object(lua_State *L, size_t bytes, const char *class) {
@@ -299,6 +301,55 @@ void unit_open_buf(lua_State *L) {
     new_class(L, BUF, methods, buf_new);
 }
 
+/* ---- pace ------------------------------------------------------------------------------------ */
+
+#define PACE "unit.pace"
+static struct gate_pace *pace_of(lua_State *L) {
+    return luaL_checkudata(L, 1, PACE);
+}
+static int pace_new(lua_State *L) {
+    gate_pace_init(new_object(L, sizeof(struct gate_pace), PACE));
+    return 1;
+}
+/* Arguments 3 to 5: op, guild, whether it is for all members. */
+static struct gate_errand check_errand(lua_State *L) {
+    return (struct gate_errand){.op = (int)luaL_checkinteger(L, 3),
+                                .guild_id = (uint64_t)luaL_optinteger(L, 4, 0),
+                                .all_members = lua_toboolean(L, 5)};
+}
+static int pace_when(lua_State *L) {
+    struct gate_errand errand = check_errand(L);
+    lua_pushinteger(L, gate_pace_when(pace_of(L), luaL_checkinteger(L, 2), &errand));
+    return 1;
+}
+static int pace_spend(lua_State *L) {
+    struct gate_errand errand = check_errand(L);
+    gate_pace_spend(pace_of(L), luaL_checkinteger(L, 2), &errand);
+    return 0;
+}
+/* obey(now, op, guild, wait) */
+static int pace_obey(lua_State *L) {
+    struct gate_limited limited = {.op = (int)luaL_checkinteger(L, 3),
+                                   .guild_id = (uint64_t)luaL_optinteger(L, 4, 0),
+                                   .wait_ms = luaL_checkinteger(L, 5)};
+    gate_pace_obey(pace_of(L), luaL_checkinteger(L, 2), &limited);
+    return 0;
+}
+static int pace_renew(lua_State *L) {
+    gate_pace_renew(pace_of(L));
+    return 0;
+}
+static int pace_count(lua_State *L) {
+    lua_pushinteger(L, pace_of(L)->count);
+    return 1;
+}
+void unit_open_pace(lua_State *L) {
+    static const luaL_Reg methods[] = {{"when", pace_when},   {"spend", pace_spend},
+                                       {"obey", pace_obey},   {"renew", pace_renew},
+                                       {"count", pace_count}, {NULL, NULL}};
+    new_class(L, PACE, methods, pace_new);
+}
+
 /* ---- outbox ---------------------------------------------------------------------------------- */
 
 #define OUTBOX "unit.outbox"
@@ -313,22 +364,32 @@ static int outbox_push(lua_State *L) {
     struct gate_buf take;
     struct gate_span text = check_text(L, 2);
     int64_t expires_ms = luaL_optinteger(L, 3, 0);
+    struct gate_errand errand = {.op = (int)luaL_optinteger(L, 4, GATE_OP_VOICE_STATE_UPDATE)};
     gate_buf_init(&take, GATE_HEADROOM_BYTES, 0);
     int rc = gate_buf_append(&take, text);
-    if (rc == GATE_OK) rc = gate_outbox_push(outbox_of(L), &take, expires_ms);
+    if (rc == GATE_OK) rc = gate_outbox_push(outbox_of(L), &take, &errand, expires_ms);
     if (rc < 0) gate_buf_free(&take);
     return push_result(L, rc);
 }
-static int outbox_pop(lua_State *L) {
+/* take(nth): from 1, the first when left out. */
+static int outbox_take(lua_State *L) {
     struct gate_buf out;
+    lua_Integer nth = luaL_optinteger(L, 2, 1);
     gate_buf_init(&out, 0, 0);
-    if (!gate_outbox_pop(outbox_of(L), &out)) return 0;
+    if (nth < 1 || nth > (lua_Integer)outbox_of(L)->count) return 0;
+    lua_pushinteger(L, gate_outbox_errand(outbox_of(L), (size_t)nth - 1)->op);
+    gate_outbox_take(outbox_of(L), (size_t)nth - 1, &out);
     lua_pushlstring(L, out.data, out.len);
     gate_buf_free(&out);
+    lua_insert(L, -2);
+    return 2;
+}
+static int outbox_expire(lua_State *L) {
+    lua_pushboolean(L, gate_outbox_expire(outbox_of(L), luaL_checkinteger(L, 2)));
     return 1;
 }
 static int outbox_expires(lua_State *L) {
-    return push_time(L, gate_outbox_expires(outbox_of(L)));
+    return push_time(L, outbox_of(L)->expires_ms);
 }
 static int outbox_bytes(lua_State *L) {
     lua_pushinteger(L, (lua_Integer)outbox_of(L)->queued_bytes);
@@ -339,9 +400,13 @@ static int outbox_free(lua_State *L) {
     return 0;
 }
 void unit_open_outbox(lua_State *L) {
-    static const luaL_Reg methods[] = {{"push", outbox_push},       {"pop", outbox_pop},
-                                       {"expires", outbox_expires}, {"bytes", outbox_bytes},
-                                       {"__gc", outbox_free},       {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"push", outbox_push},
+                                       {"take", outbox_take},
+                                       {"expire", outbox_expire},
+                                       {"expires", outbox_expires},
+                                       {"bytes", outbox_bytes},
+                                       {"__gc", outbox_free},
+                                       {NULL, NULL}};
     new_class(L, OUTBOX, methods, outbox_new);
 }
 

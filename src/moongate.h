@@ -159,7 +159,13 @@ extern const struct gate_intent_row gate_intents[]; /* ended by a NULL name */
 #define GATE_SENDS_RESERVED_MAX  60     /* with absurdly short intervals commands still move */
 #define GATE_OUTBOX_COMMANDS_MAX 256    /* accepted while the shard is away: two minutes */
 #define GATE_OUTBOX_BYTES_MAX    262144 /* and their bytes */
-#define GATE_SEND_TIMEOUT_MS     300000 /* a command waits this long for READY */
+#define GATE_SEND_TIMEOUT_MS     300000 /* a command waits this long for its turn */
+
+#define GATE_PRESENCES_MAX      5 /* of a connection in their window; more are dropped silently */
+#define GATE_PRESENCE_WINDOW_MS 20500 /* Discord's 20 s; the network brings two closer together */
+#define GATE_MEMBERS_WINDOW_MS  30500 /* Discord's 30 s a guild, likewise: else not served */
+#define GATE_TRAILS_MAX         128 /* what counts at a time; a connection sends less in a window */
+#define GATE_LIMITED_MS_MAX     300000 /* of a RATE_LIMITED: by then what waits was given up */
 
 #define GATE_IDENTIFY_WINDOW_MS 5000  /* one identify a key in this time */
 #define GATE_SLOT_LEASE_MS      60000 /* to identify: longer than connecting and HELLO may take */
@@ -209,6 +215,7 @@ extern const struct gate_intent_row gate_intents[]; /* ended by a NULL name */
 #define GATE_FILE_LOCK_TIMEOUT_MS 200      /* its holder writes one small file; then it is busy */
 #define GATE_STOP_TIMEOUT_MS      2000     /* joining a thread never takes longer */
 
+_Static_assert(GATE_TRAILS_MAX > GATE_SENDS_MAX, "one connection fits, and a RATE_LIMITED");
 _Static_assert(GATE_SENDS_RESERVED_MAX < GATE_SENDS_MAX, "commands need places too");
 _Static_assert(GATE_IDENTIFY_LEASE_MS > GATE_IDENTIFY_WINDOW_MS, "a lease outlives its window");
 _Static_assert(GATE_SLOT_LEASE_MS > GATE_CONNECT_TIMEOUT_MS + GATE_HELLO_TIMEOUT_MS,

@@ -1,11 +1,15 @@
 /* outbox.c - see outbox.h. The ring lives in a gate_buf, so that memory has one owner; it grows by
- * doubling and is unrolled then. */
+ * doubling and is unrolled then. What leaves out of turn stands near the front, behind the few that
+ * are held: those move up. */
 #include "outbox.h"
 
 #include <string.h>
 
+#define NEVER (-1)
+
 struct gate_outbox_entry {
     struct gate_buf bytes;
+    struct gate_errand errand;
     int64_t expires_ms;
 };
 
@@ -19,7 +23,7 @@ static struct gate_outbox_entry *entry_at(const struct gate_outbox *outbox, size
 }
 
 void gate_outbox_init(struct gate_outbox *outbox) {
-    *outbox = (struct gate_outbox){0};
+    *outbox = (struct gate_outbox){.expires_ms = NEVER};
     gate_buf_init(&outbox->ring, 0, 0);
 }
 
@@ -48,31 +52,75 @@ static int grow(struct gate_outbox *outbox) {
     return GATE_OK;
 }
 
-int gate_outbox_push(struct gate_outbox *outbox, struct gate_buf *take, int64_t expires_ms) {
+/* What only counts when it is the newest, and waits already. NULL: nothing of the kind. */
+static struct gate_outbox_entry *find_older(const struct gate_outbox *outbox, int op) {
+    if (!gate_pace_newest(op)) return NULL;
+    for (size_t i = 0; i < outbox->count; i++)
+        if (entry_at(outbox, i)->errand.op == op) return entry_at(outbox, i);
+    return NULL;
+}
+
+static void find_first_to_expire(struct gate_outbox *outbox) {
+    outbox->expires_ms = NEVER;
+    for (size_t i = 0; i < outbox->count; i++) {
+        int64_t expires_ms = entry_at(outbox, i)->expires_ms;
+        if (i == 0 || expires_ms < outbox->expires_ms) outbox->expires_ms = expires_ms;
+    }
+}
+
+/* The place for one more command, or for one that replaces `older`. */
+static int find_place(struct gate_outbox *outbox, size_t len, struct gate_outbox_entry **place) {
+    struct gate_outbox_entry *older = *place;
+    size_t freed = older ? older->bytes.len : 0;
+    if (outbox->queued_bytes - freed + len > GATE_OUTBOX_BYTES_MAX) return GATE_EBUSY;
+    if (older) {
+        outbox->queued_bytes -= freed;
+        gate_buf_free(&older->bytes);
+        return GATE_OK;
+    }
     if (outbox->count >= GATE_OUTBOX_COMMANDS_MAX) return GATE_EBUSY;
-    if (outbox->queued_bytes + take->len > GATE_OUTBOX_BYTES_MAX) return GATE_EBUSY;
     if (outbox->count == ring_capacity(outbox)) {
         int rc = grow(outbox);
         if (rc < 0) return rc;
     }
-    struct gate_outbox_entry *entry = entry_at(outbox, outbox->count);
-    gate_buf_init(&entry->bytes, take->headroom_bytes, take->len_max);
-    gate_buf_move(&entry->bytes, take);
-    entry->expires_ms = expires_ms;
-    outbox->count++;
-    outbox->queued_bytes += entry->bytes.len;
+    *place = entry_at(outbox, outbox->count++);
     return GATE_OK;
 }
 
-bool gate_outbox_pop(struct gate_outbox *outbox, struct gate_buf *out) {
-    if (outbox->count == 0) return false;
-    gate_buf_move(out, &entry_at(outbox, 0)->bytes);
-    outbox->queued_bytes -= out->len;
-    outbox->count--;
-    outbox->first = outbox->count ? (outbox->first + 1) % ring_capacity(outbox) : 0;
-    return true;
+int gate_outbox_push(struct gate_outbox *outbox, struct gate_buf *take,
+                     const struct gate_errand *errand, int64_t expires_ms) {
+    struct gate_outbox_entry *entry = find_older(outbox, errand->op);
+    int rc = find_place(outbox, take->len, &entry);
+    if (rc < 0) return rc;
+    gate_buf_init(&entry->bytes, take->headroom_bytes, take->len_max);
+    gate_buf_move(&entry->bytes, take);
+    entry->errand = *errand;
+    entry->expires_ms = expires_ms;
+    outbox->queued_bytes += entry->bytes.len;
+    find_first_to_expire(outbox);
+    return GATE_OK;
 }
 
-int64_t gate_outbox_expires(const struct gate_outbox *outbox) {
-    return outbox->count ? entry_at(outbox, 0)->expires_ms : -1;
+const struct gate_errand *gate_outbox_errand(const struct gate_outbox *outbox, size_t nth) {
+    return &entry_at(outbox, nth)->errand;
+}
+
+void gate_outbox_take(struct gate_outbox *outbox, size_t nth, struct gate_buf *out) {
+    gate_buf_move(out, &entry_at(outbox, nth)->bytes);
+    outbox->queued_bytes -= out->len;
+    for (size_t i = nth; i > 0; i--) *entry_at(outbox, i) = *entry_at(outbox, i - 1);
+    outbox->count--;
+    outbox->first = outbox->count ? (outbox->first + 1) % ring_capacity(outbox) : 0;
+    find_first_to_expire(outbox);
+}
+
+bool gate_outbox_expire(struct gate_outbox *outbox, int64_t now_ms) {
+    struct gate_buf dropped;
+    size_t nth = 0;
+    if (outbox->count == 0 || outbox->expires_ms > now_ms) return false;
+    while (entry_at(outbox, nth)->expires_ms > now_ms) nth++;
+    gate_buf_init(&dropped, 0, 0);
+    gate_outbox_take(outbox, nth, &dropped);
+    gate_buf_free(&dropped);
+    return true;
 }

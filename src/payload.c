@@ -2,6 +2,7 @@
  * that picks fields of the outermost map. */
 #include "payload.h"
 
+#include <limits.h>
 #include <string.h>
 
 /* ---- Writing --------------------------------------------------------------------------------- */
@@ -124,29 +125,35 @@ int gate_payload_resume(const struct gate_codec *codec, struct gate_buf *out,
 
 /* ---- Reading --------------------------------------------------------------------------------- */
 
-/* Where a picked field goes: text into an array, an integer, or a boolean. */
+/* Where a picked field goes: text into an array, an integer, a number or a boolean. */
 struct wish {
     const char *key;
+    const char *within; /* the key of the map that has it, which the outermost one has; or NULL */
     char *text;
     size_t text_max;
     int64_t *integer;
+    double *number;
     bool *flag;
+    bool *there; /* set for anything but null, lists and maps too */
 };
 
 struct picker {
     const struct wish *wishes; /* ended by a NULL key */
     const struct wish *next;   /* the wish that the next value fulfils, or NULL */
+    const char *within;        /* the map of the second level that is being read, or NULL */
     uint32_t depth;
 };
 
 static const struct wish *take_wish(struct picker *picker) {
-    const struct wish *wish = picker->depth <= 1 ? picker->next : NULL;
+    const struct wish *wish = picker->next;
     picker->next = NULL;
+    if (wish && wish->there) *wish->there = true;
     return wish;
 }
 
 static int pick_null(void *to) {
-    take_wish(to);
+    struct picker *picker = to;
+    picker->next = NULL;
     return GATE_OK;
 }
 
@@ -159,6 +166,7 @@ static int pick_boolean(void *to, bool value) {
 static int pick_integer(void *to, int64_t value) {
     const struct wish *wish = take_wish(to);
     if (wish && wish->integer) *wish->integer = value;
+    if (wish && wish->number) *wish->number = (double)value;
     return GATE_OK;
 }
 
@@ -167,6 +175,7 @@ static int pick_number(void *to, double value) {
     const struct wish *wish = take_wish(to);
     if (wish && wish->integer && value >= 0 && value < 9007199254740992.0)
         *wish->integer = (int64_t)value;
+    if (wish && wish->number) *wish->number = value;
     return GATE_OK;
 }
 
@@ -179,20 +188,31 @@ static int pick_text(void *to, struct gate_span text) {
     return GATE_OK;
 }
 
+static bool is_word(const char *word, struct gate_span text) {
+    return word && strlen(word) == text.len && memcmp(word, text.data, text.len) == 0;
+}
+
+static bool is_same(const char *a, const char *b) {
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
 static int pick_key(void *to, struct gate_span text) {
     struct picker *picker = to;
+    bool outermost = picker->depth == 1;
     picker->next = NULL;
-    if (picker->depth != 1) return GATE_OK;
+    if (outermost) picker->within = NULL;
+    if (!outermost && (picker->depth != 2 || !picker->within)) return GATE_OK;
+    const char *within = picker->within;
     for (const struct wish *wish = picker->wishes; wish->key; wish++) {
-        if (strlen(wish->key) != text.len || memcmp(wish->key, text.data, text.len) != 0) continue;
-        picker->next = wish;
+        if (outermost && is_word(wish->within, text)) picker->within = wish->within;
+        if (is_same(wish->within, within) && is_word(wish->key, text)) picker->next = wish;
     }
     return GATE_OK;
 }
 
 static int pick_open(void *to) {
     struct picker *picker = to;
-    picker->next = NULL;
+    take_wish(picker);
     picker->depth++;
     return GATE_OK;
 }
@@ -206,6 +226,7 @@ static int pick_close(void *to) {
 /* A list counts as two levels, so that a map inside an outermost list is not taken for the map. */
 static int pick_open_list(void *to) {
     struct picker *picker = to;
+    picker->within = NULL;
     picker->depth++;
     return pick_open(to);
 }
@@ -278,6 +299,92 @@ int gate_payload_read_presence(const struct gate_codec *codec, struct gate_span 
     gate_buf_free(&scratch);
     if (rc < 0) return rc;
     return out->len > at && out->data[at] == '{' ? GATE_OK : GATE_ESYNTAX;
+}
+
+/* ---- Limits ---------------------------------------------------------------------------------- */
+
+/* An id has at most 20 digits. Discord's own come as text; a short one may come as a number. */
+#define ID_DIGITS_MAX 20
+
+/* 0: it is no id. */
+static uint64_t read_id(const char *text, int64_t integer) {
+    uint64_t id = 0;
+    if (integer > 0) return (uint64_t)integer;
+    for (; *text; text++) {
+        if (*text < '0' || *text > '9') return 0;
+        uint64_t digit = (uint64_t)(*text - '0');
+        if (id > (UINT64_MAX - digit) / 10) return 0;
+        id = id * 10 + digit;
+    }
+    return id;
+}
+
+/* The query only fits when it is empty: any other leaves the mark that stands in its place. */
+static int read_members(const struct gate_codec *codec, struct gate_span data,
+                        struct gate_errand *out) {
+    char guild[ID_DIGITS_MAX + 1] = "", query[] = "?";
+    int64_t number = 0, limit = 0;
+    bool names_users = false;
+    const struct wish wishes[] = {
+        {.key = "guild_id", .text = guild, .text_max = ID_DIGITS_MAX, .integer = &number},
+        {.key = "query", .text = query, .text_max = 0},
+        {.key = "limit", .integer = &limit},
+        {.key = "user_ids", .there = &names_users},
+        {.key = NULL}};
+    int rc = pick(codec, data, &(struct picker){.wishes = wishes});
+    out->guild_id = read_id(guild, number);
+    out->all_members = !query[0] && limit == 0 && !names_users && out->guild_id != 0;
+    return rc;
+}
+
+/* Other commands may be for a guild as well. */
+static int read_guild(const struct gate_codec *codec, struct gate_span data,
+                      struct gate_errand *out) {
+    char guild[ID_DIGITS_MAX + 1] = "";
+    int64_t number = 0;
+    const struct wish wishes[] = {
+        {.key = "guild_id", .text = guild, .text_max = ID_DIGITS_MAX, .integer = &number},
+        {.key = NULL}};
+    int rc = pick(codec, data, &(struct picker){.wishes = wishes});
+    out->guild_id = read_id(guild, number);
+    return rc;
+}
+
+int gate_payload_read_errand(const struct gate_codec *codec, struct gate_span command,
+                             struct gate_errand *out) {
+    struct gate_envelope envelope;
+    *out = (struct gate_errand){.op = -1};
+    if (codec->scan(command, &envelope) < 0) return GATE_OK;
+    out->op = envelope.op;
+    if (!envelope.data.len) return GATE_OK;
+    int rc = envelope.op == GATE_OP_REQUEST_GUILD_MEMBERS ? read_members(codec, envelope.data, out)
+                                                          : read_guild(codec, envelope.data, out);
+    return rc == GATE_EMEMORY ? rc : GATE_OK;
+}
+
+int gate_payload_read_limited(const struct gate_codec *codec, struct gate_span data,
+                              struct gate_limited *out) {
+    char guild[ID_DIGITS_MAX + 1] = "";
+    int64_t op = -1, number = 0;
+    double seconds = 0;
+    bool one_guild = false;
+    const struct wish wishes[] = {{.key = "opcode", .integer = &op},
+                                  {.key = "retry_after", .number = &seconds},
+                                  {.key = "guild_id",
+                                   .within = "meta",
+                                   .text = guild,
+                                   .text_max = ID_DIGITS_MAX,
+                                   .integer = &number,
+                                   .there = &one_guild},
+                                  {.key = NULL}};
+    int rc = pick(codec, data, &(struct picker){.wishes = wishes});
+    if (rc < 0) return rc;
+    *out = (struct gate_limited){.op = (int)op, .guild_id = read_id(guild, number)};
+    bool sane = op >= 0 && op <= INT_MAX && seconds > 0 && (!one_guild || out->guild_id);
+    if (!sane) return GATE_ESYNTAX;
+    bool longer = seconds >= (double)GATE_LIMITED_MS_MAX / 1000;
+    out->wait_ms = longer ? GATE_LIMITED_MS_MAX : (int64_t)(seconds * 1000) + 1;
+    return GATE_OK;
 }
 
 bool gate_payload_read_invalid(const struct gate_codec *codec, struct gate_span data) {

@@ -4,6 +4,7 @@
 #define MOONGATE_PAYLOAD_H
 
 #include "machine.h"
+#include "pace.h"
 
 /* Each appends one whole message to `out`. Errors: those of the buffer, and of a presence that is
  * no JSON. `token` is what stands in its place: the token itself or "(hidden)". */
@@ -31,6 +32,16 @@ GATE_MUST_CHECK int gate_payload_read_ready(const struct gate_codec *codec, stru
  * buffer. */
 GATE_MUST_CHECK int gate_payload_read_presence(const struct gate_codec *codec,
                                                struct gate_span command, struct gate_buf *out);
+
+/* What a command is, as far as its limits go; `command` is a whole message. What cannot be read
+ * stands for "not known": the op is -1 then. GATE_EMEMORY. */
+GATE_MUST_CHECK int gate_payload_read_errand(const struct gate_codec *codec,
+                                             struct gate_span command, struct gate_errand *out);
+
+/* RATE_LIMITED. GATE_ESYNTAX when opcode or retry_after is missing, or none of it makes sense; then
+ * there is nothing to obey. */
+GATE_MUST_CHECK int gate_payload_read_limited(const struct gate_codec *codec, struct gate_span data,
+                                              struct gate_limited *out);
 
 /* True only for a plain `true`; a missing or odd d counts as false. */
 bool gate_payload_read_invalid(const struct gate_codec *codec, struct gate_span data);

@@ -79,8 +79,8 @@ void gate_report_undecodable(struct gate_session *session, int error) {
 
 void gate_report_expired(struct gate_session *session) {
     note_error(session, GATE_ETIMEOUT, "send",
-               "send: a command waited longer than send_timeout for the shard to be ready and was "
-               "given up");
+               "send: a command waited longer than send_timeout, for the shard to be ready or "
+               "for a rate limit, and was given up");
 }
 
 /* ---- Endings --------------------------------------------------------------------------------- */

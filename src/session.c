@@ -8,30 +8,36 @@
  *  slot granted        waiting                CONNECT -> connecting; elsewhere SLOT_DONE
  *  slot overdue        waiting                SLOT_ASK again
  *  opened              connecting             fresh heart and budget -> hello
- *  op 10               hello                  beats begin; SEND resume -> resuming, or SEND
- * identify (SLOT_SPENT) -> identifying READY               identifying, resuming  new session ->
- * ready, SLOT_DONE, EVENT RESUMED             resuming               -> ready, EVENT op 0 id.,
- * res., ready       sequence forward, EVENT; repeated: dropped, counted op 1                hello
- * to ready         SEND heartbeat, the timer stays op 11               hello to ready acknowledged,
- * latency op 7                hello to ready         CLOSE 4000 -> closing, resume op 9 true, false
- * hello to ready         CLOSE 4000 keep, CLOSE 1000 drop -> closing, then at least the random 1-5
- * s other ops           hello to ready         counted, ignored (op 10 twice, op 0 before its time
- * too) beat due            id., res., ready       SEND heartbeat, or zombie: ABORT -> backoff,
- * resume HELLO overdue       hello                  CLOSE 4000 -> closing, resume READY overdue
- * identifying, resuming  CLOSE 4000 -> closing; each dispatch restarts it empty message       hello
- * to ready         counted; the fifth in a row: CLOSE 4000 -> closing undecodable         hello to
- * ready         CLOSE 4000 -> closing, resume; the third at the same sequence drops the session
+ *  op 10               hello                  beats begin; SEND resume -> resuming,
+ *                                             or SEND identify (SLOT_SPENT) -> identifying
+ *  READY               identifying, resuming  new session -> ready, SLOT_DONE, EVENT
+ *  RESUMED             resuming               -> ready, EVENT
+ *  op 0                id., res., ready       sequence forward, EVENT; repeated: dropped, counted
+ *  RATE_LIMITED        id., res., ready       as any op 0, and its commands wait
+ *  op 1                hello to ready         SEND heartbeat, the timer stays
+ *  op 11               hello to ready         acknowledged, latency
+ *  op 7                hello to ready         CLOSE 4000 -> closing, resume
+ *  op 9 true, false    hello to ready         CLOSE 4000 keep, CLOSE 1000 drop -> closing,
+ *                                             then at least the random 1-5 s
+ *  other ops           hello to ready         counted, ignored; so are op 10 twice, early op 0
+ *  beat due            id., res., ready       SEND heartbeat, or zombie: ABORT -> backoff, resume
+ *  HELLO overdue       hello                  CLOSE 4000 -> closing, resume
+ *  READY overdue       identifying, resuming  CLOSE 4000 -> closing; each dispatch restarts it
+ *  empty message       hello to ready         counted; the fifth in a row: CLOSE 4000 -> closing
+ *  undecodable         hello to ready         CLOSE 4000 -> closing, resume; the third at the
+ *                                             same sequence drops the session
  *  closed(code)        connecting to closing  row of the table in codes.c, or our own plan:
  *                                             -> backoff, dead or idle
  *  connect overdue     connecting             ABORT -> backoff
  *  close overdue       closing                ABORT, then as if closed
  *  slept               connecting to closing  ABORT -> backoff, at once
- *  leave               ready; resuming, once  CLOSE 4000 -> closing, resume after a while; counts
- *                      an event has come      on no ladder
- *  reconnect           hello to ready         CLOSE -> closing -> backoff; connecting: ABORT ->
- * backoff; backoff: at once stop                anywhere               CLOSE -> closing -> idle;
- * without a connection -> idle send                all but idle, dead     kept; SEND in ready, as
- * the budget allows
+ *  leave               ready; resuming, once  CLOSE 4000 -> closing, resume after a while;
+ *                      an event has come      counts on no ladder
+ *  reconnect           hello to ready         CLOSE -> closing -> backoff;
+ *                                             connecting: ABORT -> backoff; backoff: at once
+ *  stop                anywhere               CLOSE -> closing -> idle; or, unconnected, -> idle
+ *  send                all but idle, dead     kept; SEND in ready, as the budget and the
+ *                                             command's own limit allow
  *
  * What stands in no row is ignored. Every state but idle and dead has a deadline. */
 #include "session.h"
@@ -94,6 +100,7 @@ int gate_session_init(struct gate_session *session, const struct gate_options *o
     gate_buf_init(&session->strings, 0, 0);
     gate_buf_init(&session->presence, 0, 0);
     gate_outbox_init(&session->outbox);
+    gate_pace_init(&session->pace);
     gate_heart_init(&session->connection.heart, 0);
     gate_backoff_init(&session->backoff, options->backoff_base_ms, options->backoff_cap_ms,
                       options->seed);
@@ -206,30 +213,47 @@ static void send_greeting(struct gate_session *session, int64_t now_ms) {
 }
 
 static void expire_commands(struct gate_session *session, int64_t now_ms) {
-    struct gate_buf command;
-    gate_buf_init(&command, 0, 0);
-    while (gate_session_has_room(session) && session->outbox.count &&
-           gate_outbox_expires(&session->outbox) <= now_ms) {
-        if (!gate_outbox_pop(&session->outbox, &command)) break;
+    while (gate_session_has_room(session) && gate_outbox_expire(&session->outbox, now_ms))
         gate_report_expired(session);
-    }
-    gate_buf_free(&command);
 }
 
-/* Ends every input: commands leave as far as state, budget and the ring of actions allow. */
-void gate_session_settle(struct gate_session *session, int64_t now_ms) {
-    struct gate_budget *budget = &session->connection.budget;
-    expire_commands(session, now_ms);
+static void send_command(struct gate_session *session, int64_t now_ms, size_t nth) {
+    struct gate_buf command;
+    open_payload(&command);
+    gate_pace_spend(&session->pace, now_ms, gate_outbox_errand(&session->outbox, nth));
+    gate_outbox_take(&session->outbox, nth, &command);
+    send_payload(session, now_ms, &command, false);
+}
+
+/* In order, but what a limit of its own holds is overtaken. */
+static void send_commands(struct gate_session *session, int64_t now_ms) {
+    struct gate_outbox *outbox = &session->outbox;
+    size_t held = 0;
     session->send_at_ms = NEVER;
-    while (session->state == GATE_STATE_READY && session->outbox.count) {
-        session->send_at_ms = gate_budget_when(budget, now_ms, false);
-        if (session->send_at_ms > now_ms || !gate_session_has_room(session)) break;
-        struct gate_buf command;
-        open_payload(&command);
-        if (!gate_outbox_pop(&session->outbox, &command)) break;
-        send_payload(session, now_ms, &command, false);
-        session->send_at_ms = NEVER;
+    while (held < outbox->count) {
+        int64_t open_ms = gate_budget_when(&session->connection.budget, now_ms, false);
+        if (open_ms > now_ms || !gate_session_has_room(session)) {
+            session->send_at_ms = open_ms;
+            return;
+        }
+        int64_t free_ms = gate_pace_when(&session->pace, now_ms, gate_outbox_errand(outbox, held));
+        if (free_ms <= now_ms) {
+            send_command(session, now_ms, held);
+        } else {
+            session->send_at_ms = sooner(session->send_at_ms, free_ms);
+            held++;
+        }
     }
+}
+
+/* Ends every input: commands leave as far as state, limits and the ring of actions allow. Until
+ * something changes, looking again before `send_at_ms` would find nothing. */
+void gate_session_settle(struct gate_session *session, int64_t now_ms) {
+    expire_commands(session, now_ms);
+    if (session->state != GATE_STATE_READY || session->outbox.count == 0)
+        session->send_at_ms = NEVER;
+    else if (session->send_at_ms <= now_ms)
+        send_commands(session, now_ms);
 }
 
 static int settle(struct gate_session *session, int64_t now_ms) {
@@ -309,6 +333,14 @@ static bool is_named(const struct gate_envelope *envelope, const char *name) {
            memcmp(envelope->name.data, name, envelope->name.len) == 0;
 }
 
+/* It is obeyed whoever listens; what makes no sense there is for listeners alone. */
+static void take_limited(struct gate_session *session, int64_t now_ms,
+                         const struct gate_envelope *envelope) {
+    struct gate_limited limited;
+    int rc = gate_payload_read_limited(session->options.codec, envelope->data, &limited);
+    if (rc == GATE_OK) gate_pace_obey(&session->pace, now_ms, &limited);
+}
+
 static bool take_dispatch(struct gate_session *session, int64_t now_ms,
                           const struct gate_envelope *envelope) {
     if (session->state == GATE_STATE_HELLO) {
@@ -319,6 +351,7 @@ static bool take_dispatch(struct gate_session *session, int64_t now_ms,
         session->deadline_ms = now_ms + session->options.ready_timeout_ms;
     if (is_named(envelope, "READY")) return take_ready(session, now_ms, envelope);
     bool fresh = move_sequence(session, envelope);
+    if (fresh && is_named(envelope, "RATE_LIMITED")) take_limited(session, now_ms, envelope);
     if (session->state != GATE_STATE_RESUMING || !is_named(envelope, "RESUMED")) return fresh;
     /* The one that is waited for counts whatever its sequence says. */
     session->connection.resumed = true;
@@ -412,6 +445,7 @@ int gate_session_opened(struct gate_session *session, int64_t now_ms) {
     c->opened_at_ms = now_ms;
     gate_heart_init(&c->heart, session->options.slack_ms);
     gate_budget_init(&c->budget);
+    gate_pace_renew(&session->pace);
     gate_report_open(session);
     gate_connection_go(session, GATE_STATE_HELLO, now_ms + session->options.hello_timeout_ms);
     return settle(session, now_ms);
@@ -486,14 +520,28 @@ static void keep_presence(struct gate_session *session, struct gate_buf *take) {
         gate_buf_move(&session->presence, take);
 }
 
+/* Leaves the presence that the command sets, if it sets one, in `presence`. */
+static int push_command(struct gate_session *session, int64_t now_ms, struct gate_buf *take,
+                        struct gate_buf *presence) {
+    const struct gate_codec *codec = session->options.codec;
+    struct gate_errand errand;
+    int rc = gate_payload_read_errand(codec, gate_buf_span(take), &errand);
+    if (rc < 0) return rc;
+    if (errand.op == GATE_OP_PRESENCE_UPDATE &&
+        gate_payload_read_presence(codec, gate_buf_span(take), presence) < 0)
+        gate_buf_clear(presence, 0);
+    session->send_at_ms = NEVER;
+    return gate_outbox_push(&session->outbox, take, &errand,
+                            now_ms + session->options.send_timeout_ms);
+}
+
 int gate_session_send(struct gate_session *session, int64_t now_ms, struct gate_buf *take) {
     if (session->state == GATE_STATE_IDLE || session->state == GATE_STATE_DEAD) return GATE_ECLOSED;
     if (take->len > GATE_PAYLOAD_BYTES_MAX) return GATE_EPAYLOAD;
     struct gate_buf presence;
     gate_buf_init(&presence, 0, 0);
-    int kept = gate_payload_read_presence(session->options.codec, gate_buf_span(take), &presence);
-    int rc = gate_outbox_push(&session->outbox, take, now_ms + session->options.send_timeout_ms);
-    if (rc == GATE_OK && kept == GATE_OK) keep_presence(session, &presence);
+    int rc = push_command(session, now_ms, take, &presence);
+    if (rc == GATE_OK && presence.len) keep_presence(session, &presence);
     gate_buf_free(&presence);
     return rc < 0 ? rc : settle(session, now_ms);
 }
@@ -586,6 +634,6 @@ int64_t gate_session_deadline(const struct gate_session *session) {
     int64_t deadline_ms = session->deadline_ms;
     if (gate_session_is_open(session))
         deadline_ms = sooner(deadline_ms, gate_heart_deadline(&session->connection.heart));
-    deadline_ms = sooner(deadline_ms, gate_outbox_expires(&session->outbox));
+    deadline_ms = sooner(deadline_ms, session->outbox.expires_ms);
     return sooner(deadline_ms, session->send_at_ms);
 }

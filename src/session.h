@@ -10,6 +10,7 @@
 #include "heart.h"
 #include "machine.h"
 #include "outbox.h"
+#include "pace.h"
 
 /* What follows once the connection that is being closed is gone. */
 enum gate_plan {
@@ -66,8 +67,9 @@ struct gate_session {
     int64_t poisoned_seq;
 
     struct gate_outbox outbox;
+    struct gate_pace pace;    /* what holds single commands back */
     struct gate_buf presence; /* JSON of the last one sent, which the options show from then on */
-    int64_t send_at_ms;       /* when the next command may leave; -1: none is waiting */
+    int64_t send_at_ms;       /* when the next command may leave; -1: none waits, or look again */
     struct gate_action actions[GATE_ACTIONS_MAX]; /* ring, oldest at `first_action` */
     uint32_t first_action, action_count;
     struct gate_counts counts;

@@ -131,6 +131,7 @@ void gate_shard_inherit(struct gate_shard *shard, struct gate_shard *from) {
     struct gate_outbox outbox = shard->session.outbox;
     shard->session.outbox = from->session.outbox;
     from->session.outbox = outbox;
+    shard->session.pace = from->session.pace;
     gate_shard_interest(shard, &from->interest);
 }
 

@@ -38,8 +38,9 @@ struct gate_status {
 struct gate_shard *gate_shard_new(const struct gate_options *options, int *error);
 void gate_shard_del(struct gate_shard *shard); /* NULL is fine */
 
-/* Takes over what waits to be sent and what is heard from `from`, which is idle or dead and whose
- * place this shard takes; `from` is left with what this one had. */
+/* Takes over what waits to be sent, what it has to wait for, and what is heard from `from`, which
+ * is idle or dead and whose place this shard takes; `from` is left with what this one had to send.
+ */
 void gate_shard_inherit(struct gate_shard *shard, struct gate_shard *from);
 
 /* Inputs. Each returns 0 or a negative error that the caller may ignore unless it says so: the

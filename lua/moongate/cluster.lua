@@ -404,9 +404,11 @@ function methods:send_all(op, d)
   return each(self, "send", op, d)
 end
 
---- For commands.lua: shards that are started from now on identify with this presence.
+--- For commands.lua: shards that are started from now on identify with this presence, until they
+-- are told one of their own.
 function methods:remember_presence(d)
-  self.presence = core.encode(d)
+  self.presence = shard.presence_of(d) or self.presence
+  for _, one in pairs(self.shards) do shard.fields(one).presence = nil end
 end
 
 -- ---- stats -------------------------------------------------------------------------------------

@@ -118,7 +118,7 @@ local function start_options(self, one, session)
     version = wanted.version,
     encoding = wanted.encoding,
     compress = wanted.compress,
-    presence = self.presence,
+    presence = shard.fields(one).presence or self.presence,
     properties = wanted.properties,
     session = session,
     connect_timeout_ms = milliseconds(wanted.connect_timeout),

@@ -10,6 +10,7 @@
 --   stale                       the names it hears have to be sent again
 --   detached                    its engine is gone, and with it what was queued
 --   stored, saved               what its session store had; what it was given last
+--   presence                    the last one it was told, if that is newer than the cluster's
 
 local commands = require "moongate.commands"
 local core = require "moongate.core"
@@ -23,6 +24,10 @@ local fields_of = core.shard_fields
 
 local KEEP = core.limits.CLOSE_KEEP
 local REASON_BYTES_MAX = core.limits.REASON_BYTES_MAX
+local PRESENCE_UPDATE = core.opcodes.PRESENCE_UPDATE
+
+-- The rest of an Identify, whose size is limited as well, needs less than 1024 bytes.
+local PRESENCE_BYTES_MAX = core.limits.PAYLOAD_BYTES_MAX - 1024
 
 -- ---- Arguments ---------------------------------------------------------------------------------
 
@@ -117,7 +122,12 @@ function methods:send(op, d)
   local head, data = packet_of(op, d)
   local engine, message, code = engine_of(self, "send")
   if not engine then return nil, message, code end
-  return engine:send(self.id, head, data)
+  local sent, why, why_code = engine:send(self.id, head, data)
+  if sent and head == PRESENCE_UPDATE then
+    local fields = fields_of(self)
+    fields.presence = shard.presence_of(data) or fields.presence
+  end
+  return sent, why, why_code
 end
 
 -- ---- State -------------------------------------------------------------------------------------
@@ -195,6 +205,13 @@ end
 
 --- Its Lua side.
 shard.fields = fields_of
+
+--- The d of a Presence Update as an Identify takes it, or nil when it is none or leaves no room.
+function shard.presence_of(d)
+  local text = type(d) == "table" and core.encode(d)
+  if text and text:find "^{" and #text <= PRESENCE_BYTES_MAX then return text end
+  return nil
+end
 
 --- Unties a shard from an engine that is about to be closed; what was seen last stays readable.
 function shard.detach(self)
