@@ -127,7 +127,7 @@ static void draw_world(struct sim_world *world) {
     struct sim_clock *clock = &world->clock;
     world->interval_ms = intervals[sim_random(clock) % 6];
     world->slack_ms = sim_chance(clock, 0.5) ? GATE_BEAT_SLACK_MS : 0;
-    world->compress = world->seed % 8 == 5 ? GATE_COMPRESS_ZLIB_STREAM : GATE_COMPRESS_NONE;
+    world->compress = (enum gate_compress)(world->seed % 8 > 4 ? world->seed % 8 - 4 : 0);
     world->trace = world->seed % 16 == 3;
     world->hears_all = !sim_chance(clock, 0.25);
     world->fatal = world->seed % 4 == 1;

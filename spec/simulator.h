@@ -99,6 +99,7 @@ struct sim_packet {
     int64_t at_ms;
     enum sim_said said;
     int code;
+    bool binary;
     size_t len;
     char bytes[];
 };
@@ -130,7 +131,8 @@ struct sim_link {
     int64_t resume_seq;
     struct sim_timer watch; /* heartbeats that do not come */
     struct sim_timer answer;
-    z_stream *deflate;
+    z_stream *deflate;        /* of zlib-stream and payload */
+    struct ZSTD_CCtx_s *zstd; /* of zstd-stream */
 };
 
 void sim_link_open(struct sim_seat *seat, struct gate_span url, uint32_t connection);
@@ -236,7 +238,7 @@ struct sim_seat {
 void sim_bot_init(struct sim_world *world);
 void sim_bot_free(struct sim_world *world);
 void sim_bot_opened(struct sim_link *link);
-void sim_bot_piece(struct sim_link *link, struct gate_span bytes, bool final, enum sim_said said);
+void sim_bot_piece(struct sim_link *link, const struct sim_packet *packet);
 void sim_bot_closed(struct sim_link *link, const struct gate_close *why);
 void sim_bot_start(struct sim_seat *seat);
 void sim_bot_stop(struct sim_seat *seat, int code);

@@ -150,17 +150,17 @@ static void tell_piece(struct sim_seat *seat, const struct gate_piece *piece) {
         sim_tell_note(seat, "a piece: %.*s", len, words.data);
 }
 
-void sim_bot_piece(struct sim_link *link, struct gate_span bytes, bool final, enum sim_said said) {
+void sim_bot_piece(struct sim_link *link, const struct sim_packet *packet) {
     struct sim_seat *seat = link->seat;
     uint32_t connection = link->connection;
+    struct gate_span bytes = {packet->bytes, packet->len};
+    enum sim_said said = packet->said;
     do {
         struct gate_span part = cut_piece(seat->world, bytes);
         bytes = (struct gate_span){bytes.data + part.len, bytes.len - part.len};
-        bool last = final && bytes.len == 0;
-        struct gate_piece piece = {.connection = connection,
-                                   .bytes = part,
-                                   .final = last,
-                                   .binary = seat->world->compress != GATE_COMPRESS_NONE};
+        bool last = packet->said != SIM_SAID_PART && bytes.len == 0;
+        struct gate_piece piece = {
+            .connection = connection, .bytes = part, .final = last, .binary = packet->binary};
         tell_piece(seat, &piece);
         sim_judge_heard(seat, last || said == SIM_SAID_CORRUPT ? said : SIM_SAID_PART);
         if (said == SIM_SAID_CORRUPT) said = SIM_SAID_PLAIN;

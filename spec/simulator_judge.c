@@ -127,6 +127,10 @@ static void end_connection(struct sim_docket *docket, int64_t now_ms) {
 static void judge_connect(struct sim_seat *seat, const struct gate_action *action) {
     struct sim_world *world = seat->world;
     struct sim_docket *docket = &seat->docket;
+    static const char *const queries[] = {[GATE_COMPRESS_NONE] = "",
+                                          [GATE_COMPRESS_ZLIB_STREAM] = "&compress=zlib-stream",
+                                          [GATE_COMPRESS_ZSTD_STREAM] = "&compress=zstd-stream",
+                                          [GATE_COMPRESS_PAYLOAD] = ""};
     char wanted[128];
     int64_t now_ms = sim_now(world);
     if (seat->link) sim_fail(seat, "a second connection beside the first");
@@ -140,7 +144,7 @@ static void judge_connect(struct sim_seat *seat, const struct gate_action *actio
     if (!main_host && !session) sim_fail(seat, "a resume host without a session");
     snprintf(wanted, sizeof wanted, "wss://%s%.*s.test/?v=10&encoding=json%s",
              main_host ? "gateway" : "resume", main_host ? 0 : 1, &action->url.data[12],
-             world->compress ? "&compress=zlib-stream" : "");
+             queries[world->compress]);
     if (strlen(wanted) != action->url.len || memcmp(wanted, action->url.data, action->url.len) != 0)
         sim_fail(seat, "the URL is %.*s, not %s", (int)action->url.len, action->url.data, wanted);
     if (!main_host && action->url.data[12] - '0' != session->host)

@@ -2,6 +2,7 @@
  * two lanes that keep their order but not their time. */
 #include <stdlib.h>
 #include <string.h>
+#include <zstd.h>
 
 #include "simulator.h"
 
@@ -28,13 +29,14 @@ static int64_t travel_ms(struct sim_world *world) {
 }
 
 static void lane_push(struct sim_world *world, struct sim_lane *lane, enum sim_said said, int code,
-                      struct gate_span bytes) {
+                      struct gate_span bytes, bool binary) {
     if (lane->silent) return;
     struct sim_packet *packet = malloc(sizeof *packet + bytes.len);
     if (!packet) abort();
     int64_t at_ms = world->clock.now_ms + travel_ms(world);
     if (at_ms < lane->last_at_ms) at_ms = lane->last_at_ms;
-    *packet = (struct sim_packet){.at_ms = at_ms, .said = said, .code = code, .len = bytes.len};
+    *packet = (struct sim_packet){
+        .at_ms = at_ms, .said = said, .code = code, .binary = binary, .len = bytes.len};
     if (bytes.len) memcpy(packet->bytes, bytes.data, bytes.len);
     lane->last_at_ms = at_ms;
     if (lane->last)
@@ -72,8 +74,7 @@ static void arrive_down(void *owner) {
     if (packet->said == SIM_SAID_CLOSE) {
         client_hears_end(link, packet->code);
     } else {
-        struct gate_span bytes = {packet->bytes, packet->len};
-        sim_bot_piece(link, bytes, packet->said != SIM_SAID_PART, packet->said);
+        sim_bot_piece(link, packet);
     }
     free(packet);
 }
@@ -105,51 +106,88 @@ static z_stream *open_deflate(void) {
     return stream;
 }
 
-/* What cannot be decoded is that on the wire as well: 11 is no block type of deflate. */
-static struct gate_span squeeze(struct sim_link *link, enum sim_said said, struct gate_span text,
-                                char *room, size_t room_len) {
-    static const char broken[] = "\xff\xff\xff\xff\x00\x00\xff\xff";
-    if (said == SIM_SAID_CORRUPT) return (struct gate_span){broken, sizeof broken - 1};
+static ZSTD_CCtx *open_zstd(void) {
+    ZSTD_CCtx *context = ZSTD_createCCtx();
+    if (!context || ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, 10))) abort();
+    return context;
+}
+
+/* A payload is a stream of its own with an end; a zlib-stream goes on and on. */
+static size_t squeeze_by_zlib(struct sim_link *link, struct gate_span text, char *room,
+                              size_t room_len) {
+    bool whole = link->world->compress == GATE_COMPRESS_PAYLOAD;
     if (!link->deflate) link->deflate = open_deflate();
     z_stream *stream = link->deflate;
     stream->next_in = (Bytef *)(uintptr_t)text.data;
     stream->avail_in = (uInt)text.len;
     stream->next_out = (Bytef *)room;
     stream->avail_out = (uInt)room_len;
-    if (deflate(stream, Z_SYNC_FLUSH) != Z_OK || stream->avail_out == 0) abort();
-    return (struct gate_span){room, room_len - stream->avail_out};
+    int status = deflate(stream, whole ? Z_FINISH : Z_SYNC_FLUSH);
+    if (status != (whole ? Z_STREAM_END : Z_OK) || stream->avail_out == 0) abort();
+    if (whole && deflateReset(stream) != Z_OK) abort();
+    return room_len - stream->avail_out;
+}
+
+static size_t squeeze_by_zstd(struct sim_link *link, struct gate_span text, char *room,
+                              size_t room_len) {
+    if (!link->zstd) link->zstd = open_zstd();
+    ZSTD_inBuffer in = {text.data, text.len, 0};
+    ZSTD_outBuffer out = {room, room_len, 0};
+    if (ZSTD_compressStream2(link->zstd, &out, &in, ZSTD_e_flush) != 0) abort();
+    return out.pos;
+}
+
+/* What cannot be decoded is that on the wire as well: 11 is no type of a block, to neither of the
+ * libraries, and no beginning of a stream. */
+static struct gate_span squeeze(struct sim_link *link, enum sim_said said, struct gate_span text,
+                                char *room, size_t room_len) {
+    static const char broken[] = "\xff\xff\xff\xff\x00\x00\xff\xff";
+    if (said == SIM_SAID_CORRUPT) return (struct gate_span){broken, sizeof broken - 1};
+    bool by_zstd = link->world->compress == GATE_COMPRESS_ZSTD_STREAM;
+    size_t len = by_zstd ? squeeze_by_zstd(link, text, room, room_len)
+                         : squeeze_by_zlib(link, text, room, room_len);
+    return (struct gate_span){room, len};
+}
+
+/* Payloads are compressed from Identify on, and which of them is the service's choice. */
+static bool is_squeezed(struct sim_link *link, struct gate_span text) {
+    struct sim_world *world = link->world;
+    if (world->compress == GATE_COMPRESS_NONE || text.len == 0) return false;
+    if (world->compress != GATE_COMPRESS_PAYLOAD) return true;
+    return link->session && sim_chance(&world->clock, 0.5);
 }
 
 void sim_link_say(struct sim_link *link, enum sim_said said, struct gate_span text) {
     struct sim_world *world = link->world;
     char room[40000];
     if (link->server_gone) return;
-    if (world->compress == GATE_COMPRESS_ZLIB_STREAM && text.len) {
+    bool binary = is_squeezed(link, text);
+    if (binary) {
         sim_tell_note(link->seat, "on its way: %.*s", (int)text.len, text.data);
         text = squeeze(link, said, text, room, sizeof room);
     }
     if (text.len > 1 && said != SIM_SAID_CORRUPT &&
         sim_strikes(world, world->weather.climate.split, SIM_FAULT_SPLIT)) {
         size_t cut = (size_t)sim_between(&world->clock, 1, (int64_t)text.len - 1);
-        lane_push(world, &link->down, SIM_SAID_PART, 0, (struct gate_span){text.data, cut});
+        lane_push(world, &link->down, SIM_SAID_PART, 0, (struct gate_span){text.data, cut}, binary);
         text = (struct gate_span){text.data + cut, text.len - cut};
     }
-    lane_push(world, &link->down, said, 0, text);
+    lane_push(world, &link->down, said, 0, text, binary);
 }
 
 void sim_link_send(struct sim_link *link, struct gate_span bytes) {
-    lane_push(link->world, &link->up, SIM_SAID_PLAIN, 0, bytes);
+    lane_push(link->world, &link->up, SIM_SAID_PLAIN, 0, bytes, false);
 }
 
 /* ---- Endings --------------------------------------------------------------------------------- */
 
 void sim_link_close(struct sim_link *link, int code) {
-    lane_push(link->world, &link->up, SIM_SAID_CLOSE, code, GATE_SPAN(""));
+    lane_push(link->world, &link->up, SIM_SAID_CLOSE, code, GATE_SPAN(""), false);
 }
 
 void sim_link_hang_up(struct sim_link *link, int code) {
     if (link->server_gone) return;
-    lane_push(link->world, &link->down, SIM_SAID_CLOSE, code, GATE_SPAN(""));
+    lane_push(link->world, &link->down, SIM_SAID_CLOSE, code, GATE_SPAN(""), false);
     link->server_gone = true;
     sim_disarm(&link->world->clock, &link->watch);
     sim_disarm(&link->world->clock, &link->answer);
@@ -164,17 +202,17 @@ void sim_link_abort(struct sim_link *link) {
     lane_empty(&link->world->clock, &link->down);
     if (!link->open) link->server_gone = true;
     if (!link->server_gone)
-        lane_push(link->world, &link->up, SIM_SAID_CLOSE, GATE_CLOSE_DROPPED, GATE_SPAN(""));
+        lane_push(link->world, &link->up, SIM_SAID_CLOSE, GATE_CLOSE_DROPPED, GATE_SPAN(""), false);
     sim_link_leave(link);
 }
 
 void sim_link_cut(struct sim_link *link) {
     struct sim_clock *clock = &link->world->clock;
     lane_empty(clock, &link->up);
-    lane_push(link->world, &link->up, SIM_SAID_CLOSE, GATE_CLOSE_DROPPED, GATE_SPAN(""));
+    lane_push(link->world, &link->up, SIM_SAID_CLOSE, GATE_CLOSE_DROPPED, GATE_SPAN(""), false);
     /* What had not arrived is gone, or arrives in front of the end. */
     if (sim_chance(clock, 0.5)) lane_empty(clock, &link->down);
-    lane_push(link->world, &link->down, SIM_SAID_CLOSE, GATE_CLOSE_DROPPED, GATE_SPAN(""));
+    lane_push(link->world, &link->down, SIM_SAID_CLOSE, GATE_CLOSE_DROPPED, GATE_SPAN(""), false);
 }
 
 void sim_link_stall(struct sim_link *link, int64_t ms) {
@@ -205,6 +243,7 @@ void sim_link_free(struct sim_link *link) {
         deflateEnd(link->deflate);
         free(link->deflate);
     }
+    ZSTD_freeCCtx(link->zstd);
     if (link->next) link->next->before = link->before;
     if (link->before)
         link->before->next = link->next;
