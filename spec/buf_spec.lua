@@ -11,6 +11,22 @@ describe("buf", function()
     assert.equal(table.concat(parts), b:text())
   end)
 
+  it("keeps its bytes while it grows large, from and to every size", function()
+    local block = ("0123456789abcdef"):rep(1 << 14)
+    for _, headroom in ipairs { 0, 32 } do
+      local b = buf(headroom)
+      for count = 1, 20 do
+        assert.is_true(b:append(block))
+        assert.is_true(b:append "x")
+        if count % 5 == 0 then assert.is_true(b:text() == (block .. "x"):rep(count), count) end
+      end
+      b:clear(0)
+      assert.equal(0, b:capacity())
+      assert.is_true(b:append "again")
+      assert.equal("again", b:text())
+    end
+  end)
+
   it("holds exactly its cap and not a byte more; a refusal changes nothing", function()
     local b = buf(0, 1000)
     assert.is_true(b:append(("x"):rep(999)))

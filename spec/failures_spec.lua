@@ -375,26 +375,22 @@ describe("bytes", function()
       (compress or "no compression"), function() reach_no_next(compress) end)
   end
 
-  -- Resident bytes of this process; nil where that means nothing.
-  local function resident()
-    if (os.getenv "LD_PRELOAD" or ""):find("san", 1, true) then return nil end
-    local file = io.open "/proc/self/statm"
-    if not file then return nil end
-    local pages = file:read "a":match "^%d+ (%d+)"
-    file:close()
-    return tonumber(pages) * 4096
-  end
-
-  it("R51 a large message leaves no large buffer behind", function()
+  local function leave_no_large_buffer(compress)
+    local resident = helper.resident
     if not resident() then return pending "resident memory is not to be had here" end
-    local d = helper.drive { compress = "zlib-stream" }:reach "ready"
+    local d = helper.drive { compress = compress }:reach "ready"
     d.machine:interest({}) -- nobody hears it, so the shard keeps its buffer
-    for seq = 2, 1000 do d:receive(helper.dispatch("SMALL", seq)) end
-    -- In pieces: the allocator keeps what this process once freed whole.
+    -- As much as the peer's zstd looks back: a window is filled once, by whatever comes.
+    local text = ("0123456789abcdef"):rep(1024)
+    for seq = 2, 1000 do d:receive(helper.dispatch("SMALL", seq, '"' .. text .. '"')) end
+    -- In pieces, so that no string of Lua is as large.
     local pieces, block = { helper.dispatch("BIG", 1001, '"'):sub(1, -2) }, ("x"):rep(1 << 18)
     for at = 2, 81 do pieces[at] = block end
     pieces[82] = '"}'
-    for at, piece in ipairs(pieces) do pieces[at] = { d:encode(piece), at == #pieces } end
+    for at, piece in ipairs(pieces) do
+      local last = at == #pieces
+      pieces[at] = { compress and d.deflate:push(piece, not last) or piece, last }
+    end
     collectgarbage()
     collectgarbage()
     local before = resident()
@@ -405,9 +401,17 @@ describe("bytes", function()
     collectgarbage()
     collectgarbage()
     local grown = resident() - before
-    local allowed = tonumber(os.getenv "MOONGATE_GROWTH") or 2 << 20
+    local allowed = tonumber(os.getenv "MOONGATE_GROWTH") or 1 << 20
     assert.is_true(grown < allowed, ("%d bytes more"):format(grown))
-  end)
+  end
+
+  for _, compress in ipairs(helper.compressions) do
+    it("R51 a large message leaves no large buffer behind, " .. (compress or "no compression"),
+      function()
+        -- An allocator may learn from the first to keep what the next ones leave behind.
+        for _ = 1, 3 do leave_no_large_buffer(compress) end
+      end)
+  end
 end)
 
 describe("sending", function()

@@ -246,7 +246,19 @@ describe("faults #sockets", function()
     end)
   end)
 
-  it("R47 a corrupt compressed stream: closed with 4000 and resumed", function()
+  for _, compress in ipairs { "zlib-stream", "zstd-stream", "payload" } do
+    it("R47 a corrupt compressed stream: closed with 4000 and resumed, " .. compress, function()
+      local seen = ready { compress = compress }
+      expect_resumed_after(function()
+        -- A binary message; neither library knows its first block.
+        discord:send_raw { "\x82\x08\xff\xff\xff\xff\0\0\xff\xff", frame = false }
+      end)
+      assert.equal("ESTREAM", seen.error[1].code)
+      assert.equal(4000, seen.close[1].code)
+    end)
+  end
+
+  it("R47 a flipped bit in a compressed message: closed with 4000 and resumed", function()
     ready { compress = "zlib-stream" }
     expect_resumed_after(function()
       discord:corrupt()
@@ -263,7 +275,7 @@ describe("faults #sockets", function()
   end)
 
   it("R50 a message of 20 MB arrives whole", function()
-    for _, compress in ipairs { false, "zlib-stream" } do
+    for _, compress in ipairs { false, "zlib-stream", "zstd-stream", "payload" } do
       -- An ACK waits behind all of it, so the interval must be a real one.
       ready({ compress = compress }, { heartbeat_interval = 41250 })
       local heard

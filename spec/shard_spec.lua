@@ -117,25 +117,95 @@ describe("messages", function()
     end)
   end
 
-  it("R47 a corrupt stream closes with 4000 and resumes with a fresh context", function()
-    local d = helper.drive { compress = "zlib-stream" }:reach "ready"
-    local actions = d:feed { { "\255\255garbage\0\0\255\255", true } }
-    assert.equal("ESTREAM", helper.pick(actions, "event", "error")[1].data.code)
-    assert.equal(4000, helper.pick(actions, "close")[1].code)
+  local function resume(d)
     d:closed { code = 4000 }
     d:tick()
     d:opened()
     d:receive(helper.HELLO)
-    d:receive(helper.dispatch("RESUMED", 2))
+    assert.equal("A", names(d:receive(helper.dispatch("A", 2))))
+    d:receive(helper.dispatch("RESUMED", 3))
     assert.equal("ready", d.machine.state)
+    assert.equal("B", names(d:receive(helper.dispatch("B", 4))))
+  end
+
+  for _, compress in ipairs { "zlib-stream", "zstd-stream", "payload" } do
+    it("R47 a corrupt stream closes with 4000 and resumes with a fresh context, " .. compress,
+      function()
+        local d = helper.drive { compress = compress }:reach "ready"
+        local actions = d:feed { { "\255\255\255garbage\0\0\255\255", true } }
+        assert.equal("ESTREAM", helper.pick(actions, "event", "error")[1].data.code)
+        assert.equal(4000, helper.pick(actions, "close")[1].code)
+        assert.equal(1, d.machine:status().counts.undecodable)
+        resume(d)
+      end)
+
+    it("R47 a bomb is a named error, and the session is kept, " .. compress, function()
+      local d = helper.drive { compress = compress, message_bytes_max = 65536 }:reach "ready"
+      local actions = d:receive(("\0"):rep(50 << 20))
+      assert.equal("EMESSAGE", helper.pick(actions, "event", "error")[1].data.code)
+      assert.equal(4000, helper.pick(actions, "close")[1].code)
+      assert.is_true(d.machine:status().counts.bytes_inflated < 70000)
+      resume(d)
+    end)
+
+    it("R47 half a message, and then nothing: a deadline ends the wait, " .. compress, function()
+      for _, final in ipairs { false, true } do
+        local d = helper.drive { compress = compress }:reach "ready"
+        local text = d:encode(helper.dispatch("A", 2))
+        local actions = d:feed { { text:sub(1, #text // 2), final } }
+        -- Where a message has to be whole, that is known at once.
+        local at_once = final and compress == "payload"
+        assert.equal(at_once and "closing" or "ready", d.machine.state)
+        local function collect(more)
+          for _, action in ipairs(more) do actions[#actions + 1] = action end
+        end
+        if not at_once then collect(d:advance(2 * 41250 + 1000)) end
+        assert.equal(1, #helper.pick(actions, at_once and "close" or "abort"))
+        assert.equal(0, #helper.pick(actions, "event", "A"))
+        if d.machine.state == "closing" then d:closed { code = 4000 } end
+        for _ = 1, 3 do
+          if d.machine.state == "backoff" then d:tick() end
+        end
+        d:opened()
+        d:receive(helper.HELLO)
+        assert.equal("A RESUMED", names(d:receive {
+          helper.dispatch("A", 2), helper.dispatch("RESUMED", 3),
+        }))
+      end
+    end)
+  end
+
+  it("R67 a shard that stays down keeps no memory of its compression", function()
+    local resident = helper.resident
+    if not resident() then return pending "resident memory is not to be had here" end
+    local down = {}
+    local function stop_some(count)
+      for _ = 1, count do
+        local d = helper.drive { compress = "zstd-stream" }:reach "ready"
+        d:input("stop", 1000)
+        d:closed { code = 1000 }
+        assert.equal("idle", d.machine.state)
+        d.deflate = nil -- the peer's
+        down[#down + 1] = d
+      end
+      collectgarbage()
+      collectgarbage()
+    end
+    stop_some(20)
+    local before = resident()
+    stop_some(100)
+    local grown = resident() - before
+    assert.is_true(grown < 6 << 20, ("%d bytes more"):format(grown))
   end)
 
   it("a 20 MB message goes through, and small ones after it", function()
-    local d = helper.drive { compress = "zlib-stream" }:reach "ready"
     local big = '"' .. ("0123456789"):rep(2000000) .. '"'
-    local event = helper.pick(d:receive(helper.dispatch("BIG", 2, big)), "event", "BIG")[1]
-    assert.equal(big, event.raw)
-    assert.equal("SMALL", names(d:receive(helper.dispatch("SMALL", 3))))
+    for _, compress in ipairs(helper.compressions) do
+      local d = helper.drive { compress = compress }:reach "ready"
+      local event = helper.pick(d:receive(helper.dispatch("BIG", 2, big)), "event", "BIG")[1]
+      assert.is_true(big == event.raw)
+      assert.equal("SMALL", names(d:receive(helper.dispatch("SMALL", 3))))
+    end
   end)
 
   it("counts what came in", function()
@@ -170,8 +240,8 @@ describe("a driver that does not drain", function()
   end)
 end)
 
-it("R67 ten thousand reconnects keep the memory constant", function()
-  local d = helper.drive { compress = "zlib-stream", backoff_base_ms = 0, backoff_cap_ms = 0 }
+local function reconnect_often(compress)
+  local d = helper.drive { compress = compress, backoff_base_ms = 0, backoff_cap_ms = 0 }
   d:reach "ready"
   local function round(i)
     d:closed()
@@ -190,4 +260,9 @@ it("R67 ten thousand reconnects keep the memory constant", function()
   -- In kilobytes. Lua's own table of strings may double meanwhile, by 64 or 128 of them.
   assert.is_true(collectgarbage "count" - before < 200)
   assert.equal(10000, d.machine:status().counts.connects)
-end)
+end
+
+for _, compress in ipairs(helper.compressions) do
+  it("R67 ten thousand reconnects keep the memory constant, " .. (compress or "no compression"),
+    function() reconnect_often(compress) end)
+end

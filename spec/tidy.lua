@@ -271,6 +271,7 @@ local foreign_headers = {
   ["zlib.h"] = { "^inflate$", "^etf$", "^sandbox", "^lua_core$" }, -- the last for its version
   ["zstd.h"] = { "^inflate$", "^sandbox", "^lua_core$" },
   ["zstd_errors.h"] = { "^inflate$" },
+  ["sys/mman.h"] = { "^buf$", "^sandbox" },
   ["netdb.h"] = { "^resolver$", "^sandbox" },
   ["lua.h"] = { "^lua_" },
   ["lualib.h"] = { "^lua_" },

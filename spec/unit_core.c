@@ -509,17 +509,19 @@ static int deflate_new(lua_State *L) {
     if (window) ZSTD_CCtx_setParameter(unit->zstd, ZSTD_c_windowLog, window);
     return 1;
 }
-static void push_by_zlib(struct unit_deflate *unit, struct gate_span text, luaL_Buffer *out) {
+static void push_by_zlib(struct unit_deflate *unit, struct gate_span text, bool more,
+                         luaL_Buffer *out) {
     z_stream *stream = &unit->zlib;
+    bool whole = unit->kind == DEFLATE_PAYLOAD;
     stream->next_in = (z_const Bytef *)(uintptr_t)text.data;
     stream->avail_in = (uInt)text.len;
     do {
         stream->next_out = (Bytef *)luaL_prepbuffer(out);
         stream->avail_out = LUAL_BUFFERSIZE;
-        deflate(stream, unit->kind == DEFLATE_PAYLOAD ? Z_FINISH : Z_SYNC_FLUSH);
+        deflate(stream, !whole ? Z_SYNC_FLUSH : more ? Z_NO_FLUSH : Z_FINISH);
         luaL_addsize(out, LUAL_BUFFERSIZE - stream->avail_out);
     } while (stream->avail_out == 0);
-    if (unit->kind == DEFLATE_PAYLOAD) deflateReset(stream);
+    if (whole && !more) deflateReset(stream);
 }
 static void push_by_zstd(struct unit_deflate *unit, struct gate_span text, luaL_Buffer *out) {
     ZSTD_EndDirective how = unit->kind == DEFLATE_FRAMES ? ZSTD_e_end : ZSTD_e_flush;
@@ -531,14 +533,15 @@ static void push_by_zstd(struct unit_deflate *unit, struct gate_span text, luaL_
         luaL_addsize(out, to.pos);
     } while (left > 0 && !ZSTD_isError(left));
 }
-/* push(text) -> one message, as it travels */
+/* push(text [, more]) -> one message, as it travels; with `more` a part of a payload */
 static int deflate_push(lua_State *L) {
     struct unit_deflate *unit = luaL_checkudata(L, 1, DEFLATE);
     struct gate_span text = check_text(L, 2);
+    bool more = lua_toboolean(L, 3);
     luaL_Buffer out;
     luaL_buffinit(L, &out);
     if (unit->kind < DEFLATE_ZSTD)
-        push_by_zlib(unit, text, &out);
+        push_by_zlib(unit, text, more, &out);
     else
         push_by_zstd(unit, text, &out);
     luaL_pushresult(&out);

@@ -3,8 +3,16 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define GROWTH_BYTES_MIN 256
+#define PAGE_BYTES_MAX   65536 /* of any system; a multiple of all smaller ones */
+
+#ifdef __linux__
+#define PAGES_UNUSED MADV_DONTNEED
+#else
+#define PAGES_UNUSED MADV_FREE
+#endif
 
 static void *allocate_plainly(void *old, size_t bytes) {
     if (bytes == 0) {
@@ -33,8 +41,18 @@ void gate_buf_init(struct gate_buf *buf, size_t headroom_bytes, size_t len_max) 
     *buf = (struct gate_buf){.headroom_bytes = headroom_bytes, .len_max = len_max};
 }
 
+/* An allocator keeps large blocks for later (glibc does from the second on), and for the next large
+ * message that may be days. What stands in the memory is not needed any more. */
+static void release(const struct gate_buf *buf) {
+    char *base = buf->data - buf->headroom_bytes;
+    uintptr_t end = (uintptr_t)(buf->data + buf->capacity) & ~(uintptr_t)(PAGE_BYTES_MAX - 1);
+    uintptr_t begin = ((uintptr_t)base + PAGE_BYTES_MAX - 1) & ~(uintptr_t)(PAGE_BYTES_MAX - 1);
+    if (buf->capacity >= GATE_LARGE_BYTES) (void)madvise((void *)begin, end - begin, PAGES_UNUSED);
+    gate_allocate(base, 0);
+}
+
 void gate_buf_free(struct gate_buf *buf) {
-    if (buf->data) gate_allocate(buf->data - buf->headroom_bytes, 0);
+    if (buf->data) release(buf);
     gate_buf_init(buf, buf->headroom_bytes, buf->len_max);
 }
 
@@ -46,14 +64,24 @@ static size_t next_capacity(const struct gate_buf *buf, size_t wanted) {
     return capacity;
 }
 
+/* Reallocates; a large block is copied, as what realloc leaves behind could not be released. */
+static char *grow(const struct gate_buf *buf, size_t bytes) {
+    char *base = buf->data ? buf->data - buf->headroom_bytes : NULL;
+    if (buf->capacity < GATE_LARGE_BYTES) return gate_allocate(base, bytes);
+    char *grown = gate_allocate(NULL, bytes);
+    if (!grown) return NULL;
+    memcpy(grown, base, buf->headroom_bytes + buf->len);
+    release(buf);
+    return grown;
+}
+
 int gate_buf_reserve(struct gate_buf *buf, size_t extra) {
     if (buf->capacity - buf->len >= extra && buf->data) return GATE_OK;
     if (extra > SIZE_MAX / 4 - buf->len) return GATE_EMEMORY;
     size_t wanted = buf->len + extra;
     if (buf->len_max && wanted > buf->len_max) return GATE_EMESSAGE;
     size_t capacity = next_capacity(buf, wanted);
-    char *base = buf->data ? buf->data - buf->headroom_bytes : NULL;
-    char *grown = gate_allocate(base, buf->headroom_bytes + capacity);
+    char *grown = grow(buf, buf->headroom_bytes + capacity);
     if (!grown) return GATE_EMEMORY;
     buf->data = grown + buf->headroom_bytes;
     buf->capacity = capacity;

@@ -17,7 +17,8 @@ struct gate_buf {
 /* Allocates nothing. `len_max` 0: no cap. */
 void gate_buf_init(struct gate_buf *buf, size_t headroom_bytes, size_t len_max);
 
-/* Gives the memory back; the buffer is empty and usable afterwards. */
+/* Gives the memory back, that of a large buffer (GATE_LARGE_BYTES) to the system itself; the buffer
+ * is empty and usable afterwards. */
 void gate_buf_free(struct gate_buf *buf);
 
 /* Makes room for `extra` more bytes behind `len`. GATE_EMESSAGE over the cap, GATE_EMEMORY; on

@@ -139,6 +139,7 @@ extern const struct gate_intent_row gate_intents[]; /* ended by a NULL name */
 #define GATE_MESSAGE_BYTES_MAX    67108864 /* 64 MiB: four times the largest ever reported */
 #define GATE_ZSTD_WINDOW_LOG_MAX  27       /* 128 MiB, zstd's own default; Discord sends 8 MiB */
 #define GATE_KEEP_BYTES_MAX       262144   /* a message buffer larger than this is given back */
+#define GATE_LARGE_BYTES          1048576  /* freed, so much goes back to the system at once */
 #define GATE_READ_BYTES           16384    /* lws: smaller reads spin under TLS with flow control */
 #define GATE_HEADER_BYTES_MAX     16384    /* lws: its default of 4096 fails on usual CDN headers */
 #define GATE_HEADROOM_BYTES       32       /* before a payload, for the transport's frame header */
