@@ -730,6 +730,45 @@ describe("over sockets #sockets", function()
     assert.equal(1, #discord:received "IDENTIFY")
   end)
 
+  it("R17 a hundred shards dropped at once never have more than so many handshakes", function()
+    local SHARDS, MOST = 100, require("moongate.core").limits.HANDSHAKES_MAX
+    ready({ shards = SHARDS }, { shards = SHARDS, max_concurrency = SHARDS, guilds = 0 })
+    local function states()
+      local count = {}
+      for _, one in pairs(bot.shards) do count[one.state] = (count[one.state] or 0) + 1 end
+      return count
+    end
+    local function handshakes() return bot:stats().handshakes end
+    await("all", function() return states().ready == SHARDS end)
+    assert.is_true(handshakes().open_peak <= MOST, handshakes().open_peak)
+    discord:stall "hello"
+    discord:drop()
+    await("a line", function() return handshakes().waiting == SHARDS - (MOST - 1) end)
+    witness.block(0.2)
+    await("their sockets", function() return #discord:connections() == MOST - 1 end)
+    assert.same({ hello = MOST - 1, backoff = SHARDS - (MOST - 1) }, states())
+    assert.same({ MOST - 1, MOST }, { handshakes().open, handshakes().open_peak })
+    -- Whoever is stopped makes room, with a place and in line.
+    local stopped = {}
+    for _, one in pairs(bot.shards) do
+      if not stopped[one.state] then
+        stopped[one.state] = one
+        assert(one:disconnect())
+      end
+    end
+    await("the next", function()
+      local count = states()
+      return count.idle == 2 and count.hello == MOST - 1
+    end)
+    assert.same({ MOST - 1, SHARDS - 2 - (MOST - 1) }, { handshakes().open, handshakes().waiting })
+    discord:stall("hello", false)
+    await("the rest", function() return states().ready == SHARDS - 2 end)
+    for _, one in pairs(stopped) do assert(one:connect()) end
+    await("all of them", function() return states().ready == SHARDS end)
+    assert.same({ 0, MOST, 0 }, { handshakes().open, handshakes().open_peak, handshakes().waiting })
+    assert.same({ SHARDS, SHARDS }, { #discord:received "IDENTIFY", #discord:received "RESUME" })
+  end)
+
   -- Until check() is true, while no event is taken.
   local function blocked_until(check)
     for _ = 1, witness.patience * 20 do

@@ -458,6 +458,40 @@ describe("liveness", function()
     assert.equal(1, #helper.pick(d:advance(41250), "abort"))
   end)
 
+  describe("R17 a driver that says when a shard connects", function()
+    local SESSION = { session = { id = "abc", url = "wss://r.test", seq = 5 } }
+
+    it("starts it in line, where it waits for its tick as long as that takes", function()
+      local d = helper.drive(SESSION)
+      assert.same({}, helper.pick(d:input "line_up", "connect"))
+      assert.same({ "backoff", d.now, d.now }, { d.machine.state, d.machine:deadline(),
+        d.machine:resumes_at() })
+      d.now = d.now + 3600000
+      assert.equal(1, #helper.pick(d:tick(), "connect"))
+      assert.is_nil(d.machine:resumes_at())
+      assert.same({ nil, "EUSAGE" }, { select(1, d.machine:line_up(d.now)),
+        select(3, d.machine:line_up(d.now)) })
+    end)
+
+    it("starts one without a session in the line of the identify slots", function()
+      local d = helper.drive()
+      d:input "line_up"
+      assert.is_nil(d.machine:resumes_at())
+      assert.equal(1, #helper.pick(d:tick(), "slot_ask"))
+      assert.equal("waiting", d.machine.state)
+    end)
+
+    it("is asked each time, whatever the wait was: no tick ends and begins a connection", function()
+      local d = helper.drive { backoff_base_ms = 0, backoff_cap_ms = 0 }:reach "ready"
+      repeat -- until it is a zombie
+        local actions = d:tick(d.machine:deadline())
+        local aborted = #helper.pick(actions, "abort") > 0
+        if aborted then assert.same({}, helper.pick(actions, "connect")) end
+      until aborted
+      assert.same({ "backoff", d.now }, { d.machine.state, d.machine:resumes_at() })
+    end)
+  end)
+
   describe("R57 a shard whose events nobody takes", function()
     local REASON = "event queue full"
 

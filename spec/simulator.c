@@ -133,6 +133,7 @@ static void draw_world(struct sim_world *world) {
     world->fatal = world->seed % 4 == 1;
     world->presences = world->seed % 5 == 2;
     world->leaves = world->seed % 2 == 1;
+    world->handshakes_max = (int)sim_between(clock, 1, 4);
     world->gateway.concurrency = (int)sim_between(clock, 1, 4);
     world->resized_at_ms = world->frozen_until_ms = -SIM_DAY_MS;
 }

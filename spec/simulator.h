@@ -8,6 +8,7 @@
 #include <zlib.h>
 
 #include "../src/budget.h"
+#include "../src/door.h"
 #include "../src/shard.h"
 #include "simulator_clock.h"
 
@@ -226,6 +227,7 @@ struct sim_seat {
     int id;
     struct gate_shard *shard;
     struct gate_slot slot;
+    struct gate_guest guest;
     struct sim_link *link;
     uint32_t connection;
     bool paused;
@@ -309,11 +311,13 @@ struct sim_world {
     enum gate_compress compress;
     int64_t interval_ms, slack_ms;
     bool trace, hears_all, fatal, presences, leaves;
+    int handshakes_max;
 
     struct sim_weather weather;
     struct sim_gateway gateway;
     struct gate_slots slots;
-    struct sim_timer slots_due, thaw, release;
+    struct gate_door door;
+    struct sim_timer slots_due, door_due, thaw, release;
     int64_t slept_ms;        /* the client's clock is behind by this */
     int64_t frozen_until_ms; /* nothing of the client runs before */
     int64_t asleep_ms;       /* how much of that its clock does not count */

@@ -1,5 +1,6 @@
 /* simulator_bot.c - drives the shards as src/loop.c does, without sockets: carries out actions,
- * arms one timer a shard, grants identify slots, holds reading while the queue is full. */
+ * arms one timer a shard, grants identify slots and places for handshakes, holds reading while the
+ * queue is full. */
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,9 +23,17 @@ static void drop_link(struct sim_seat *seat) {
     seat->paused = false;
 }
 
+static void arm_door(struct sim_world *world) {
+    int64_t due_ms = world->holding ? -1 : gate_door_deadline(&world->door, sim_now(world));
+    if (due_ms < 0)
+        sim_disarm(&world->clock, &world->door_due);
+    else
+        sim_arm(&world->clock, &world->door_due, due_ms + world->slept_ms, SIM_DRIVER);
+}
+
 static void arm_slots(struct sim_world *world) {
     int64_t due_ms = gate_slots_deadline(&world->slots, sim_now(world));
-    if (due_ms < 0)
+    if (due_ms < 0 || !gate_door_admits(&world->door, false))
         sim_disarm(&world->clock, &world->slots_due);
     else
         sim_arm(&world->clock, &world->slots_due, due_ms + world->slept_ms, SIM_DRIVER);
@@ -94,11 +103,26 @@ static void balance(struct sim_seat *seat) {
 static void arm_deadline(struct sim_seat *seat) {
     struct sim_world *world = seat->world;
     int64_t due_ms = gate_shard_deadline(seat->shard);
-    bool waits = world->holding && gate_shard_state(seat->shard) == GATE_STATE_BACKOFF;
+    bool waits = (world->holding || seat->guest.waiting) &&
+                 gate_shard_state(seat->shard) == GATE_STATE_BACKOFF;
     if (due_ms < 0 || waits)
         sim_disarm(&world->clock, &seat->deadline);
     else
         sim_arm(&world->clock, &seat->deadline, due_ms + world->slept_ms, SIM_DRIVER);
+}
+
+static void keep_place(struct sim_seat *seat) {
+    enum gate_state state = gate_shard_state(seat->shard);
+    struct sim_world *world = seat->world;
+    struct gate_crowd before = world->door.crowd;
+    if (state == GATE_STATE_CONNECTING || state == GATE_STATE_HELLO)
+        gate_door_enter(&world->door, &seat->guest, gate_shard_has_session(seat->shard));
+    else if (state != GATE_STATE_BACKOFF || seat->guest.inside)
+        gate_door_leave(&world->door, &seat->guest);
+    if (before.inside == world->door.crowd.inside && before.waiting == world->door.crowd.waiting)
+        return;
+    arm_door(world);
+    arm_slots(world);
 }
 
 static void settle(struct sim_seat *seat) {
@@ -109,6 +133,7 @@ static void settle(struct sim_seat *seat) {
         carry_out(seat, &action);
         gate_action_free(&action);
     }
+    keep_place(seat);
     sim_judge_step(seat);
     arm_deadline(seat);
     balance(seat);
@@ -187,6 +212,11 @@ void sim_bot_closed(struct sim_link *link, const struct gate_close *why) {
     settle(seat);
 }
 
+static bool would_connect(const struct sim_seat *seat) {
+    int64_t at_ms = gate_shard_resumes_at(seat->shard);
+    return at_ms >= 0 && at_ms <= sim_now(seat->world);
+}
+
 /* Beats of one process that are due within the slack of each other leave together. */
 static void tick(struct sim_seat *seat) {
     sim_tell_input(seat, "tick");
@@ -199,7 +229,13 @@ static void tick_due(void *owner) {
     struct sim_seat *due = owner;
     struct sim_world *world = due->world;
     if (sim_frozen(world, &due->deadline, SIM_DRIVER)) return;
-    tick(due);
+    if (would_connect(due)) {
+        gate_door_wait(&world->door, &due->guest);
+        arm_door(world);
+        arm_slots(world);
+    } else {
+        tick(due);
+    }
     if (world->slack_ms == 0) return;
     int64_t now_ms = sim_now(world);
     for (int i = 0; i < world->shard_count; i++) {
@@ -210,11 +246,22 @@ static void tick_due(void *owner) {
     }
 }
 
+static void let_in(void *owner) {
+    struct sim_world *world = owner;
+    struct gate_guest *guest;
+    if (sim_frozen(world, &world->door_due, SIM_DRIVER)) return;
+    while (!world->holding && (guest = gate_door_next(&world->door)) != NULL)
+        tick((struct sim_seat *)(void *)((char *)guest - offsetof(struct sim_seat, guest)));
+    arm_door(world);
+    arm_slots(world);
+}
+
 static void grant_slots(void *owner) {
     struct sim_world *world = owner;
     struct gate_slot *slot;
     if (sim_frozen(world, &world->slots_due, SIM_DRIVER)) return;
-    while (!world->holding && (slot = gate_slots_next(&world->slots, sim_now(world))) != NULL) {
+    while (!world->holding && gate_door_admits(&world->door, false) &&
+           (slot = gate_slots_next(&world->slots, sim_now(world))) != NULL) {
         struct sim_seat *seat =
             (struct sim_seat *)(void *)((char *)slot - offsetof(struct sim_seat, slot));
         sim_tell_input(seat, "grant");
@@ -234,7 +281,10 @@ void sim_bot_start(struct sim_seat *seat) {
     sim_tell_input(seat, "start");
     seat->docket.resumes = 0;
     sim_judge_verb(seat);
-    gate_shard_start(seat->shard, sim_now(seat->world));
+    if (gate_shard_has_session(seat->shard) && !gate_door_admits(&seat->world->door, true))
+        gate_shard_line_up(seat->shard, sim_now(seat->world));
+    else
+        gate_shard_start(seat->shard, sim_now(seat->world));
     settle(seat);
 }
 
@@ -346,6 +396,7 @@ void sim_bot_hold(struct sim_world *world, bool holding) {
         arm_deadline(&world->seats[i]);
         balance(&world->seats[i]);
     }
+    arm_door(world);
     arm_slots(world);
 }
 
@@ -366,6 +417,7 @@ void sim_bot_slept(struct sim_world *world, int64_t asleep_ms) {
         }
         settle(seat);
     }
+    arm_door(world);
     arm_slots(world);
 }
 
@@ -410,6 +462,8 @@ static void start_again(void *owner) {
 
 void sim_bot_init(struct sim_world *world) {
     gate_slots_init(&world->slots, world->gateway.concurrency);
+    gate_door_init(&world->door, (uint32_t)world->handshakes_max);
+    world->door_due = (struct sim_timer){.fire = let_in, .owner = world};
     world->slots_due = (struct sim_timer){.fire = grant_slots, .owner = world};
     for (int i = 0; i < world->shard_count; i++) {
         struct sim_seat *seat = &world->seats[i];

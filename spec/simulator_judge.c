@@ -450,6 +450,17 @@ static void judge_state(struct sim_seat *seat, enum gate_state state, int64_t no
     docket->state = state;
 }
 
+/* R17: so many handshakes at once, and no more. */
+static void judge_crowd(struct sim_seat *seat) {
+    const struct sim_world *world = seat->world;
+    int handshakes = 0;
+    for (int i = 0; i < world->shard_count; i++) {
+        enum gate_state state = gate_shard_state(world->seats[i].shard);
+        handshakes += state == GATE_STATE_CONNECTING || state == GATE_STATE_HELLO;
+    }
+    if (handshakes > world->handshakes_max) sim_fail(seat, "%d handshakes at once", handshakes);
+}
+
 void sim_judge_step(struct sim_seat *seat) {
     struct sim_world *world = seat->world;
     struct sim_docket *docket = &seat->docket;
@@ -457,6 +468,7 @@ void sim_judge_step(struct sim_seat *seat) {
     enum gate_state state = gate_shard_state(seat->shard);
     bool open = state >= GATE_STATE_HELLO && state <= GATE_STATE_READY;
     judge_state(seat, state, now_ms);
+    if (state == GATE_STATE_CONNECTING) judge_crowd(seat);
     if (open && docket->asked) sim_fail(seat, "op 1 without an answer");
     docket->asked = false;
     docket->cause = SIM_CAUSE_OTHER;

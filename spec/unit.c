@@ -70,6 +70,7 @@ static const struct {
     {"heart", unit_open_heart},
     {"budget", unit_open_budget},
     {"slots", unit_open_slots},
+    {"door", unit_open_door},
     {"backoff", unit_open_backoff},
     {"outbox", unit_open_outbox},
     {"pace", unit_open_pace},

@@ -8,6 +8,7 @@
 
 #include "../src/backoff.h"
 #include "../src/budget.h"
+#include "../src/door.h"
 #include "../src/heart.h"
 #include "../src/inflate.h"
 #include "../src/outbox.h"
@@ -197,6 +198,84 @@ void unit_open_slots(lua_State *L) {
                                        {"next", slots_next},     {"deadline", slots_deadline},
                                        {"resize", slots_resize}, {NULL, NULL}};
     new_class(L, SLOTS, methods, slots_new);
+}
+
+/* ---- door ------------------------------------------------------------------------------------ */
+
+#define DOOR "unit.door"
+
+struct unit_door {
+    struct gate_door door;
+    struct gate_guest guests[SHARDS_MAX];
+};
+
+static struct unit_door *door_of(lua_State *L) {
+    return luaL_checkudata(L, 1, DOOR);
+}
+
+static struct gate_guest *guest_at(lua_State *L, int index) {
+    lua_Integer id = luaL_checkinteger(L, index);
+    luaL_argcheck(L, id >= 0 && id < SHARDS_MAX, index, "shard id out of range");
+    return &door_of(L)->guests[id];
+}
+
+/* door(places) */
+static int door_new(lua_State *L) {
+    uint32_t places = (uint32_t)luaL_checkinteger(L, 1);
+    struct unit_door *unit = new_object(L, sizeof *unit, DOOR);
+    gate_door_init(&unit->door, places);
+    for (int i = 0; i < SHARDS_MAX; i++) unit->guests[i] = (struct gate_guest){.next = NULL};
+    return 1;
+}
+
+static int door_wait(lua_State *L) {
+    gate_door_wait(&door_of(L)->door, guest_at(L, 2));
+    return 0;
+}
+
+/* door:next() -> the id of who may resume now, or nil */
+static int door_next(lua_State *L) {
+    struct unit_door *unit = door_of(L);
+    struct gate_guest *guest = gate_door_next(&unit->door);
+    return push_time(L, guest ? guest - unit->guests : -1);
+}
+
+/* door:admits(resumes) */
+static int door_admits(lua_State *L) {
+    lua_pushboolean(L, gate_door_admits(&door_of(L)->door, lua_toboolean(L, 2)));
+    return 1;
+}
+
+/* door:enter(id, resumes) */
+static int door_enter(lua_State *L) {
+    gate_door_enter(&door_of(L)->door, guest_at(L, 2), lua_toboolean(L, 3));
+    return 0;
+}
+
+static int door_leave(lua_State *L) {
+    gate_door_leave(&door_of(L)->door, guest_at(L, 2));
+    return 0;
+}
+
+static int door_deadline(lua_State *L) {
+    return push_time(L, gate_door_deadline(&door_of(L)->door, luaL_checkinteger(L, 2)));
+}
+
+/* door:crowd() -> inside, at most, waiting */
+static int door_crowd(lua_State *L) {
+    const struct gate_crowd *crowd = &door_of(L)->door.crowd;
+    lua_pushinteger(L, crowd->inside);
+    lua_pushinteger(L, crowd->inside_peak);
+    lua_pushinteger(L, crowd->waiting);
+    return 3;
+}
+
+void unit_open_door(lua_State *L) {
+    static const luaL_Reg methods[] = {{"wait", door_wait},     {"next", door_next},
+                                       {"admits", door_admits}, {"enter", door_enter},
+                                       {"leave", door_leave},   {"deadline", door_deadline},
+                                       {"crowd", door_crowd},   {NULL, NULL}};
+    new_class(L, DOOR, methods, door_new);
 }
 
 /* ---- backoff --------------------------------------------------------------------------------- */

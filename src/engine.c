@@ -387,6 +387,7 @@ void gate_engine_counts(struct gate_engine *engine, struct gate_engine_counts *o
                                        .pauses = counts.filled,
                                        .lag_ms = lag_ms,
                                        .paused = counts.level != GATE_LEVEL_FREE};
+    gate_board_read_crowd(gate_loop_board(engine->loop), &out->handshakes);
 }
 
 bool gate_engine_dropped(struct gate_engine *engine, uint32_t at, struct gate_span *name,

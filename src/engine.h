@@ -4,6 +4,7 @@
 #ifndef MOONGATE_ENGINE_H
 #define MOONGATE_ENGINE_H
 
+#include "door.h"
 #include "event.h"
 #include "moongate.h"
 #include "shard.h"
@@ -86,8 +87,9 @@ int gate_engine_status(struct gate_engine *engine, int shard_id, struct gate_sta
 struct gate_engine_counts {
     size_t queue_events, queue_bytes, queue_events_peak, queue_bytes_peak;
     uint64_t events_out, events_dropped, notes_dropped, pauses;
-    int64_t lag_ms; /* how long the oldest has waited; 0: none waits */
-    bool paused;    /* reading is stopped because the queue is full */
+    int64_t lag_ms;               /* how long the oldest has waited; 0: none waits */
+    bool paused;                  /* reading is stopped because the queue is full */
+    struct gate_crowd handshakes; /* as of the last turn of the loop */
 };
 void gate_engine_counts(struct gate_engine *engine, struct gate_engine_counts *out);
 

@@ -5,7 +5,8 @@
  *   take commands             -- also before each piece: they were there first
  *   read on while bytes come, if a deadline is due -- a beat is judged on everything readable
  *   pause or go on reading    -- by the level of the event queue
- *   tick the shards that are due
+ *   tick the shards that are due, but those that would connect
+ *   let in who may connect
  *   grant identify slots
  *   tell of what was lost
  *   publish snapshots
@@ -143,8 +144,7 @@ static void take_start(struct gate_loop *loop, struct gate_command *command) {
     struct gate_seat *seat = gate_seat_make(&loop->seats, command->shard_id);
     int rc = seat ? gate_seat_replace(seat, &command->options) : GATE_EMEMORY;
     if (rc == GATE_OK) {
-        gate_shard_start(seat->shard, gate_clock_ms());
-        gate_seat_settle(seat);
+        gate_seat_start(seat);
         gate_seat_publish(seat);
     }
     (void)!gate_board_expect(&loop->board, command->shard_id, -1);
@@ -290,15 +290,26 @@ static int64_t nearer(int64_t a_ms, int64_t b_ms) {
     return b_ms < 0 || a_ms < b_ms ? a_ms : b_ms;
 }
 
-/* A shard that would connect has time while the queue is full. */
+/* A shard that would connect has time while the queue is full, and until it is its turn. */
 static int64_t seat_deadline(const struct gate_seat *seat) {
-    bool waits = seat->shard && seat->seats->loop->holding &&
+    bool waits = seat->shard && (seat->seats->loop->holding || seat->guest.waiting) &&
                  gate_shard_state(seat->shard) == GATE_STATE_BACKOFF;
     return waits ? NEVER : seat->deadline_ms;
 }
 
+/* Who has a slot but finds no place looks again when one may be free. */
+static int64_t slots_deadline(const struct gate_loop *loop, int64_t now_ms) {
+    int64_t deadline_ms = gate_slots_deadline(&loop->seats.slots, now_ms);
+    if (deadline_ms < 0 || gate_door_admits(&loop->seats.door, false)) return deadline_ms;
+    int64_t look_ms = now_ms + GATE_DOOR_LOOK_MS;
+    return deadline_ms > look_ms ? deadline_ms : look_ms;
+}
+
 static int64_t find_deadline(const struct gate_loop *loop, int64_t now_ms) {
-    int64_t deadline_ms = loop->holding ? NEVER : gate_slots_deadline(&loop->seats.slots, now_ms);
+    int64_t deadline_ms = NEVER;
+    if (!loop->holding)
+        deadline_ms =
+            nearer(slots_deadline(loop, now_ms), gate_door_deadline(&loop->seats.door, now_ms));
     for (size_t i = 0; i < loop->seats.row.count; i++)
         deadline_ms = nearer(deadline_ms, seat_deadline(gate_seat_at(&loop->seats, i)));
     return deadline_ms;
@@ -310,6 +321,11 @@ static int64_t find_wake(const struct gate_loop *loop) {
     return deadline_ms < 0 ? NEVER : nearer(deadline_ms, now_ms + ASLEEP_LOOK_MS);
 }
 
+static bool would_connect(const struct gate_seat *seat, int64_t now_ms) {
+    int64_t at_ms = seat->shard ? gate_shard_resumes_at(seat->shard) : NEVER;
+    return at_ms >= 0 && at_ms <= now_ms;
+}
+
 /* Beats that are due within the slack of each other leave together: one wake serves them all. */
 static void tick_due(struct gate_loop *loop) {
     int64_t now_ms = gate_clock_ms(), nearest_ms = NEVER;
@@ -317,16 +333,30 @@ static void tick_due(struct gate_loop *loop) {
         nearest_ms = nearer(nearest_ms, seat_deadline(gate_seat_at(&loop->seats, i)));
     if (nearest_ms < 0 || nearest_ms > now_ms) return;
     for (size_t i = 0; i < loop->seats.row.count; i++) {
-        int64_t deadline_ms = seat_deadline(gate_seat_at(&loop->seats, i));
+        struct gate_seat *seat = gate_seat_at(&loop->seats, i);
+        int64_t deadline_ms = seat_deadline(seat);
         if (deadline_ms < 0 || deadline_ms > now_ms + GATE_BEAT_SLACK_MS) continue;
-        gate_shard_tick(gate_seat_at(&loop->seats, i)->shard, now_ms);
-        gate_seat_settle(gate_seat_at(&loop->seats, i));
+        if (would_connect(seat, now_ms)) {
+            gate_door_wait(&loop->seats.door, &seat->guest);
+            continue;
+        }
+        gate_shard_tick(seat->shard, now_ms);
+        gate_seat_settle(seat);
+    }
+}
+
+static void let_in(struct gate_loop *loop) {
+    struct gate_guest *guest;
+    while (!loop->holding && (guest = gate_door_next(&loop->seats.door)) != NULL) {
+        struct gate_seat *seat = gate_seat_of_guest(guest);
+        gate_shard_tick(seat->shard, gate_clock_ms());
+        gate_seat_settle(seat);
     }
 }
 
 static void grant_slots(struct gate_loop *loop) {
     struct gate_slot *slot;
-    while (!loop->holding &&
+    while (!loop->holding && gate_door_admits(&loop->seats.door, false) &&
            (slot = gate_slots_next(&loop->seats.slots, gate_clock_ms())) != NULL) {
         struct gate_seat *seat = gate_seat_of(slot);
         int64_t again_ms = gate_seat_claim(seat, gate_clock_ms());
@@ -353,6 +383,7 @@ static void publish_all(struct gate_loop *loop) {
         struct gate_seat *seat = gate_seat_at(&loop->seats, i);
         if (seat->dirty) gate_seat_publish(seat);
     }
+    gate_board_put_crowd(&loop->board, &loop->seats.door.crowd);
 }
 
 static void turn(struct gate_loop *loop, int64_t wake_ms) {
@@ -362,6 +393,7 @@ static void turn(struct gate_loop *loop, int64_t wake_ms) {
     notice_sleep(loop);
     balance_reading(loop);
     tick_due(loop);
+    let_in(loop);
     grant_slots(loop);
     gate_letterbox_tell(&loop->letters);
     publish_all(loop);
@@ -456,6 +488,7 @@ struct gate_loop *gate_loop_new(const struct gate_loop_options *options, int *er
     if (!loop) return NULL;
     memset(loop, 0, sizeof *loop);
     gate_slots_init(&loop->seats.slots, options->concurrency > 0 ? options->concurrency : 1);
+    gate_door_init(&loop->seats.door, GATE_HANDSHAKES_MAX);
     loop->sleep_gap_ms = read_sleep_gap_ms();
     loop->leaves = options->leave_when_full;
     *error = init_shared(loop, options);

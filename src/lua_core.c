@@ -406,7 +406,7 @@ static void push_limits(lua_State *L) {
         LIMIT(STOP_TIMEOUT_MS),    LIMIT(CLOSE_NORMAL),       LIMIT(CLOSE_KEEP),
         LIMIT(READ_BYTES),         LIMIT(RESUMES_MAX),        LIMIT(RESUME_HOST_FAILURES_MAX),
         LIMIT(EMPTY_MESSAGES_MAX), LIMIT(POISONED_MAX),       LIMIT(STABLE_MS),
-        LIMIT(DROP_EVENTS_MAX),    LIMIT(AWAY_MS_MIN)};
+        LIMIT(DROP_EVENTS_MAX),    LIMIT(AWAY_MS_MIN),        LIMIT(HANDSHAKES_MAX)};
 #undef LIMIT
     lua_newtable(L);
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)

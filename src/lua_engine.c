@@ -446,7 +446,7 @@ static int engine_counts(lua_State *L) {
     struct engine_box *box = check_engine(L);
     struct gate_engine_counts counts;
     gate_engine_counts(box->engine, &counts);
-    lua_createtable(L, 0, 12);
+    lua_createtable(L, 0, 16);
     set_integer(L, "queue_events", (int64_t)counts.queue_events);
     set_integer(L, "queue_bytes", (int64_t)counts.queue_bytes);
     set_integer(L, "queue_events_peak", (int64_t)counts.queue_events_peak);
@@ -459,6 +459,9 @@ static int engine_counts(lua_State *L) {
     lua_setfield(L, -2, "lag");
     push_dropped(L, box->engine);
     lua_setfield(L, -2, "dropped");
+    set_integer(L, "handshakes", counts.handshakes.inside);
+    set_integer(L, "handshakes_peak", counts.handshakes.inside_peak);
+    set_integer(L, "handshakes_waiting", counts.handshakes.waiting);
     lua_pushboolean(L, counts.paused);
     lua_setfield(L, -2, "paused");
     return 1;

@@ -159,6 +159,21 @@ static int machine_reconnect(lua_State *L) {
                            gate_shard_reconnect(machine->shard, now_ms, code, optional_span(L, 4)));
 }
 
+static int machine_line_up(lua_State *L) {
+    struct machine *machine = check_machine(L);
+    int64_t now_ms = luaL_checkinteger(L, 2);
+    return gate_lua_result(L, "line_up", gate_shard_line_up(machine->shard, now_ms));
+}
+
+/* machine:resumes_at() -> ms or nil */
+static int machine_resumes_at(lua_State *L) {
+    struct machine *machine = check_machine(L);
+    int64_t at_ms = gate_shard_resumes_at(machine->shard);
+    if (at_ms < 0) return 0;
+    lua_pushinteger(L, (lua_Integer)at_ms);
+    return 1;
+}
+
 static int machine_leave(lua_State *L) {
     struct machine *machine = check_machine(L);
     int64_t now_ms = luaL_checkinteger(L, 2);
@@ -380,6 +395,8 @@ void gate_lua_machine_open(lua_State *L) {
                                        {"slept", machine_slept},
                                        {"reconnect", machine_reconnect},
                                        {"leave", machine_leave},
+                                       {"line_up", machine_line_up},
+                                       {"resumes_at", machine_resumes_at},
                                        {"stop", machine_stop},
                                        {"interest", machine_interest},
                                        {"next", machine_next},

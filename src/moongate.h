@@ -199,6 +199,9 @@ extern const struct gate_intent_row gate_intents[]; /* ended by a NULL name */
 #define GATE_EMPTY_MESSAGES_MAX       5 /* the fifth in a row reconnects */
 #define GATE_POISONED_MAX             3 /* undecodable closes at one sequence, then a new session */
 
+#define GATE_HANDSHAKES_MAX 16   /* at once, of one I/O thread: the max_concurrency of large bots */
+#define GATE_DOOR_LOOK_MS   1000 /* how soon who waits for its turn looks at the latest */
+
 #define GATE_ADDRESSES_MAX       8     /* of a name; more are not tried in one attempt */
 #define GATE_ADDRESS_TIMEOUT_MS  5000  /* for one of several addresses, up to the upgrade */
 #define GATE_RESOLVE_WORKERS_MAX 4     /* threads: so many stuck lookups hold up the others */

@@ -31,6 +31,10 @@ struct gate_seat *gate_seat_of(struct gate_slot *slot) {
     return (struct gate_seat *)(void *)((char *)slot - offsetof(struct gate_seat, slot));
 }
 
+struct gate_seat *gate_seat_of_guest(struct gate_guest *guest) {
+    return (struct gate_seat *)(void *)((char *)guest - offsetof(struct gate_seat, guest));
+}
+
 void gate_seats_free(struct gate_seats *seats) {
     gate_window_leave(seats, gate_clock_ms());
     for (size_t i = 0; i < seats->row.count; i++) {
@@ -179,6 +183,25 @@ static void (*const carry_out[])(struct gate_seat *seat, struct gate_action *act
     [GATE_ACT_SLOT_SPENT] = do_slot_spent, [GATE_ACT_SLOT_DONE] = do_slot_done,
 };
 
+/* From the first byte to HELLO a shard has its place; it stands in line in backoff only. */
+static void keep_place(struct gate_seat *seat) {
+    enum gate_state state = gate_shard_state(seat->shard);
+    struct gate_door *door = &seat->seats->door;
+    if (state == GATE_STATE_CONNECTING || state == GATE_STATE_HELLO)
+        gate_door_enter(door, &seat->guest, gate_shard_has_session(seat->shard));
+    else if (state != GATE_STATE_BACKOFF || seat->guest.inside)
+        gate_door_leave(door, &seat->guest);
+}
+
+void gate_seat_start(struct gate_seat *seat) {
+    bool resumes = gate_shard_has_session(seat->shard);
+    if (resumes && !gate_door_admits(&seat->seats->door, true))
+        gate_shard_line_up(seat->shard, gate_clock_ms());
+    else
+        gate_shard_start(seat->shard, gate_clock_ms());
+    gate_seat_settle(seat);
+}
+
 void gate_seat_settle(struct gate_seat *seat) {
     struct gate_action action;
     for (;;) {
@@ -191,6 +214,7 @@ void gate_seat_settle(struct gate_seat *seat) {
         drop_link(seat);
         gate_shard_closed(seat->shard, gate_clock_ms(), seat->connection, &why);
     }
+    keep_place(seat);
     seat->deadline_ms = gate_shard_deadline(seat->shard);
     seat->dirty = true;
 }

@@ -5,6 +5,7 @@
 
 #include "board.h"
 #include "budget.h"
+#include "door.h"
 #include "letter.h"
 #include "row.h"
 #include "shard.h"
@@ -14,6 +15,7 @@
 struct gate_seats {
     struct gate_row row;              /* of gate_seat */
     struct gate_slots slots;          /* for identifying */
+    struct gate_door door;            /* for connecting */
     struct gate_transport *transport; /* the loop's, as are the next two */
     struct gate_letterbox *letters;
     struct gate_board *board;
@@ -26,6 +28,7 @@ struct gate_seat {
     struct gate_shard *shard;      /* NULL until it is started */
     struct gate_interest interest; /* for a shard that is not there yet */
     struct gate_slot slot;
+    struct gate_guest guest;
     uint64_t token;         /* of gate_window_token */
     struct gate_link *link; /* NULL: no connection */
     uint32_t connection;    /* of the link */
@@ -51,12 +54,18 @@ struct gate_seat *gate_seat_make(struct gate_seats *seats, int shard_id);
 /* The seat that `slot` is part of. */
 struct gate_seat *gate_seat_of(struct gate_slot *slot);
 
+/* The same of `guest`. */
+struct gate_seat *gate_seat_of_guest(struct gate_guest *guest);
+
 /* Replaces what is heard; takes the names. */
 void gate_seat_interest(struct gate_seat *seat, struct gate_interest *take);
 
 /* Makes the shard, or replaces one that is idle or dead, whose outbox and interest are kept.
  * GATE_EUSAGE: it runs, and goes on. Else errors as gate_shard_new, and the old one stays. */
 GATE_MUST_CHECK int gate_seat_replace(struct gate_seat *seat, struct gate_options *options);
+
+/* Starts the shard, which stands in line where others connect already. */
+void gate_seat_start(struct gate_seat *seat);
 
 /* The seat's shard has its slot; may it identify, whatever other engines do? 0, or when to ask
  * again. */

@@ -4,7 +4,8 @@
  *  ------------------  ---------------------  ----------------------------------------------------
  *  start               idle, dead             session kept? CONNECT -> connecting
  *                                             else SLOT_ASK -> waiting
- *  backoff is over     backoff                the same
+ *  line up             idle, dead             -> backoff, which is over at once
+ *  backoff is over     backoff                the same as start
  *  slot granted        waiting                CONNECT -> connecting; elsewhere SLOT_DONE
  *  slot overdue        waiting                SLOT_ASK again
  *  opened              connecting             fresh heart and budget -> hello
@@ -430,12 +431,23 @@ void gate_session_undecodable(struct gate_session *session, int64_t now_ms, int 
 
 /* ---- Other inputs ---------------------------------------------------------------------------- */
 
-int gate_session_start(struct gate_session *session, int64_t now_ms) {
-    if (session->state != GATE_STATE_IDLE && session->state != GATE_STATE_DEAD) return GATE_EUSAGE;
+static bool begin_anew(struct gate_session *session) {
+    if (session->state != GATE_STATE_IDLE && session->state != GATE_STATE_DEAD) return false;
     gate_backoff_reset(&session->backoff);
     session->host_failures = 0;
     session->failed_resumes = 0;
+    return true;
+}
+
+int gate_session_start(struct gate_session *session, int64_t now_ms) {
+    if (!begin_anew(session)) return GATE_EUSAGE;
     gate_connection_attempt(session, now_ms);
+    return settle(session, now_ms);
+}
+
+int gate_session_line_up(struct gate_session *session, int64_t now_ms) {
+    if (!begin_anew(session)) return GATE_EUSAGE;
+    gate_connection_go(session, GATE_STATE_BACKOFF, now_ms);
     return settle(session, now_ms);
 }
 
@@ -502,9 +514,13 @@ static void beat_or_bury(struct gate_session *session, int64_t now_ms) {
     }
 }
 
+/* One thing a tick: a wait that begins in here ends with another one, even one of no time at all,
+ * as the driver may have its own mind about when the shard connects. */
 int gate_session_tick(struct gate_session *session, int64_t now_ms) {
+    enum gate_state state = session->state;
     if (gate_session_is_open(session)) beat_or_bury(session, now_ms);
-    if (session->deadline_ms != NEVER && now_ms >= session->deadline_ms) overdue(session, now_ms);
+    bool due = session->deadline_ms != NEVER && now_ms >= session->deadline_ms;
+    if (due && session->state == state) overdue(session, now_ms);
     return settle(session, now_ms);
 }
 
@@ -625,6 +641,11 @@ int gate_session_stop(struct gate_session *session, int64_t now_ms, int code,
         gate_connection_go(session, GATE_STATE_IDLE, NEVER);
     }
     return settle(session, now_ms);
+}
+
+int64_t gate_session_resumes_at(const struct gate_session *session) {
+    bool will = session->state == GATE_STATE_BACKOFF && session->id[0] != '\0';
+    return will ? session->deadline_ms : NEVER;
 }
 
 /* ---- The deadline ---------------------------------------------------------------------------- */

@@ -82,6 +82,7 @@ void gate_session_free(struct gate_session *session); /* wipes the token */
 
 /* Inputs, as shard.h has them. */
 int gate_session_start(struct gate_session *session, int64_t now_ms);
+int gate_session_line_up(struct gate_session *session, int64_t now_ms);
 int gate_session_opened(struct gate_session *session, int64_t now_ms);
 int gate_session_closed(struct gate_session *session, int64_t now_ms, const struct gate_close *why);
 int gate_session_tick(struct gate_session *session, int64_t now_ms);
@@ -123,6 +124,9 @@ void gate_session_emit(struct gate_session *session, struct gate_event *take);
 
 /* True while there is room for what one input may ask for. */
 bool gate_session_has_room(const struct gate_session *session);
+
+/* As shard.h has it. */
+int64_t gate_session_resumes_at(const struct gate_session *session);
 
 /* True between opened and the end or the beginning of our close. */
 bool gate_session_is_open(const struct gate_session *session);

@@ -296,6 +296,10 @@ int gate_shard_start(struct gate_shard *shard, int64_t now_ms) {
     return after(shard, gate_session_start(&shard->session, now_ms));
 }
 
+int gate_shard_line_up(struct gate_shard *shard, int64_t now_ms) {
+    return after(shard, gate_session_line_up(&shard->session, now_ms));
+}
+
 int gate_shard_closed(struct gate_shard *shard, int64_t now_ms, uint32_t connection,
                       const struct gate_close *why) {
     if (connection != shard->session.generation) return GATE_OK;
@@ -339,6 +343,14 @@ int gate_shard_stop(struct gate_shard *shard, int64_t now_ms, int code, struct g
 
 int64_t gate_shard_deadline(const struct gate_shard *shard) {
     return gate_session_deadline(&shard->session);
+}
+
+int64_t gate_shard_resumes_at(const struct gate_shard *shard) {
+    return gate_session_resumes_at(&shard->session);
+}
+
+bool gate_shard_has_session(const struct gate_shard *shard) {
+    return shard->session.id[0] != '\0';
 }
 
 int gate_shard_next(struct gate_shard *shard, struct gate_action *out) {

@@ -49,6 +49,10 @@ void gate_shard_inherit(struct gate_shard *shard, struct gate_shard *from);
 /* From idle or dead: begin. GATE_EUSAGE in any other state. */
 int gate_shard_start(struct gate_shard *shard, int64_t now_ms);
 
+/* The same, by way of backoff, which is over at once: for a driver that wants to choose when it
+ * ticks, and so when the shard connects. */
+int gate_shard_line_up(struct gate_shard *shard, int64_t now_ms);
+
 /* The connection is open: TLS and upgrade are done. */
 int gate_shard_opened(struct gate_shard *shard, int64_t now_ms, uint32_t connection);
 
@@ -101,8 +105,15 @@ void gate_shard_interest(struct gate_shard *shard, struct gate_interest *take);
 /* When tick is wanted; -1: never (idle and dead only). */
 int64_t gate_shard_deadline(const struct gate_shard *shard);
 
+/* When a tick makes the shard connect to take up its session; -1: it does not do that next. A
+ * driver may tick it later than that. */
+int64_t gate_shard_resumes_at(const struct gate_shard *shard);
+
 /* 1 and the oldest action in *out, whose buffers now belong to the caller; 0: none. */
 GATE_MUST_CHECK int gate_shard_next(struct gate_shard *shard, struct gate_action *out);
+
+/* There is a session to take up. */
+bool gate_shard_has_session(const struct gate_shard *shard);
 
 /* What can be seen now; text in *out is a copy. */
 enum gate_state gate_shard_state(const struct gate_shard *shard);

@@ -413,7 +413,18 @@ end
 
 -- ---- stats -------------------------------------------------------------------------------------
 
---- What is counted, as plain tables: shards by id, and the queue between the threads.
+-- What the engine counts, as two tables: its queue, and its connections that are being made.
+local function stats_of(engine)
+  local queue = engine:counts()
+  local handshakes = {
+    open = queue.handshakes, open_peak = queue.handshakes_peak, waiting = queue.handshakes_waiting,
+  }
+  queue.handshakes, queue.handshakes_peak, queue.handshakes_waiting = nil, nil, nil
+  return queue, handshakes
+end
+
+--- What is counted, as plain tables: shards by id, the queue between the threads, and the
+-- connections that are being made.
 function methods:stats()
   local shards, ready, total = {}, 0, 0
   for id, one in pairs(self.shards) do
@@ -422,6 +433,8 @@ function methods:stats()
     if shards[id].state == "ready" then ready = ready + 1 end
   end
   local engine = self.bridge and self.bridge.engine
+  local queue, handshakes
+  if engine then queue, handshakes = stats_of(engine) end
   return {
     state = self.state,
     latency = self.latency,
@@ -429,7 +442,8 @@ function methods:stats()
     total = total,
     ready = ready,
     shards = shards,
-    queue = engine and engine:counts() or nil,
+    queue = queue,
+    handshakes = handshakes,
   }
 end
 
