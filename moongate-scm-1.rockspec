@@ -61,9 +61,9 @@ build = {
     ["moongate.core"] = {
       sources = {
         "src/codes.c", "src/buf.c", "src/text.c", "src/file.c", "src/heart.c", "src/budget.c",
-        "src/pace.c", "src/backoff.c", "src/outbox.c", "src/json.c", "src/etf.c", "src/inflate.c",
-        "src/event.c", "src/machine.c", "src/payload.c", "src/report.c", "src/connection.c",
-        "src/session.c", "src/door.c",
+        "src/pace.c", "src/backoff.c", "src/outbox.c", "src/json.c", "src/etf.c",
+        "src/transcode.c", "src/inflate.c", "src/event.c", "src/machine.c", "src/payload.c",
+        "src/report.c", "src/connection.c", "src/session.c", "src/door.c",
         "src/shard.c", "src/queue.c", "src/resolver.c", "src/window.c", "src/url.c", "src/http.c",
         "src/tls.c", "src/transport.c", "src/proxy.c", "src/exchange.c", "src/link.c", "src/row.c",
         "src/board.c", "src/letter.c", "src/seat.c", "src/loop.c", "src/engine.c", "src/lua_core.c",

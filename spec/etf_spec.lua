@@ -3,6 +3,8 @@
 -- its JSON twin are the same value. Every term that is scanned or walked by `unit` ends right
 -- before an unreadable page.
 local core = require "moongate.core"
+local helper = require "helper"
+local twin = require "twin"
 local unit = require("moongate_unit").etf
 local json = require("moongate_unit").json
 local deflate = require("moongate_unit").deflate
@@ -160,9 +162,9 @@ describe("etf: what is taken", function()
       assert.equal(case[3], twin_of(case[2]))
       local value, why = decode(message(case[2]), { null = "keep" })
       assert.is_nil(why)
-      local twin = core.decode(case[3], { null = "keep" })
-      assert.same(twin, value)
-      assert.equal(math.type(twin), math.type(value))
+      local wanted = core.decode(case[3], { null = "keep" })
+      assert.same(wanted, value)
+      assert.equal(math.type(wanted), math.type(value))
       assert.same(core.decode(case[3]), decode(message(case[2])))
       assert.same(core.decode(case[3]), decode(case[2])) -- the version may be left out
     end)
@@ -755,5 +757,208 @@ describe("etf: compressed terms", function()
   it("that end with a flush in place of an end are refused", function()
     local flushed = deflate():push(term)
     assert.same({ false, "ESYNTAX" }, { unit.unpack(pack(">BBI4", 131, 80, #term) .. flushed) })
+  end)
+end)
+
+-- ---- In the machine ----------------------------------------------------------------------------
+
+local function drive(options)
+  options = options or {}
+  options.encoding = "etf"
+  return helper.drive(options)
+end
+
+describe("etf: a machine that speaks it", function()
+  it("sends whole messages in binary frames, their keys binaries, and nothing else", function()
+    local d, sends = drive { presence = '{"status":"idle","since":null,"activities":[]}' }, {}
+    d:input "start"
+    d:input "grant"
+    d:opened()
+    local function look(actions)
+      for _, action in ipairs(helper.pick(actions, "send")) do sends[#sends + 1] = action end
+    end
+    look(d:receive(helper.HELLO))
+    look(d:receive '{"op":1,"d":null}')
+    look(d:receive(helper.ready()))
+    look(d:receive '{"op":1,"d":null}')
+    d:closed()
+    d:tick()
+    d:opened()
+    look(d:receive(helper.HELLO))
+    assert.equal(4, #sends)
+    for _, send in ipairs(sends) do
+      assert.is_true(send.binary)
+      assert.equal("\131t\0\0\0\2m\0\0\0\2op", send.bytes:sub(1, 13))
+    end
+    assert.equal("\131t\0\0\0\2m\0\0\0\2opa\1m\0\0\0\1ds\3nil", sends[2].bytes)
+    assert.equal("\131t\0\0\0\2m\0\0\0\2opa\1m\0\0\0\1da\1", sends[3].bytes)
+    local identify = sends[1].packet.d
+    assert.equal("TOKEN.of.tests", identify.token)
+    assert.same({ 0, 1 }, identify.shard)
+    assert.same({ status = "idle", since = null, activities = {} }, identify.presence)
+    assert.same({ token = "TOKEN.of.tests", session_id = "s1", seq = 1 }, sends[4].packet.d)
+  end)
+
+  it("gives the same events as one that speaks JSON", function()
+    local message_create = [[{"id":"1117000000000000002","channel_id":"81384788765712384",
+      "n":[1,2,255],"big":[1,256],"content":"h\u00e9llo \"x\"","edited_timestamp":null,
+      "tts":false,"embeds":[],
+      "author":{"id":"9007199254740992","public_flags":0},"created_at":1420070400000,"f":0.5,
+      "reactions":[null,{"me":true}]}]]
+    for _, rules in ipairs { {}, { null = "keep" } } do
+      local events = {}
+      for _, encoding in ipairs(helper.encodings) do
+        rules.encoding = encoding
+        local d = helper.drive(rules):reach "ready"
+        local actions = d:receive(helper.dispatch("MESSAGE_CREATE", 2, message_create))
+        events[encoding] = helper.pick(actions, "event", "MESSAGE_CREATE")[1].data
+      end
+      assert.same(events.json, events.etf)
+      assert.equal("1117000000000000002", events.etf.id)
+      assert.equal(1420070400000, events.etf.created_at)
+      assert.same({ 1, 2, 255 }, events.etf.n)
+    end
+  end)
+
+  it("R49 four empty messages in a row are tolerated, the fifth reconnects", function()
+    local d = drive():reach "ready"
+    for _ = 1, 4 do assert.same({}, d:receive "") end
+    d:receive(helper.ACK)
+    for _ = 1, 4 do assert.same({}, d:receive "") end
+    assert.same({ "close 4000" }, helper.describe(d:receive ""))
+  end)
+
+  it("R54 unknown events and any type of d pass through", function()
+    local d = drive():reach "ready"
+    for i, text in ipairs { "null", "true", "1.5", '"x"', "[]", "[1,2]", "{}", '{"a":{}}' } do
+      local event = helper.pick(d:receive(helper.dispatch("NEW_THING", i + 1, text)), "event")[1]
+      assert.equal(text, event.text)
+      assert.is_nil(event.error)
+    end
+    assert.equal("ready", d.machine.state)
+  end)
+
+  it("takes several payloads in one message, packed ones among them, and closes for garbage",
+    function()
+    local function event(name, seq, d)
+      return map(atom "t", atom(name), atom "s", byte(seq), atom "op", byte(0), atom "d", d)
+    end
+    local two = message(event("A", 2, list(byte(1))))
+      .. packed(event("B", 3, map(atom "k", binary(("v"):rep(500)))))
+    local all = two .. message(event("C", 4, NIL))
+    for _, heard in ipairs { {}, { all = true } } do
+      local d = drive():reach "ready"
+      d.machine:interest({ "B" }, heard)
+      local seen = helper.pick(d:feed(helper.whole(all)), "event")
+      assert.equal(heard.all and 3 or 1, #seen)
+      assert.same({ k = ("v"):rep(500) }, seen[heard.all and 2 or 1].data)
+      assert.equal(4, d.machine:status().seq)
+      local lines = helper.describe(d:feed(helper.whole(message(event("D", 5, NIL)) .. "x")))
+      assert.truthy(table.concat(lines, " "):find("close 4000", 1, true))
+      assert.equal(5, d.machine:status().seq)
+    end
+  end)
+
+  it("R50 refuses a packed message that would be over the cap, by name", function()
+    local small, large = binary(("x"):rep(1000)), binary(("x"):rep(100000))
+    local function event(d)
+      return packed(map(atom "op", byte(0), atom "s", byte(2), atom "t", atom "BIG", atom "d", d))
+    end
+    for _, case in ipairs { { small, nil }, { large, "EMESSAGE" } } do
+      local d = drive { message_bytes_max = 150000 }:reach "ready"
+      -- What travels must not be over the cap itself.
+      local bytes = event(case[1])
+      local failed
+      local d2 = drive { message_bytes_max = #bytes + 10 }:reach "ready"
+      for _, one in ipairs { d, d2 } do
+        local actions = one:feed(helper.whole(bytes))
+        assert.equal(1, #helper.pick(actions, "event", "BIG"))
+      end
+      local lying = pack(">BBI4", 131, 80, 150001) .. bytes:sub(7)
+      failed = helper.pick(d:feed(helper.whole(case[2] and lying or bytes)), "event", "error")[1]
+      assert.equal(case[2], failed and failed.data.code)
+    end
+  end)
+
+  it("R54 one that cannot be read closes with 4000, three at one sequence end the session",
+    function()
+    for _, bad in ipairs { "{}", '{"op":11}', "\131", message(list()), message(map(atom "op", "X")),
+      message(map(atom "d", hex "67 00")) } do
+      local d = drive():reach "ready"
+      for round = 1, 3 do
+        local actions = d:feed(helper.whole(bad))
+        assert.equal(4000, helper.pick(actions, "close")[1].code)
+        actions = d:closed { code = 4000 }
+        assert.equal(round < 3 and 0 or 1, #helper.pick(actions, "event", "lost"))
+        assert.equal(round < 3, d.machine:status().session ~= nil)
+        if round == 3 then break end
+        d:tick()
+        d:opened()
+        d:receive(helper.HELLO)
+      end
+    end
+  end)
+end)
+
+describe("etf: commands", function()
+  local COMMAND = '{"op":8,"d":{"guild_id":"81384788765712384","query":"","limit":0}}'
+
+  it("given in one encoding leave in the machine's own", function()
+    for _, encoding in ipairs(helper.encodings) do
+      local d = helper.drive { encoding = encoding }:reach "ready"
+      for _, given in ipairs { COMMAND, " \n" .. COMMAND, etf_of(COMMAND) } do
+        local sent = helper.pick(d:input("send", given), "send")
+        assert.equal(1, #sent)
+        assert.equal(encoding == "etf", sent[1].binary)
+        assert.equal(encoding == "etf" and 131 or 123, sent[1].bytes:match("^%s*(.)"):byte())
+        assert.same(core.decode(COMMAND), sent[1].packet)
+      end
+    end
+  end)
+
+  it("that are malformed, or too large in the encoding of the machine, are refused", function()
+    local d = drive():reach "ready"
+    for _, bad in ipairs { '{"op":8,"d":}', "{", "[", "\200", '{"op":8} x' } do
+      assert.same({}, d:input("send", bad))
+      assert.equal("ESYNTAX", d.result[3])
+    end
+    -- A list of digits: two bytes each in JSON, two in ETF, and its head.
+    local items = '{"op":8,"d":[' .. ("1,"):rep(2036) .. "1]}"
+    assert.equal(4088, #items)
+    assert.is_true(#etf_of(items) > 4096)
+    assert.same({}, d:input("send", items))
+    assert.equal("EPAYLOAD", d.result[3])
+    local json_machine = helper.drive():reach "ready"
+    assert.equal(1, #helper.pick(json_machine:input("send", items), "send"))
+  end)
+
+  it("R64 the presence that was set last goes into the next Identify, whatever it was set in",
+    function()
+    for _, encoding in ipairs(helper.encodings) do
+      for _, write in ipairs { etf_of, function(text) return text end } do
+        local d = helper.drive { encoding = encoding }:reach "ready"
+        d:input("send",
+          write '{"op":3,"d":{"since":null,"status":"dnd","afk":false,"activities":[]}}')
+        d:receive '{"op":9,"d":false}'
+        d:closed { code = 1000 }
+        d:tick()
+        d:input "grant"
+        d:opened()
+        local identify = helper.pick(d:receive(helper.HELLO), "send")[1].packet
+        assert.equal("dnd", identify.d.presence.status)
+        assert.equal("[]", core.encode(identify.d.presence.activities))
+      end
+    end
+  end)
+
+  it("are shown to those who listen for what is sent and received", function()
+    local d = drive():reach "ready"
+    d.machine:interest({}, { all = true, send = true, receive = true })
+    local sent = helper.pick(d:input("send", COMMAND), "event", "send")[1]
+    assert.same(core.decode(COMMAND), sent.data)
+    local received = helper.pick(d:receive(helper.dispatch("A", 2, '{"x":[1]}')), "event",
+      "receive")[1]
+    assert.same({ t = "A", s = 2, op = 0, d = { x = { 1 } } }, received.data)
+    assert.equal(twin(helper.dispatch("A", 2, '{"x":[1]}')), received.raw)
   end)
 end)

@@ -7,6 +7,7 @@ package.loaded.helper = helper
 
 local function core() return require "moongate.core" end
 local function unit() return require "moongate_unit" end
+local function twin(text) return require "twin" (text) end
 
 helper.HELLO = '{"t":null,"s":null,"op":10,"d":{"heartbeat_interval":41250}}'
 helper.ACK = '{"op":11}'
@@ -41,6 +42,18 @@ function helper.drive(options)
   return self
 end
 
+-- What this machine's encoding says, as JSON.
+local function json_of(self, bytes)
+  if self.options.encoding ~= "etf" then return bytes end
+  return assert(unit().etf.rewrite(bytes, 0, nil, "json"))
+end
+
+-- Own events are JSON whatever is spoken, but for those that show a packet.
+local function text_of(self, event)
+  local packet = not event.own or event.name == "send" or event.name == "receive"
+  return packet and event.raw ~= "" and json_of(self, event.raw) or event.raw
+end
+
 local function actions_of(self)
   local list = {}
   for action in function() return self.machine:next() end do
@@ -49,10 +62,12 @@ local function actions_of(self)
       self.deflate, self.identified = nil, nil
     end
     if action.type == "send" then
-      action.packet = assert(core().decode(action.bytes, { null = "keep" }))
+      action.text = json_of(self, action.bytes)
+      action.packet = assert(core().decode(action.text, { null = "keep" }))
       local op = type(action.packet) == "table" and action.packet.op
       if op == 2 or op == 6 then self.identified = true end
     end
+    if action.event then action.event.text = text_of(self, action.event) end
     list[#list + 1] = action
   end
   return list
@@ -71,7 +86,8 @@ end
 --- Feeds the bytes of WebSocket messages. `pieces` is a list of { bytes, final }; `binary` is the
 -- type of their frames, by default what a connection of this compression has.
 function driver:feed(pieces, binary)
-  if binary == nil then binary = self.options.compress and true end
+  if binary == nil then binary = (self.options.compress or self.options.encoding == "etf")
+    and true end
   local all = {}
   for _, piece in ipairs(pieces) do
     local bytes, more = piece[1], true
@@ -91,13 +107,18 @@ end
 --- What option `compress` can be, for specs that do the same with each.
 helper.compressions = { false, "zlib-stream", "zstd-stream", "payload" }
 
---- One gateway message as this connection's compression has it, and whether in binary frames.
+--- What option `encoding` can be.
+helper.encodings = { "json", "etf" }
+
+--- One gateway message as this connection's encoding and compression have it, and whether in binary
+-- frames.
 -- Compression of payloads begins with Identify, and short ones stay plain (which are is the
 -- gateway's choice).
 function driver:encode(text)
-  local kind = self.options.compress
-  if not kind then return text, false end
-  if kind == "payload" and (not self.identified or #text < 20) then return text, false end
+  local kind, binary = self.options.compress, self.options.encoding == "etf"
+  if binary then text = twin(text) end
+  if not kind then return text, binary end
+  if kind == "payload" and (not self.identified or #text < 20) then return text, binary end
   self.deflate = self.deflate or unit().deflate(nil, kind)
   return self.deflate:push(text), true
 end
@@ -216,12 +237,12 @@ function helper.describe(actions, all)
   for _, action in ipairs(actions) do
     local line = action.type:gsub("_", " ")
     if action.type == "connect" then line = "connect " .. action.url end
-    if action.type == "send" then line = "send " .. action.bytes end
+    if action.type == "send" then line = "send " .. action.text end
     if action.type == "close" then line = "close " .. action.code end
     if action.type == "event" then
       local event = action.event
       line = not (event.own and quiet[event.name] and not all) and
-        ("event %s %s"):format(event.name, event.raw) or nil
+        ("event %s %s"):format(event.name, event.text) or nil
     end
     lines[#lines + 1] = line
   end
@@ -292,7 +313,7 @@ end
 
 -- What stands for each mark of a transcript.
 local function marks_of(options)
-  local query, compress = "/?v=10&encoding=json", options.compress
+  local query, compress = "/?v=10&encoding=" .. (options.encoding or "json"), options.compress
   if not compress then return { Q = query, C = "" } end
   if compress == "payload" then return { Q = query, C = '"compress":true,' } end
   return { Q = query .. "&compress=" .. compress, C = "" }

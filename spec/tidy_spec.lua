@@ -69,6 +69,7 @@ local elsewhere = {
   lua_walk = { "value_spec.lua", "the half that encodes" },
   lua_compat = { "value_spec.lua", "Lua's interface, where a version lacks a piece" },
   codec = { "json_spec.lua", "a table of functions; the codecs that fill it are tested" },
+  transcode = { "etf_spec.lua", "a reader that drives a writer" },
   file = { "store_spec.lua", "what a store in a file stands on" },
   lua_store = { "store_spec.lua", "lua_ says only that it includes lua.h" },
   event = { "session_spec.lua", "its events are what the machine says" },

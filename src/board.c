@@ -28,12 +28,22 @@ static struct gate_snapshot *make_snapshot(struct gate_board *board, int shard_i
     return NULL;
 }
 
-int gate_board_expect(struct gate_board *board, int shard_id, int change) {
+int gate_board_expect(struct gate_board *board, int shard_id, const struct gate_codec *codec) {
     pthread_mutex_lock(&board->lock);
     struct gate_snapshot *snapshot = make_snapshot(board, shard_id);
-    if (snapshot) snapshot->starting += (uint32_t)change;
+    if (snapshot) {
+        snapshot->starting++;
+        snapshot->codec = codec;
+    }
     pthread_mutex_unlock(&board->lock);
     return snapshot ? GATE_OK : GATE_EMEMORY;
+}
+
+void gate_board_arrived(struct gate_board *board, int shard_id) {
+    pthread_mutex_lock(&board->lock);
+    struct gate_snapshot *snapshot = gate_row_find(&board->snapshots, shard_id);
+    if (snapshot) snapshot->starting--;
+    pthread_mutex_unlock(&board->lock);
 }
 
 void gate_board_put(struct gate_board *board, int shard_id, const struct gate_status *status) {

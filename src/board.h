@@ -10,8 +10,9 @@
 #include "shard.h"
 
 struct gate_snapshot {
-    int shard_id;      /* first, as its row wants it */
-    uint32_t starting; /* start commands on their way */
+    int shard_id;                   /* first, as its row wants it */
+    uint32_t starting;              /* start commands on their way */
+    const struct gate_codec *codec; /* of the start that was asked for last */
     struct gate_status status;
 };
 
@@ -25,9 +26,11 @@ struct gate_board {
 GATE_MUST_CHECK int gate_board_init(struct gate_board *board);
 void gate_board_free(struct gate_board *board);
 
-/* A start command is on its way (change 1) or has arrived or failed (-1): the shard has a snapshot
- * from now on. GATE_EMEMORY, which a change of -1 that follows one of 1 never returns. */
-GATE_MUST_CHECK int gate_board_expect(struct gate_board *board, int shard_id, int change);
+/* A start command is on its way: the shard has a snapshot from now on. GATE_EMEMORY. */
+GATE_MUST_CHECK int gate_board_expect(struct gate_board *board, int shard_id,
+                                      const struct gate_codec *codec);
+/* It has arrived, or failed. */
+void gate_board_arrived(struct gate_board *board, int shard_id);
 
 /* Puts up a state, of a shard that has a snapshot. */
 void gate_board_put(struct gate_board *board, int shard_id, const struct gate_status *status);

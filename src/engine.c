@@ -225,13 +225,14 @@ static int keep_spans(struct gate_buf *bytes, struct gate_span *const spans[], s
 
 static int push_start(struct gate_engine *engine, struct gate_command *command) {
     int id = command->shard_id;
-    int rc = gate_board_expect(gate_loop_board(engine->loop), id, 1);
+    const struct gate_codec *codec = command->options.codec ? command->options.codec : &gate_json;
+    int rc = gate_board_expect(gate_loop_board(engine->loop), id, codec);
     if (rc < 0) {
         gate_command_del(command);
         return rc;
     }
     rc = push(engine, command);
-    if (rc < 0) (void)!gate_board_expect(gate_loop_board(engine->loop), id, -1);
+    if (rc < 0) gate_board_arrived(gate_loop_board(engine->loop), id);
     return rc;
 }
 
@@ -256,6 +257,13 @@ static bool is_running(struct gate_engine *engine, int shard_id) {
     if (!gate_board_read(gate_loop_board(engine->loop), shard_id, &snapshot)) return false;
     return snapshot.starting > 0 ||
            (snapshot.status.state != GATE_STATE_IDLE && snapshot.status.state != GATE_STATE_DEAD);
+}
+
+const struct gate_codec *gate_engine_codec(struct gate_engine *engine, int shard_id) {
+    struct gate_snapshot snapshot;
+    if (is_foreign(engine)) return &gate_json;
+    bool known = gate_board_read(gate_loop_board(engine->loop), shard_id, &snapshot);
+    return known && snapshot.codec ? snapshot.codec : &gate_json;
 }
 
 int gate_engine_send(struct gate_engine *engine, int shard_id, struct gate_buf *take) {

@@ -45,10 +45,14 @@ void gate_engine_del(struct gate_engine *engine, int code);
 GATE_MUST_CHECK int gate_engine_start(struct gate_engine *engine,
                                       const struct gate_options *options);
 
-/* An encoded payload for a shard, with GATE_HEADROOM_BYTES in front (else GATE_EUSAGE); takes
- * `take` when it returns 0. GATE_EPAYLOAD, and GATE_ECLOSED when the shard's last known state is
- * idle or dead. A payload that cannot be queued later is reported by an `error` event with phase
- * "send". */
+/* What the shard speaks, or will once the start that is on its way has arrived; JSON when it was
+ * never started. */
+const struct gate_codec *gate_engine_codec(struct gate_engine *engine, int shard_id);
+
+/* An encoded payload for a shard, of any encoding (the I/O thread makes it the shard's own), with
+ * GATE_HEADROOM_BYTES in front (else GATE_EUSAGE); takes `take` when it returns 0. GATE_EPAYLOAD,
+ * and GATE_ECLOSED when the shard's last known state is idle or dead. A payload that cannot be
+ * queued later is reported by an `error` event with phase "send". */
 GATE_MUST_CHECK int gate_engine_send(struct gate_engine *engine, int shard_id,
                                      struct gate_buf *take);
 

@@ -147,11 +147,20 @@ static void take_start(struct gate_loop *loop, struct gate_command *command) {
         gate_seat_start(seat);
         gate_seat_publish(seat);
     }
-    (void)!gate_board_expect(&loop->board, command->shard_id, -1);
+    gate_board_arrived(&loop->board, command->shard_id);
     if (rc == GATE_EUSAGE)
         report_failed(loop, command, rc, "start", "it runs already: stop it first");
     else if (rc < 0)
         report_failed(loop, command, rc, "start", "check what it was started with");
+}
+
+static const char *send_remedy(int error) {
+    switch (error) {
+    case GATE_EBUSY: return "send less, or wait until the shard is ready";
+    case GATE_EPAYLOAD: return "send less at once";
+    case GATE_ECLOSED: return "start the shard first";
+    default: return "send something else";
+    }
 }
 
 static void take_send(struct gate_loop *loop, struct gate_command *command) {
@@ -161,10 +170,7 @@ static void take_send(struct gate_loop *loop, struct gate_command *command) {
         rc = gate_shard_send(seat->shard, gate_clock_ms(), &command->bytes);
         gate_seat_settle(seat);
     }
-    if (rc == GATE_EBUSY)
-        report_failed(loop, command, rc, "send", "send less, or wait until the shard is ready");
-    else if (rc < 0)
-        report_failed(loop, command, rc, "send", "start the shard first");
+    if (rc < 0) report_failed(loop, command, rc, "send", send_remedy(rc));
 }
 
 static void take_interest(struct gate_loop *loop, struct gate_command *command) {

@@ -20,6 +20,7 @@
 #include "engine.h"
 #include "lua_core.h"
 #include "lua_value.h"
+#include "transcode.h"
 
 enum { SPARE = 1 };
 enum { DATA = 1 };
@@ -173,8 +174,8 @@ static int engine_start(lua_State *L) {
 }
 
 /* Writes { "op": op, "d": d } where d is the value at `data` (0: null). */
-static int encode_packet(lua_State *L, struct engine_box *box, int data, char *where) {
-    const struct gate_codec *codec = &gate_json;
+static int encode_packet(lua_State *L, struct engine_box *box, const struct gate_codec *codec,
+                         int data, char *where) {
     const struct gate_sink *sink = codec->writer;
     struct gate_writer writer;
     int64_t op = luaL_checkinteger(L, 3);
@@ -202,17 +203,20 @@ static int fail_send(lua_State *L, const struct engine_box *box, int rc, const c
     return gate_lua_result(L, "send", rc);
 }
 
-/* engine:send(id, bytes) or engine:send(id, op, d) */
+/* engine:send(id, bytes) or engine:send(id, op, d), in whatever encoding the shard speaks. Bytes of
+ * the other one are read and written anew. */
 static int engine_send(lua_State *L) {
     struct engine_box *box = check_engine(L);
     int id = (int)luaL_checkinteger(L, 2);
     char where[GATE_LUA_WHERE_BYTES] = "d";
+    const struct gate_codec *codec = gate_engine_codec(box->engine, id);
     int rc;
     gate_buf_free(&box->outgoing);
     if (lua_type(L, 3) == LUA_TSTRING) {
         rc = gate_buf_append(&box->outgoing, check_span(L, 3));
+        if (rc == GATE_OK) rc = gate_transcode_packet(codec, &box->outgoing);
     } else {
-        rc = encode_packet(L, box, lua_isnoneornil(L, 4) ? 0 : 4, where);
+        rc = encode_packet(L, box, codec, lua_isnoneornil(L, 4) ? 0 : 4, where);
     }
     if (rc == GATE_OK) rc = gate_engine_send(box->engine, id, &box->outgoing);
     return fail_send(L, box, rc, where);

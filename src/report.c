@@ -83,6 +83,14 @@ void gate_report_expired(struct gate_session *session) {
                "for a rate limit, and was given up");
 }
 
+void gate_report_unsent(struct gate_session *session, int error) {
+    char message[160];
+    snprintf(message, sizeof message,
+             "send: a waiting command cannot be sent with encoding \"%s\": %s; it was given up",
+             session->options.codec->name, gate_error_text(error));
+    note_error(session, error, "send", message);
+}
+
 /* ---- Endings --------------------------------------------------------------------------------- */
 
 static const struct {

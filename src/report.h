@@ -23,6 +23,7 @@ void gate_report_gap(struct gate_session *session, int64_t got);
 /* A message or stream that could not be decoded; a command whose time ran out. */
 void gate_report_undecodable(struct gate_session *session, int error);
 void gate_report_expired(struct gate_session *session);
+void gate_report_unsent(struct gate_session *session, int error);
 
 /* A connection that never opened: how far it came, why it ended, what to look at. */
 void gate_report_failure(struct gate_session *session, const struct gate_close *why,

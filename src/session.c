@@ -49,6 +49,7 @@
 #include "connection.h"
 #include "payload.h"
 #include "report.h"
+#include "transcode.h"
 
 #define NEVER (-1)
 
@@ -218,11 +219,25 @@ static void expire_commands(struct gate_session *session, int64_t now_ms) {
         gate_report_expired(session);
 }
 
+/* In the encoding of this connection, which may not be the one that it was queued in, and still
+ * within the limit. */
+static int translate(const struct gate_session *session, struct gate_buf *command) {
+    int rc = gate_transcode_packet(session->options.codec, command);
+    return rc == GATE_OK && command->len > GATE_PAYLOAD_BYTES_MAX ? GATE_EPAYLOAD : rc;
+}
+
 static void send_command(struct gate_session *session, int64_t now_ms, size_t nth) {
     struct gate_buf command;
     open_payload(&command);
-    gate_pace_spend(&session->pace, now_ms, gate_outbox_errand(&session->outbox, nth));
+    struct gate_errand errand = *gate_outbox_errand(&session->outbox, nth);
     gate_outbox_take(&session->outbox, nth, &command);
+    int rc = translate(session, &command);
+    if (rc < 0) {
+        gate_buf_free(&command);
+        gate_report_unsent(session, rc);
+        return;
+    }
+    gate_pace_spend(&session->pace, now_ms, &errand);
     send_payload(session, now_ms, &command, false);
 }
 
@@ -553,10 +568,11 @@ static int push_command(struct gate_session *session, int64_t now_ms, struct gat
 
 int gate_session_send(struct gate_session *session, int64_t now_ms, struct gate_buf *take) {
     if (session->state == GATE_STATE_IDLE || session->state == GATE_STATE_DEAD) return GATE_ECLOSED;
-    if (take->len > GATE_PAYLOAD_BYTES_MAX) return GATE_EPAYLOAD;
+    int rc = translate(session, take);
+    if (rc < 0) return rc;
     struct gate_buf presence;
     gate_buf_init(&presence, 0, 0);
-    int rc = push_command(session, now_ms, take, &presence);
+    rc = push_command(session, now_ms, take, &presence);
     if (rc == GATE_OK && presence.len) keep_presence(session, &presence);
     gate_buf_free(&presence);
     return rc < 0 ? rc : settle(session, now_ms);

@@ -374,7 +374,7 @@ local rows = {
   { name = "shards", kind = whole, min = 1, max = 1000000,
     absent = ", or leave it out for the recommended one" },
   { name = "shard_ids", kind = shard_ids },
-  { name = "encoding", kind = one_of, values = { "json" }, later = { "etf" }, default = "json" },
+  { name = "encoding", kind = one_of, values = { "json", "etf" }, default = "json" },
   { name = "compress", kind = one_of, values = { "zlib-stream", "zstd-stream", "payload", false },
     words = { "zlib-stream", "zstd-stream", "payload" }, default = "zlib-stream" },
   { name = "version", kind = whole, min = 6, max = 99, default = limits.VERSION_DEFAULT },
