@@ -901,7 +901,7 @@ describe("etf: a machine that speaks it", function()
 end)
 
 describe("etf: commands", function()
-  local COMMAND = '{"op":8,"d":{"guild_id":"81384788765712384","query":"","limit":0}}'
+  local COMMAND = '{"op":8,"d":{"guild_id":"81384788765712384","query":"ab","limit":9}}'
 
   it("given in one encoding leave in the machine's own", function()
     for _, encoding in ipairs(helper.encodings) do
