@@ -131,7 +131,7 @@ static void draw_world(struct sim_world *world) {
     world->trace = world->seed % 16 == 3;
     world->hears_all = !sim_chance(clock, 0.25);
     world->fatal = world->seed % 4 == 1;
-    world->presences = world->seed % 5 == 2;
+    world->presences = world->seed % 2 == 0;
     world->leaves = world->seed % 2 == 1;
     world->handshakes_max = (int)sim_between(clock, 1, 4);
     world->gateway.concurrency = (int)sim_between(clock, 1, 4);

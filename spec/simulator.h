@@ -19,7 +19,9 @@
 #define SIM_HOSTS        4     /* that sessions live on */
 #define SIM_CONNECT_MS   29750 /* the transport gives up just before the shard does */
 #define SIM_DAY_MS       86400000
-#define SIM_IDENTIFY_DAY 288 /* identifies of a shard in 24 hours: what its ladder allows */
+#define SIM_GUILDS       6    /* of each shard that members are asked of, from 1 */
+#define SIM_SKEW_MS      3500 /* how much closer the network brings what left one by one */
+#define SIM_IDENTIFY_DAY 288  /* identifies of a shard in 24 hours: what its ladder allows */
 
 /* What goes wrong: name, word, what the others of its kind weigh against it. Those of weight 0 are
  * decided where they happen. */
@@ -55,6 +57,7 @@
     X(USER_RECONNECT, "user reconnects", 2)                                                        \
     X(USER_STOP, "user stops", 1)                                                                  \
     X(USER_RESTART, "user restarts", 1)                                                            \
+    X(USER_STORM, "presence storms", 2)                                                            \
     X(USER_FLOOD, "command floods", 1)                                                             \
     X(FATAL, "fatal closes", 1)                                                                    \
     X(CONNECT_FAILED, "failed connects", 0)                                                        \
@@ -127,8 +130,11 @@ struct sim_link {
     /* The gateway's side. */
     struct sim_session *session; /* attached to it; NULL before Identify or Resume */
     bool mute, asked, pending_resume;
+    bool stalled; /* what it carries may arrive all at once */
     int64_t beat_at_ms, arrivals[GATE_SENDS_MAX];
     uint64_t arrival_count;
+    int64_t presences[GATE_PRESENCES_MAX]; /* when they arrived, a ring */
+    uint64_t presence_count;
     int64_t resume_seq;
     struct sim_timer watch; /* heartbeats that do not come */
     struct sim_timer answer;
@@ -150,7 +156,15 @@ void sim_link_free(struct sim_link *link);
 
 /* ---- The gateway ----------------------------------------------------------------------------- */
 
-enum sim_event { SIM_READY, SIM_RESUMED, SIM_GUILD, SIM_MESSAGE, SIM_PRESENCE, SIM_TYPING };
+enum sim_event {
+    SIM_READY,
+    SIM_RESUMED,
+    SIM_GUILD,
+    SIM_MESSAGE,
+    SIM_PRESENCE,
+    SIM_TYPING,
+    SIM_LIMITED
+};
 
 struct sim_session {
     struct sim_world *world;
@@ -158,8 +172,10 @@ struct sim_session {
     int shard_id, host;
     int64_t seq;
     uint8_t kinds[SIM_KINDS];
-    struct sim_link *link; /* NULL: detached */
-    bool live;             /* READY or RESUMED left */
+    uint32_t limits[SIM_KINDS]; /* of SIM_LIMITED: guild, and tenths of a second above 8 bits */
+    int64_t presence;           /* number of the one that it shows; 0: none */
+    struct sim_link *link;      /* NULL: detached */
+    bool live;                  /* READY or RESUMED left */
     bool ended, bricked;
     int64_t poison;         /* a sequence that nobody can decode; 0: none */
     int64_t detached_at_ms; /* -1: attached */
@@ -171,6 +187,11 @@ struct sim_gateway {
     uint32_t session_count;
     int concurrency;
     int64_t identified_at_ms[GATE_CONCURRENCY_MAX];
+    struct sim_asked {
+        int64_t at_ms; /* 0: never */
+        bool late;     /* it may have been held up on its way */
+    } members[SIM_SHARDS_MAX][SIM_GUILDS + 1];
+    int64_t presence[SIM_SHARDS_MAX];          /* the newest that arrived, on any session */
     int64_t host_down_until_ms[SIM_HOSTS + 1]; /* the main one last */
     int host_down_how[SIM_HOSTS + 1];
     int64_t outage_until_ms, refusal_until_ms;
@@ -209,6 +230,15 @@ struct sim_docket {
     /* Commands by number; what became of those accepted. */
     int64_t command, command_sent, presence_sent;
     uint64_t accepted, sent, expired;
+    uint64_t presences_accepted, presences_sent;
+    int64_t presence;                      /* number of the newest that was accepted; 0: none */
+    int64_t presence_at_ms;                /* when that was */
+    int64_t presences[GATE_PRESENCES_MAX]; /* of the connection, as they left: a ring */
+    uint64_t presence_count;
+    struct sim_guild {
+        int64_t sent, sent_at_ms; /* request for all members: number, time; 0: none */
+        int64_t limited_until_ms; /* by RATE_LIMITED */
+    } guilds[SIM_GUILDS + 1];
 
     /* Allowances that refill: see the constants there. */
     double connects, identifies;
@@ -247,6 +277,7 @@ void sim_bot_stop(struct sim_seat *seat, int code);
 void sim_bot_reconnect(struct sim_seat *seat, int code);
 void sim_bot_restart(struct sim_seat *seat);
 void sim_bot_command(struct sim_seat *seat);
+void sim_bot_storm(struct sim_seat *seat);
 void sim_bot_hold(struct sim_world *world, bool holding);
 void sim_bot_resize(struct sim_world *world, int concurrency);
 void sim_bot_slept(struct sim_world *world, int64_t asleep_ms);
@@ -263,7 +294,7 @@ void sim_judge_ticked(struct sim_seat *seat);
 void sim_judge_step(struct sim_seat *seat);
 void sim_judge_paused(struct sim_seat *seat);
 void sim_judge_verb(struct sim_seat *seat);
-void sim_judge_command(struct sim_seat *seat, int rc);
+void sim_judge_command(struct sim_seat *seat, int op, int rc);
 void sim_judge_peace(struct sim_world *world, bool quiet); /* quiet: nothing is on its way */
 void sim_judge_allocations(void);
 size_t sim_judge_live_bytes(void);

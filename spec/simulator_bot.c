@@ -310,20 +310,45 @@ void sim_bot_reconnect(struct sim_seat *seat, int code) {
     settle(seat);
 }
 
-void sim_bot_command(struct sim_seat *seat) {
-    char text[80];
+static void send_command(struct sim_seat *seat, int op) {
+    char text[96];
     struct gate_buf command;
-    bool presence = seat->world->presences && sim_chance(&seat->world->clock, 0.2);
-    int len = snprintf(text, sizeof text, "{\"op\":%d,\"d\":{\"%s\":\"idle\",\"n\":%lld}}",
-                       presence ? 3 : 4, presence ? "status" : "guild_id",
-                       (long long)++seat->docket.command);
+    long long number = (long long)++seat->docket.command;
+    int guild = (int)sim_between(&seat->world->clock, 1, SIM_GUILDS);
+    int len;
+    if (op == GATE_OP_REQUEST_GUILD_MEMBERS)
+        len =
+            snprintf(text, sizeof text,
+                     "{\"op\":8,\"d\":{\"guild_id\":\"%d\",\"query\":\"\",\"limit\":0,\"n\":%lld}}",
+                     guild, number);
+    else
+        len = snprintf(text, sizeof text, "{\"op\":%d,\"d\":{\"%s\":\"idle\",\"n\":%lld}}", op,
+                       op == GATE_OP_PRESENCE_UPDATE ? "status" : "guild_id", number);
     gate_buf_init(&command, GATE_HEADROOM_BYTES, 0);
     if (gate_buf_append(&command, (struct gate_span){text, (size_t)len}) < 0) abort();
     sim_tell_input(seat, "send %s", text);
     int rc = gate_shard_send(seat->shard, sim_now(seat->world), &command);
-    sim_judge_command(seat, rc);
+    sim_judge_command(seat, op, rc);
     if (rc < 0) gate_buf_free(&command);
     settle(seat);
+}
+
+void sim_bot_command(struct sim_seat *seat) {
+    struct sim_clock *clock = &seat->world->clock;
+    int op = GATE_OP_VOICE_STATE_UPDATE;
+    if (seat->world->presences && sim_chance(clock, 0.2))
+        op = GATE_OP_PRESENCE_UPDATE;
+    else if (sim_chance(clock, 0.15))
+        op = GATE_OP_REQUEST_GUILD_MEMBERS;
+    send_command(seat, op);
+}
+
+/* A bot that shows a counter in its presence, and one that asks for everybody all the time. */
+void sim_bot_storm(struct sim_seat *seat) {
+    struct sim_world *world = seat->world;
+    for (int64_t i = sim_between(&world->clock, 5, 60); i > 0; i--)
+        send_command(seat, world->presences && i % 3 ? GATE_OP_PRESENCE_UPDATE
+                                                     : GATE_OP_REQUEST_GUILD_MEMBERS);
 }
 
 /* Another process, or the same id started anew: the session is taken up, the outbox goes over. */
@@ -339,7 +364,13 @@ static struct gate_shard *make_shard(struct sim_seat *seat, const struct gate_st
                                    .backoff_cap_ms = -1,
                                    .slack_ms = world->slack_ms,
                                    .seed = sim_random(&world->clock)};
+    char presence[48];
     int error;
+    if (from && seat->docket.presence) { /* as a cluster remembers it */
+        int len = snprintf(presence, sizeof presence, "{\"status\":\"idle\",\"n\":%lld}",
+                           (long long)seat->docket.presence);
+        options.presence = (struct gate_span){presence, (size_t)len};
+    }
     if (from) {
         options.session_id = (struct gate_span){from->session_id, strlen(from->session_id)};
         options.session_url = (struct gate_span){from->session_url, strlen(from->session_url)};

@@ -41,7 +41,8 @@ static const char *const event_names[] = {[SIM_READY] = "READY",
                                           [SIM_GUILD] = "GUILD_CREATE",
                                           [SIM_MESSAGE] = "MESSAGE_CREATE",
                                           [SIM_PRESENCE] = "PRESENCE_UPDATE",
-                                          [SIM_TYPING] = "TYPING_START"};
+                                          [SIM_TYPING] = "TYPING_START",
+                                          [SIM_LIMITED] = "RATE_LIMITED"};
 
 static void put_data(struct text *text, const struct sim_session *session, int64_t seq, int kind) {
     int64_t mark = sim_gateway_mark(session->number, seq);
@@ -55,6 +56,16 @@ static void put_data(struct text *text, const struct sim_session *session, int64
         put_word(text, "\",\"resume_gateway_url\":\"wss://resume");
         put_number(text, session->host);
         put_word(text, ".test\"");
+    }
+    if (kind == SIM_LIMITED) {
+        uint32_t limit = session->limits[seq % SIM_KINDS];
+        put_word(text, ",\"opcode\":8,\"retry_after\":");
+        put_number(text, (limit >> 8) / 10);
+        put_word(text, ".");
+        put_number(text, (limit >> 8) % 10);
+        put_word(text, ",\"meta\":{\"guild_id\":\"");
+        put_number(text, limit & 255);
+        put_word(text, "\"}");
     }
     if (mark % 64 == 0) { /* now and then a large one */
         size_t len = (size_t)(mark / 64 % 20000);
@@ -133,6 +144,11 @@ static void add_event(struct sim_session *session, int kind) {
     if (session->live) sim_gateway_say(session, session->seq);
 }
 
+static void add_limit(struct sim_session *session, int64_t guild, int64_t tenths) {
+    session->limits[(session->seq + 1) % SIM_KINDS] = (uint32_t)(tenths << 8 | guild);
+    add_event(session, SIM_LIMITED);
+}
+
 static int any_kind(struct sim_session *session) {
     static const uint8_t kinds[] = {SIM_MESSAGE, SIM_MESSAGE, SIM_PRESENCE, SIM_TYPING, SIM_GUILD};
     return kinds[sim_random(&session->world->clock) % sizeof kinds];
@@ -143,7 +159,11 @@ static void next_event(void *owner) {
     struct sim_session *session = owner;
     struct sim_world *world = session->world;
     if (is_over(session)) return;
-    add_event(session, any_kind(session));
+    if (sim_chance(&world->clock, 0.02)) /* for requests of another program */
+        add_limit(session, sim_between(&world->clock, 1, SIM_GUILDS),
+                  sim_between(&world->clock, 1, 600));
+    else
+        add_event(session, any_kind(session));
     sim_arm(&world->clock, &session->timer,
             world->clock.now_ms + sim_wait(&world->clock, world->weather.climate.traffic_every_ms),
             SIM_NETWORK);
@@ -305,7 +325,16 @@ static void answer_later(struct sim_link *link, bool resume) {
             SIM_NETWORK);
 }
 
-static void hear_identify(struct sim_link *link) {
+static int64_t read_number(struct gate_span text, const char *key) {
+    const char *at = memmem(text.data, text.len, key, strlen(key));
+    if (!at) return -1;
+    int64_t number = 0;
+    for (at += strlen(key); at < text.data + text.len && *at >= '0' && *at <= '9'; at++)
+        number = number * 10 + (*at - '0');
+    return number;
+}
+
+static void hear_identify(struct sim_link *link, struct gate_span message) {
     struct sim_world *world = link->world;
     struct sim_gateway *gateway = &world->gateway;
     int64_t now_ms = world->clock.now_ms;
@@ -321,17 +350,9 @@ static void hear_identify(struct sim_link *link) {
         refuse(link, NULL);
         return;
     }
-    new_session(link);
+    int64_t presence = read_number(message, "\"n\":");
+    new_session(link)->presence = presence < 0 ? 0 : presence;
     answer_later(link, false);
-}
-
-static int64_t read_number(struct gate_span text, const char *key) {
-    const char *at = memmem(text.data, text.len, key, strlen(key));
-    if (!at) return -1;
-    int64_t number = 0;
-    for (at += strlen(key); at < text.data + text.len && *at >= '0' && *at <= '9'; at++)
-        number = number * 10 + (*at - '0');
-    return number;
 }
 
 static void hear_resume(struct sim_link *link, struct gate_span message) {
@@ -374,6 +395,35 @@ static bool is_too_fast(struct sim_link *link) {
     return fast;
 }
 
+/* protocol: Limits. Five presences in 20 s, as far as the network has not pushed them together. */
+static void hear_presence(struct sim_link *link, struct gate_span message) {
+    int64_t now_ms = link->world->clock.now_ms, number = read_number(message, "\"n\":");
+    int64_t *at_ms = &link->presences[link->presence_count++ % GATE_PRESENCES_MAX];
+    if (link->presence_count > GATE_PRESENCES_MAX && now_ms - *at_ms < 20000 - SIM_SKEW_MS &&
+        !link->stalled)
+        sim_fail(link->seat, "more than %d presences arrived in 20 s", GATE_PRESENCES_MAX);
+    *at_ms = now_ms;
+    link->world->gateway.presence[link->seat->id] = number;
+    if (link->session) link->session->presence = number;
+}
+
+/* All members of a guild once in 30 s, on whatever connection; else RATE_LIMITED. */
+static void hear_members(struct sim_link *link, struct gate_span message) {
+    struct sim_world *world = link->world;
+    int64_t now_ms = world->clock.now_ms, guild = read_number(message, "\"guild_id\":\"");
+    if (guild < 1 || guild > SIM_GUILDS) sim_fail(link->seat, "members of no guild");
+    struct sim_asked *asked = &world->gateway.members[link->seat->id][guild];
+    int64_t since_ms = now_ms - asked->at_ms;
+    if (asked->at_ms == 0 || since_ms >= 30000) {
+        *asked = (struct sim_asked){.at_ms = now_ms, .late = link->stalled};
+        return;
+    }
+    if (since_ms < 30000 - SIM_SKEW_MS && !link->stalled && !asked->late)
+        sim_fail(link->seat, "members of guild %lld again after %lld ms", (long long)guild,
+                 (long long)since_ms);
+    if (link->session) add_limit(link->session, guild, (30000 - since_ms) / 100 + 1);
+}
+
 static void hear_beat(struct sim_link *link) {
     link->beat_at_ms = link->world->clock.now_ms;
     if (!link->mute) sim_link_say(link, SIM_SAID_ACK, GATE_SPAN("{\"op\":11}"));
@@ -388,11 +438,14 @@ void sim_gateway_heard(struct sim_link *link, struct gate_span message) {
     if (message.len > 4096) sim_fail(link->seat, "a payload of %zu bytes", message.len);
     switch (op) {
     case 1: hear_beat(link); break;
-    case 2: hear_identify(link); break;
+    case 2: hear_identify(link, message); break;
     case 6: hear_resume(link, message); break;
     case 3:
-    case 4: /* what belongs to a session */
+    case 4:
+    case 8: /* what belongs to a session */
         if (!link->asked) sim_fail(link->seat, "a command before Identify or Resume");
+        if (op == 3) hear_presence(link, message);
+        if (op == 8) hear_members(link, message);
         break;
     default: sim_fail(link->seat, "op %lld was sent", (long long)op);
     }

@@ -150,7 +150,7 @@ static void judge_connect(struct sim_seat *seat, const struct gate_action *actio
     if (!main_host && action->url.data[12] - '0' != session->host)
         sim_fail(seat, "the resume host of another session");
     docket->connection = action->connection;
-    docket->send_count = 0;
+    docket->send_count = docket->presence_count = 0;
     docket->may_beat_late = false;
     docket->user_code = 0;
 }
@@ -242,7 +242,7 @@ static bool only_unheard(struct sim_seat *seat, int64_t from, int64_t to) {
     if (!session || seat->world->hears_all || to < from || to > session->seq) return false;
     for (int64_t seq = from + 1; seq <= to; seq++) {
         int kind = kind_of(session, seq);
-        if (kind != SIM_PRESENCE && kind != SIM_TYPING) return false;
+        if (kind != SIM_PRESENCE && kind != SIM_TYPING && kind != SIM_LIMITED) return false;
     }
     return true;
 }
@@ -301,8 +301,12 @@ static void judge_resume(struct sim_seat *seat, struct gate_span bytes) {
     if (++docket->resumes > RESUMES_MAX) sim_fail(seat, "resumes without end");
 }
 
-static void judge_identify(struct sim_seat *seat) {
+static void judge_identify(struct sim_seat *seat, struct gate_span bytes) {
     struct sim_docket *docket = &seat->docket;
+    int64_t presence = read_number(bytes, "\"n\":");
+    if (presence != (docket->presence ? docket->presence : -1))
+        sim_fail(seat, "an identify with presence %lld, not %lld", (long long)presence,
+                 (long long)docket->presence);
     if (docket->session && !docket->lost) sim_fail(seat, "an identify that forgets a session");
     if (!docket->granted) sim_fail(seat, "an identify without a slot");
     check_window(seat);
@@ -310,11 +314,37 @@ static void judge_identify(struct sim_seat *seat) {
     docket->identified_at_ms = sim_now(seat->world);
 }
 
-static void judge_command(struct sim_seat *seat, struct gate_span bytes) {
+/* protocol: five in 20 s of a connection. */
+static int64_t *judge_presence(struct sim_seat *seat, int64_t now_ms) {
     struct sim_docket *docket = &seat->docket;
-    bool presence = read_number(bytes, "\"op\":") == 3;
-    int64_t number = read_number(bytes, "\"n\":");
-    int64_t *before = presence ? &docket->presence_sent : &docket->command_sent;
+    int64_t *at_ms = &docket->presences[docket->presence_count++ % GATE_PRESENCES_MAX];
+    if (docket->presence_count > GATE_PRESENCES_MAX && now_ms - *at_ms < 20000)
+        sim_fail(seat, "more than %d presences in 20 s", GATE_PRESENCES_MAX);
+    *at_ms = now_ms;
+    docket->presences_sent++;
+    return &docket->presence_sent;
+}
+
+/* protocol: all members of a guild once in 30 s, on any connection; and what RATE_LIMITED said. */
+static int64_t *judge_members(struct sim_seat *seat, struct gate_span bytes, int64_t now_ms) {
+    int64_t id = read_number(bytes, "\"guild_id\":\"");
+    if (id < 1 || id > SIM_GUILDS) sim_fail(seat, "members of no guild");
+    struct sim_guild *guild = &seat->docket.guilds[id];
+    if (guild->sent && now_ms - guild->sent_at_ms < 30000)
+        sim_fail(seat, "members of guild %lld again after %lld ms", (long long)id,
+                 (long long)(now_ms - guild->sent_at_ms));
+    if (now_ms < guild->limited_until_ms)
+        sim_fail(seat, "members of guild %lld in spite of RATE_LIMITED", (long long)id);
+    guild->sent_at_ms = now_ms;
+    return &guild->sent;
+}
+
+static void judge_command(struct sim_seat *seat, struct gate_span bytes, int64_t op,
+                          int64_t now_ms) {
+    struct sim_docket *docket = &seat->docket;
+    int64_t number = read_number(bytes, "\"n\":"), *before = &docket->command_sent;
+    if (op == 3) before = judge_presence(seat, now_ms);
+    if (op == 8) before = judge_members(seat, bytes, now_ms);
     if (docket->state != GATE_STATE_READY && gate_shard_state(seat->shard) != GATE_STATE_READY)
         sim_fail(seat, "a command leaves before the shard is ready");
     if (number <= *before)
@@ -335,17 +365,22 @@ static void judge_send(struct sim_seat *seat, const struct gate_action *action) 
     *at_ms = now_ms;
     switch (op) {
     case 1: judge_beat(seat, bytes, now_ms); break;
-    case 2: judge_identify(seat); break;
+    case 2: judge_identify(seat, bytes); break;
     case 6: judge_resume(seat, bytes); break;
-    default: judge_command(seat, bytes); break;
+    default: judge_command(seat, bytes, op, now_ms); break;
     }
 }
 
-void sim_judge_command(struct sim_seat *seat, int rc) {
+void sim_judge_command(struct sim_seat *seat, int op, int rc) {
     struct sim_docket *docket = &seat->docket;
     enum gate_state state = docket->state;
     docket->cause = SIM_CAUSE_OTHER;
     if (rc == GATE_OK) docket->accepted++;
+    if (rc == GATE_OK && op == GATE_OP_PRESENCE_UPDATE) {
+        docket->presences_accepted++;
+        docket->presence = docket->command;
+        docket->presence_at_ms = sim_now(seat->world);
+    }
     if (rc == GATE_OK || rc == GATE_EBUSY) return;
     if (rc == GATE_ECLOSED && (state == GATE_STATE_IDLE || state == GATE_STATE_DEAD)) return;
     sim_fail(seat, "send: %s", gate_error_name(rc));
@@ -361,6 +396,12 @@ static void judge_ready(struct sim_seat *seat, struct gate_span data) {
     docket->delivered = 1;
     docket->lost = docket->told_gone = docket->given_up = false;
     docket->resumes = docket->corrupt = 0;
+}
+
+static void hear_limited(struct sim_seat *seat, struct gate_span data) {
+    struct sim_guild *guild = &seat->docket.guilds[read_number(data, "\"guild_id\":\"")];
+    int64_t until_ms = sim_now(seat->world) + read_number(data, "\"retry_after\":") * 1000;
+    if (until_ms > guild->limited_until_ms) guild->limited_until_ms = until_ms;
 }
 
 static void judge_dispatch(struct sim_seat *seat, const struct gate_event *event) {
@@ -384,6 +425,7 @@ static void judge_dispatch(struct sim_seat *seat, const struct gate_event *event
                  (long long)docket->delivered);
     docket->delivered = event->seq;
     docket->corrupt = 0;
+    if (name.len == 12 && memcmp(name.data, "RATE_LIMITED", 12) == 0) hear_limited(seat, data);
 }
 
 static void judge_lost(struct sim_seat *seat) {
@@ -488,11 +530,27 @@ static void judge_commands(struct sim_seat *seat) {
     struct gate_status status;
     gate_shard_status(seat->shard, &status);
     uint64_t known = docket->sent + docket->expired + status.outbox_commands;
-    bool replaced = seat->world->presences && docket->accepted > known; /* by a newer presence */
-    if (docket->accepted != known && !replaced)
+    uint64_t replaced_max = docket->presences_accepted - docket->presences_sent; /* by newer ones */
+    if (docket->accepted < known || docket->accepted > known + replaced_max)
         sim_fail(seat, "%llu commands accepted, %llu sent, %llu expired, %zu waiting",
                  (unsigned long long)docket->accepted, (unsigned long long)docket->sent,
                  (unsigned long long)docket->expired, status.outbox_commands);
+}
+
+/* Discord shows the newest presence, unless that waits, was given up, or was lost on its way. */
+static void judge_shown(struct sim_seat *seat, const struct sim_session *session) {
+    const struct sim_docket *docket = &seat->docket;
+    int64_t newest = docket->presence, age_ms = sim_now(seat->world) - docket->presence_at_ms;
+    struct gate_status status;
+    if (newest == 0 || session->presence == newest) return;
+    gate_shard_status(seat->shard, &status);
+    bool left = docket->presence_sent == newest;
+    bool waits = !left && status.outbox_commands > 0 && age_ms < GATE_SEND_TIMEOUT_MS;
+    bool given_up = !left && age_ms >= GATE_SEND_TIMEOUT_MS && docket->expired > 0;
+    bool lost = left && seat->world->gateway.presence[seat->id] != newest;
+    if (!waits && !given_up && !lost)
+        sim_fail(seat, "the presence is %lld, not %lld", (long long)session->presence,
+                 (long long)newest);
 }
 
 static void judge_seat(struct sim_seat *seat, bool quiet) {
@@ -506,6 +564,7 @@ static void judge_seat(struct sim_seat *seat, bool quiet) {
     if (!session || !only_unheard(seat, docket->delivered, session->seq))
         sim_fail(seat, "the session is at %lld, the shard at %lld",
                  session ? (long long)session->seq : -1, (long long)docket->delivered);
+    judge_shown(seat, session);
 }
 
 void sim_judge_peace(struct sim_world *world, bool quiet) {

@@ -217,6 +217,7 @@ void sim_link_cut(struct sim_link *link) {
 
 void sim_link_stall(struct sim_link *link, int64_t ms) {
     struct sim_lane *lanes[] = {&link->down, &link->up};
+    link->stalled = true;
     for (size_t i = 0; i < 2; i++) {
         int64_t until_ms = link->world->clock.now_ms + ms;
         if (lanes[i]->last_at_ms < until_ms) lanes[i]->last_at_ms = until_ms;

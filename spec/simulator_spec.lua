@@ -74,6 +74,15 @@ local planted = {
     "backoff->failed_identifies++;\n    return 0;" },
   { "retries without end: resumes", "connection",
     "if (session->failed_resumes >= GATE_RESUMES_MAX)", "if (0)" },
+  { "more than a limit allows: presences", "pace", ".most = GATE_PRESENCES_MAX,", ".most = 6," },
+  { "more than a limit allows: members, on a new connection", "pace",
+    "if (counts_for_connection(pace->trails[i].op)) drop_trail(pace, i);", "drop_trail(pace, i);" },
+  { "more than a limit allows: what RATE_LIMITED said", "session",
+    "if (rc == GATE_OK) gate_pace_obey(&session->pace, now_ms, &limited);", "(void)rc;" },
+  { "an old presence in place of the newest", "outbox",
+    "    struct gate_outbox_entry *entry = find_older(outbox, errand->op);",
+    "    struct gate_outbox_entry *entry = find_older(outbox, errand->op);\n" ..
+    "    if (entry) {\n        gate_buf_free(take);\n        return GATE_OK;\n    }" },
 }
 
 -- The simulator again, with one of its objects made from other text.

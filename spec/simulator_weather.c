@@ -185,6 +185,7 @@ static void strike_user(struct sim_seat *seat, enum sim_fault fault) {
         else
             strike_user(seat, SIM_FAULT_USER_STOP);
         break;
+    case SIM_FAULT_USER_STORM: sim_bot_storm(seat); break;
     default:
         for (int64_t i = sim_between(&world->clock, 20, 300); i > 0; i--) sim_bot_command(seat);
         break;
