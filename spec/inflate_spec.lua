@@ -134,6 +134,9 @@ describe("zlib-stream", function()
     local z = unit.inflate "zlib-stream"
     local _, code = z:push(bytes "789c03000000000100000000ffff", true)
     assert.equal("ESTREAM", code)
+    -- At once, and not only when something follows.
+    _, code = unit.inflate("zlib-stream"):push(bytes "789c030000000001", false)
+    assert.equal("ESTREAM", code)
   end)
 
   it("R44 a fresh stream knows nothing of the one before", function()

@@ -43,9 +43,13 @@ end
 local codes = { 1006, 4000, 1000 } -- cut by the server, op 7 answered, stopped
 
 local function judge_connection(problems, number, connection, compress)
-  local query = connection.query
-  if query.v ~= "10" or query.encoding ~= "json" or query.compress ~= (compress or nil) then
+  local query, payloads = connection.query, compress == "payload"
+  local asked = not payloads and compress or nil
+  if query.v ~= "10" or query.encoding ~= "json" or query.compress ~= asked then
     fail(problems, "connection %d: query %s", number, cjson.encode(query))
+  end
+  if number == 1 and connection.payloads ~= payloads then
+    fail(problems, "connection 1: compressed payloads were %sasked for", payloads and "not " or "")
   end
   if connection.extensions ~= cjson.null then
     fail(problems, "connection %d: offers %s", number, connection.extensions)

@@ -28,6 +28,7 @@ const INTERVAL = 400; // ms between heartbeats
 const BEATS = 3; // beats awaited on a connection before the script goes on
 const PATIENCE = 30000; // ms for the whole script
 const RESUME_PATH = '/resumed/here';
+const PAYLOAD_LEAST = 60; // characters of a payload that is compressed; beats' answers are not
 
 const summary = { tls: Boolean(keyFile), connections: [], problems: [] };
 const complain = (words) => summary.problems.push(words);
@@ -57,6 +58,9 @@ const message = (number, content) => ({
   tts: false,
   edited_timestamp: null,
 });
+
+// Whether Identify asked for compressed payloads: for all connections of the session.
+let payloads = false;
 
 // Every dispatch of the session, for those who resume.
 const history = [];
@@ -113,6 +117,9 @@ class Connection {
   }
 
   compress(text) {
+    if (payloads && this.note.opened_with !== null && text.length > PAYLOAD_LEAST) {
+      return Promise.resolve([zlib.deflateSync(text), true]);
+    }
     if (!this.deflate) return Promise.resolve([Buffer.from(text), false]);
     return new Promise((resolve) => {
       const pieces = [];
@@ -197,7 +204,9 @@ class Connection {
 
   async takeIdentify(d) {
     this.opening(2, d);
+    payloads = d.compress === true;
     this.note.identify = { intents: d.intents, properties: d.properties, shard: d.shard ?? null };
+    this.note.payloads = payloads;
     const scheme = summary.tls ? 'wss' : 'ws';
     this.dispatch('READY', {
       v: 10,
