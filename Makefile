@@ -13,6 +13,7 @@ C       := -std=c11 -D_GNU_SOURCE -fPIC -pthread -I/usr/include/lua5.4 -Isrc
 CFLAGS_plain := -O2 -g
 CFLAGS_asan  := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 CFLAGS_tsan  := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+CFLAGS_coverage := -O0 -g --coverage -fprofile-update=atomic -fno-exceptions
 CFLAGS  := $(CFLAGS_$(MODE))
 
 # Lua's own search paths, so that everything below runs against the installed tree and nothing else.
@@ -77,6 +78,13 @@ VALGRIND := valgrind --quiet --error-exitcode=9 --leak-check=full --show-leak-ki
 valgrind: need all
 	MOONGATE_LUA="$(VALGRIND)" MOONGATE_DEMO_SECONDS=60 $(VALGRIND) examples/demo.lua
 
+# Which lines and branches of src/ the specs run. FILE=src/x.c shows what one file lacks. The specs
+# run again unless NEW= is empty: make coverage NEW=
+coverage: NEW := yes
+coverage: need
+	$(if $(NEW),find .build/coverage -name '*.gcda' -delete 2>/dev/null; $(MAKE) specs MODE=coverage)
+	@$(LUA) spec/coverage.lua .build/coverage $(FILE)
+
 # Clients and a server that moongate did not write.
 peers: all
 	sh .ci/need python3-discord nodejs npm openssl
@@ -105,6 +113,19 @@ need:
 	  libwebsockets-dev libssl-dev zlib1g-dev libzstd-dev clang-format valgrind locales lua-cqueues \
 	  lua-luaossl
 
+# What the rockspec says, laid out by hand: LuaRocks compiles src/buf.c twice, for each module of
+# which it is a part, into one object, and their counts would be one file.
+ifeq ($(MODE),coverage)
+$(BUILD)/installed: $(SOURCES)
+	@echo "building $(TREE)"
+	@rm -rf $(TREE) && mkdir -p $(TREE)/lib/lua/5.4/moongate/sandbox $(TREE)/share/lua/5.4
+	@cp -r lua/moongate $(TREE)/share/lua/5.4
+	$(CC) $(C) $(CFLAGS) -shared -o $(TREE)/lib/lua/5.4/moongate/core.so \
+	  $$($(LUA) spec/coverage.lua sources moongate.core)
+	$(CC) $(C) $(CFLAGS) -shared -o $(TREE)/lib/lua/5.4/moongate/sandbox/core.so \
+	  $$($(LUA) spec/coverage.lua sources moongate.sandbox.core)
+	@touch $@
+else
 # LuaRocks builds in a copy, so that two modes never share an object file. lua-cjson is Debian's.
 $(BUILD)/installed: $(SOURCES)
 	@echo "building $(TREE)"
@@ -115,6 +136,7 @@ $(BUILD)/installed: $(SOURCES)
 	  CFLAGS="$(CFLAGS) -fPIC" LIBFLAG="-shared $(CFLAGS)" > ../rocks.log 2>&1 \
 	  || { cat ../rocks.log; exit 1; }
 	@touch $@
+endif
 
 $(BUILD)/moongate_unit.so: $(wildcard spec/unit*.[ch]) $(UNITS) $(wildcard src/*.h)
 	mkdir -p $(BUILD)
@@ -142,4 +164,4 @@ $(BUILD)/stall.so: spec/stall.c
 	mkdir -p .build/locale
 	localedef -i de_DE -f UTF-8 $@
 
-.PHONY: all demo test specs failures simulate check asan tsan valgrind peers bench fuzz install clean need
+.PHONY: all demo test specs failures simulate check asan tsan coverage valgrind peers bench fuzz install clean need

@@ -110,10 +110,18 @@ helper.compressions = { false, "zlib-stream", "zstd-stream", "payload" }
 --- What option `encoding` can be.
 helper.encodings = { "json", "etf" }
 
---- One gateway message as this connection's encoding and compression have it, and whether in binary
--- frames.
--- Compression of payloads begins with Identify, and short ones stay plain (which are is the
--- gateway's choice).
+--- Every encoding with every compression that it can have, as options of a machine.
+helper.wires = {}
+for _, compress in ipairs(helper.compressions) do
+  table.insert(helper.wires, { encoding = "json", compress = compress })
+  if compress ~= "payload" then
+    table.insert(helper.wires, { encoding = "etf", compress = compress })
+  end
+end
+
+--- One gateway message, given as JSON, as this connection's encoding and compression have it, and
+-- whether in binary frames. Compression of payloads begins with Identify, and short ones stay plain
+-- (which are is the gateway's choice).
 function driver:encode(text)
   local kind, binary = self.options.compress, self.options.encoding == "etf"
   if binary then text = twin(text) end

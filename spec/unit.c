@@ -83,6 +83,7 @@ static const struct {
     {"queue", unit_open_queue},
     {"letters", unit_open_letters},
     {"resolver", unit_open_resolver},
+    {"refuse", unit_open_refuse},
 };
 
 int luaopen_moongate_unit(lua_State *L) {

@@ -23,5 +23,6 @@ void unit_open_window(lua_State *L);
 void unit_open_queue(lua_State *L);
 void unit_open_letters(lua_State *L);
 void unit_open_resolver(lua_State *L);
+void unit_open_refuse(lua_State *L);
 
 #endif

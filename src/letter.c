@@ -89,10 +89,17 @@ static void miss(struct gate_letterbox *box, int shard_id) {
     box->missed_shard_id = shard_id;
 }
 
+/* What somebody waits for: the gateway does not send it again to whoever has counted it, nor is a
+ * request answered twice. */
+static bool is_awaited(const struct gate_event *event) {
+    struct gate_span name = gate_event_name(event);
+    return !event->own || (name.len == 4 && memcmp(name.data, "http", 4) == 0);
+}
+
 void gate_letterbox_post(struct gate_letterbox *box, int shard_id, struct gate_event *take) {
     struct gate_letter *letter = take_letter(box);
     struct gate_node *spare = NULL, *dropped;
-    if (!letter && !take->own) {
+    if (!letter && is_awaited(take)) {
         letter = box->reserve;
         box->reserve = NULL;
     }

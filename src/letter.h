@@ -20,7 +20,7 @@ struct gate_letterbox {
 
     /* The I/O thread's. */
     struct gate_letter *spare;   /* came back empty; NULL: none */
-    struct gate_letter *reserve; /* for a dispatch when there is no memory; NULL: used up */
+    struct gate_letter *reserve; /* for what is awaited, without memory; NULL: used up */
     uint32_t missed;             /* own events that found no memory and have not been told of */
     int missed_shard_id;         /* of the last of them */
 };
@@ -33,8 +33,8 @@ GATE_MUST_CHECK int gate_letterbox_init(struct gate_letterbox *box,
                                         struct gate_span loose);
 void gate_letterbox_free(struct gate_letterbox *box);
 
-/* Keeps a letter back for one dispatch. False: there is no memory for it, so what a dispatch may
- * follow from must not be looked at now. */
+/* Keeps a letter back for one dispatch, or one answer. False: there is no memory for it, so what a
+ * dispatch may follow from must not be looked at now, and no request begun. */
 GATE_MUST_CHECK bool gate_letterbox_reserve(struct gate_letterbox *box);
 
 /* The name with this number, from 0, among those that may be dropped: true, or false: there are no

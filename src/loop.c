@@ -25,6 +25,7 @@
 #define READ_ROUNDS_MAX 64 /* before a deadline is judged: a megabyte of each link */
 #define GOODBYE_MS      (GATE_STOP_TIMEOUT_MS * 3 / 4) /* the rest is for joining */
 #define ASLEEP_LOOK_MS  10000 /* how often to see whether the machine slept */
+#define MEMORY_LOOK_MS  100   /* until a command that found no memory is tried again */
 #define NEVER           (-1)
 #define FULL            GATE_SPAN("event queue full")
 
@@ -36,6 +37,8 @@ struct gate_loop {
     bool leaves;          /* and who is ready leaves; constant */
     bool ending;
     int end_code;
+    struct gate_command *stuck; /* found no memory; what came behind it waits in `commands` */
+    int64_t stuck_until_ms;
 
     /* Shared; each has its own lock. */
     struct gate_queue commands;
@@ -45,6 +48,7 @@ struct gate_loop {
     /* Shared, under the lock. */
     pthread_mutex_t lock;
     struct gate_transport *transport; /* the pointer; what it points to is the thread's */
+    bool end_asked;                   /* the last command is in the queue */
 };
 
 /* ---- Commands -------------------------------------------------------------------------------- */
@@ -140,9 +144,10 @@ static void on_answered(void *owner, struct gate_answer *answer) {
 
 /* ---- What is commanded ----------------------------------------------------------------------- */
 
-static void take_start(struct gate_loop *loop, struct gate_command *command) {
+static int take_start(struct gate_loop *loop, struct gate_command *command) {
     struct gate_seat *seat = gate_seat_make(&loop->seats, command->shard_id);
     int rc = seat ? gate_seat_replace(seat, &command->options) : GATE_EMEMORY;
+    if (rc == GATE_EMEMORY) return rc;
     if (rc == GATE_OK) {
         gate_seat_start(seat);
         gate_seat_publish(seat);
@@ -152,6 +157,7 @@ static void take_start(struct gate_loop *loop, struct gate_command *command) {
         report_failed(loop, command, rc, "start", "it runs already: stop it first");
     else if (rc < 0)
         report_failed(loop, command, rc, "start", "check what it was started with");
+    return GATE_OK;
 }
 
 static const char *send_remedy(int error) {
@@ -163,76 +169,125 @@ static const char *send_remedy(int error) {
     }
 }
 
-static void take_send(struct gate_loop *loop, struct gate_command *command) {
+static int take_send(struct gate_loop *loop, struct gate_command *command) {
     struct gate_seat *seat = gate_seat_find(&loop->seats, command->shard_id);
     int rc = GATE_ECLOSED;
     if (seat && seat->shard) {
         rc = gate_shard_send(seat->shard, gate_clock_ms(), &command->bytes);
         gate_seat_settle(seat);
     }
+    if (rc == GATE_EMEMORY) return rc;
     if (rc < 0) report_failed(loop, command, rc, "send", send_remedy(rc));
+    return GATE_OK;
 }
 
-static void take_interest(struct gate_loop *loop, struct gate_command *command) {
+static int take_interest(struct gate_loop *loop, struct gate_command *command) {
     struct gate_seat *seat = gate_seat_make(&loop->seats, command->shard_id);
-    struct gate_interest *take = &command->interest;
-    if (!seat) {
-        report_failed(loop, command, GATE_EMEMORY, "listen", "nothing new is heard");
-    } else {
-        gate_seat_interest(seat, take);
-    }
+    if (!seat) return GATE_EMEMORY;
+    gate_seat_interest(seat, &command->interest);
+    return GATE_OK;
 }
 
-static void take_stop_shard(struct gate_loop *loop, struct gate_command *command) {
+static int take_stop_shard(struct gate_loop *loop, struct gate_command *command) {
     struct gate_seat *seat = gate_seat_find(&loop->seats, command->shard_id);
-    if (!seat || !seat->shard) return;
+    if (!seat || !seat->shard) return GATE_OK;
     gate_shard_stop(seat->shard, gate_clock_ms(), command->number, gate_buf_span(&command->bytes));
     gate_seat_settle(seat);
+    return GATE_OK;
 }
 
-static void take_reconnect(struct gate_loop *loop, struct gate_command *command) {
+static int take_reconnect(struct gate_loop *loop, struct gate_command *command) {
     struct gate_seat *seat = gate_seat_find(&loop->seats, command->shard_id);
-    if (!seat || !seat->shard) return;
+    if (!seat || !seat->shard) return GATE_OK;
     gate_shard_reconnect(seat->shard, gate_clock_ms(), command->number,
                          gate_buf_span(&command->bytes));
     gate_seat_settle(seat);
+    return GATE_OK;
 }
 
-static void take_concurrency(struct gate_loop *loop, struct gate_command *command) {
+static int take_concurrency(struct gate_loop *loop, struct gate_command *command) {
     gate_slots_resize(&loop->seats.slots, gate_clock_ms(), command->number);
+    return GATE_OK;
 }
 
-static void take_request(struct gate_loop *loop, struct gate_command *command) {
+static int take_request(struct gate_loop *loop, struct gate_command *command) {
     struct gate_request *request = &command->request;
+    if (!gate_letterbox_reserve(&loop->letters)) return GATE_EMEMORY;
     int rc = gate_transport_request(loop->seats.transport, request, &command->bytes);
-    if (rc == GATE_OK) return;
+    if (rc == GATE_OK || rc == GATE_EMEMORY) return rc;
     struct gate_buf none;
     gate_buf_init(&none, 0, 0);
     const char *text = gate_error_text(rc);
     struct gate_answer answer = {
         .id = request->id, .error = rc, .detail = {text, strlen(text)}, .body = &none};
     gate_letterbox_answer(&loop->letters, &answer);
+    return GATE_OK;
 }
 
-static void take_end(struct gate_loop *loop, struct gate_command *command) {
+static int take_end(struct gate_loop *loop, struct gate_command *command) {
     loop->ending = true;
     loop->end_code = command->number;
+    return GATE_OK;
 }
 
-static void (*const obey[])(struct gate_loop *loop, struct gate_command *command) = {
-    [GATE_COMMAND_START] = take_start,         [GATE_COMMAND_SEND] = take_send,
-    [GATE_COMMAND_INTEREST] = take_interest,   [GATE_COMMAND_STOP_SHARD] = take_stop_shard,
-    [GATE_COMMAND_RECONNECT] = take_reconnect, [GATE_COMMAND_CONCURRENCY] = take_concurrency,
-    [GATE_COMMAND_REQUEST] = take_request,     [GATE_COMMAND_END] = take_end,
+/* Each does what is commanded, or returns GATE_EMEMORY and has done nothing. */
+static const struct {
+    int (*obey)(struct gate_loop *loop, struct gate_command *command);
+    const char *operation;
+} verbs[] = {
+    [GATE_COMMAND_START] = {take_start, "start"},
+    [GATE_COMMAND_SEND] = {take_send, "send"},
+    [GATE_COMMAND_INTEREST] = {take_interest, "listen"},
+    [GATE_COMMAND_STOP_SHARD] = {take_stop_shard, "stop"},
+    [GATE_COMMAND_RECONNECT] = {take_reconnect, "reconnect"},
+    [GATE_COMMAND_CONCURRENCY] = {take_concurrency, "concurrency"},
+    [GATE_COMMAND_REQUEST] = {take_request, "request"},
+    [GATE_COMMAND_END] = {take_end, "end"},
 };
+
+static bool is_end_asked(struct gate_loop *loop) {
+    pthread_mutex_lock(&loop->lock);
+    bool asked = loop->end_asked;
+    pthread_mutex_unlock(&loop->lock);
+    return asked;
+}
+
+/* The one that waits for memory comes before those that were asked for later, but not before the
+ * end: that waits for nobody. NULL: none, or none yet. */
+static struct gate_command *next_command(struct gate_loop *loop) {
+    struct gate_command *command = loop->stuck;
+    struct gate_node *unwanted;
+    bool drained;
+    if (command && is_end_asked(loop)) {
+        gate_command_del(command);
+        command = loop->stuck = NULL;
+    }
+    if (command && gate_clock_ms() < loop->stuck_until_ms) return NULL;
+    if (!command)
+        command = (struct gate_command *)gate_queue_pop(&loop->commands, NULL, &unwanted, &drained);
+    return command;
+}
+
+/* A start that was dropped would leave the shard idle for ever, a listener deaf: whoever asked for
+ * it was told that it is done. */
+static void await_memory(struct gate_loop *loop, struct gate_command *command) {
+    if (command != loop->stuck)
+        report_failed(loop, command, GATE_EMEMORY, verbs[command->type].operation,
+                      "it is tried again");
+    loop->stuck = command;
+    loop->stuck_until_ms = gate_clock_ms() + MEMORY_LOOK_MS;
+}
 
 /* Once the end has been asked for, what comes behind it is dropped. */
 static void take_commands(struct gate_loop *loop) {
-    struct gate_node *node, *unwanted;
-    bool drained;
-    while ((node = gate_queue_pop(&loop->commands, NULL, &unwanted, &drained)) != NULL) {
-        struct gate_command *command = (struct gate_command *)node;
-        if (!loop->ending) obey[command->type](loop, command);
+    struct gate_command *command;
+    while ((command = next_command(loop)) != NULL) {
+        int rc = loop->ending ? GATE_OK : verbs[command->type].obey(loop, command);
+        if (rc == GATE_EMEMORY) {
+            await_memory(loop, command);
+            return;
+        }
+        loop->stuck = NULL;
         gate_command_del(command);
     }
 }
@@ -316,6 +371,7 @@ static int64_t find_deadline(const struct gate_loop *loop, int64_t now_ms) {
     if (!loop->holding)
         deadline_ms =
             nearer(slots_deadline(loop, now_ms), gate_door_deadline(&loop->seats.door, now_ms));
+    if (loop->stuck) deadline_ms = nearer(deadline_ms, loop->stuck_until_ms);
     for (size_t i = 0; i < loop->seats.row.count; i++)
         deadline_ms = nearer(deadline_ms, seat_deadline(gate_seat_at(&loop->seats, i)));
     return deadline_ms;
@@ -450,8 +506,10 @@ void gate_loop_wake(struct gate_loop *loop) {
 
 int gate_loop_push(struct gate_loop *loop, struct gate_command *take) {
     pthread_mutex_lock(&loop->lock);
+    bool is_end = take->type == GATE_COMMAND_END;
     int rc =
         loop->transport ? gate_queue_push(&loop->commands, &take->node, NULL, NULL) : GATE_ECLOSED;
+    if (rc == GATE_OK && is_end) loop->end_asked = true;
     if (rc == GATE_OK) gate_transport_wake(loop->transport);
     pthread_mutex_unlock(&loop->lock);
     return rc;
@@ -474,15 +532,18 @@ static int init_shared(struct gate_loop *loop, const struct gate_loop_options *o
     struct gate_queue_limits commands = {
         .count_max = GATE_COMMANDS_MAX, .bytes_max = GATE_COMMAND_BYTES_MAX, .strict = true};
     if (pthread_mutex_init(&loop->lock, NULL) != 0) return GATE_ESYSTEM;
-    if (gate_queue_init(&loop->commands, &commands, false) == GATE_OK) {
-        if (gate_letterbox_init(&loop->letters, &options->events, options->loose) == GATE_OK) {
-            if (gate_board_init(&loop->board) == GATE_OK) return GATE_OK;
+    int rc = gate_queue_init(&loop->commands, &commands, false);
+    if (rc == GATE_OK) {
+        rc = gate_letterbox_init(&loop->letters, &options->events, options->loose);
+        if (rc == GATE_OK) {
+            rc = gate_board_init(&loop->board);
+            if (rc == GATE_OK) return rc;
             gate_letterbox_free(&loop->letters);
         }
         gate_queue_free(&loop->commands, drop_command);
     }
     pthread_mutex_destroy(&loop->lock);
-    return GATE_ESYSTEM;
+    return rc;
 }
 
 struct gate_loop *gate_loop_new(const struct gate_loop_options *options, int *error,
@@ -498,7 +559,7 @@ struct gate_loop *gate_loop_new(const struct gate_loop_options *options, int *er
     loop->sleep_gap_ms = read_sleep_gap_ms();
     loop->leaves = options->leave_when_full;
     *error = init_shared(loop, options);
-    *detail = "no descriptor for the event queue";
+    if (*error == GATE_ESYSTEM) *detail = "no descriptor for the event queue";
     if (*error < 0) {
         gate_allocate(loop, 0);
         return NULL;
@@ -520,6 +581,7 @@ void gate_loop_del(struct gate_loop *loop) {
     if (!loop) return;
     gate_transport_del(take_transport(loop));
     gate_seats_free(&loop->seats);
+    if (loop->stuck) gate_command_del(loop->stuck);
     gate_queue_free(&loop->commands, drop_command);
     gate_letterbox_free(&loop->letters);
     gate_board_free(&loop->board);

@@ -153,16 +153,17 @@ static void emit_trace(struct gate_shard *shard, struct gate_span payload) {
     gate_session_emit(&shard->session, &event);
 }
 
-/* Moves the message into an event; what follows the payload stays behind in a buffer of its own. */
-static int emit_dispatch(struct gate_shard *shard, const struct gate_envelope *envelope) {
-    struct gate_buf rest;
-    gate_buf_init(&rest, 0, shard->message.len_max);
+/* Copies what follows the payload in the message, so that the rest of it can become an event. */
+static int copy_rest(const struct gate_shard *shard, struct gate_buf *rest) {
     struct gate_span tail = {shard->message.data + shard->message_at,
                              shard->message.len - shard->message_at};
-    if (tail.len) {
-        int rc = gate_buf_append(&rest, tail);
-        if (rc < 0) return rc;
-    }
+    gate_buf_init(rest, 0, shard->message.len_max);
+    return tail.len ? gate_buf_append(rest, tail) : GATE_OK;
+}
+
+/* Moves the message into an event; `rest` is what is left of it. */
+static void emit_dispatch(struct gate_shard *shard, const struct gate_envelope *envelope,
+                          struct gate_buf *rest) {
     const char *base = shard->message.data;
     struct gate_event event = {
         .codec = shard->session.options.codec,
@@ -174,10 +175,9 @@ static int emit_dispatch(struct gate_shard *shard, const struct gate_envelope *e
     };
     gate_buf_init(&event.bytes, 0, 0);
     gate_buf_move(&event.bytes, &shard->message);
-    gate_buf_move(&shard->message, &rest);
+    gate_buf_move(&shard->message, rest);
     shard->message_at = 0;
     gate_session_emit(&shard->session, &event);
-    return GATE_OK;
 }
 
 static bool is_space(char c) {
@@ -199,30 +199,45 @@ static int unpack_message(struct gate_shard *shard) {
     return rc;
 }
 
+/* Steps over one payload, and over the space behind it. */
+static int scan_payload(struct gate_shard *shard, struct gate_envelope *envelope) {
+    const struct gate_codec *codec = shard->session.options.codec;
+    const struct gate_buf *message = &shard->message;
+    int rc = unpack_message(shard);
+    if (rc < 0) return rc;
+    struct gate_span left = {message->data + shard->message_at, message->len - shard->message_at};
+    rc = codec->scan(left, envelope);
+    if (rc < 0) return rc;
+    shard->message_at += envelope->used;
+    while (!codec->binary && shard->message_at < message->len &&
+           is_space(message->data[shard->message_at]))
+        shard->message_at++;
+    if (shard->interest.receive) emit_trace(shard, (struct gate_span){left.data, envelope->used});
+    return GATE_OK;
+}
+
 /* Takes one payload off the message. Sequence first, then filter, then queue: what nobody hears has
- * been counted by the session before it is dropped. */
+ * been counted by the session before it is dropped. The memory that queueing needs comes before
+ * all: an event that is counted and then lost would not be sent again. */
 static int take_payload(struct gate_shard *shard, int64_t now_ms) {
     struct gate_session *session = &shard->session;
     struct gate_envelope envelope;
-    int rc = unpack_message(shard);
+    struct gate_buf rest;
+    int rc = scan_payload(shard, &envelope);
     if (rc < 0) return rc;
-    struct gate_span message = {shard->message.data + shard->message_at,
-                                shard->message.len - shard->message_at};
-    rc = session->options.codec->scan(message, &envelope);
+    bool heard = envelope.op == GATE_OP_DISPATCH && is_heard(shard, envelope.name);
+    gate_buf_init(&rest, 0, 0);
+    if (heard) rc = copy_rest(shard, &rest);
     if (rc < 0) return rc;
-    shard->message_at += envelope.used;
-    if (!session->options.codec->binary)
-        while (shard->message_at < shard->message.len &&
-               is_space(shard->message.data[shard->message_at]))
-            shard->message_at++;
-    if (shard->interest.receive) emit_trace(shard, (struct gate_span){message.data, envelope.used});
-    if (!gate_session_payload(session, now_ms, &envelope)) return GATE_OK;
-    if (!is_heard(shard, envelope.name)) {
+    bool fresh = gate_session_payload(session, now_ms, &envelope);
+    if (fresh && heard) {
+        session->counts.events_heard++;
+        emit_dispatch(shard, &envelope, &rest);
+    } else if (fresh) {
         session->counts.events_skipped++;
-        return GATE_OK;
     }
-    session->counts.events_heard++;
-    return emit_dispatch(shard, &envelope);
+    gate_buf_free(&rest);
+    return GATE_OK;
 }
 
 /* The message is used up: the next one begins in the same memory, unless that grew large. */

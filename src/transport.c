@@ -539,9 +539,9 @@ static int fill_transport(struct gate_transport *transport,
     if (rc < 0) return rc;
     transport->tls = gate_tls_new(options->ca_file, find_handshake, transport, &error, detail);
     if (!transport->tls) return error;
-    *detail = "no thread pool to be had";
+    *detail = gate_error_text(GATE_EMEMORY);
     transport->links.resolver = gate_resolver_new(wake_from_resolver, transport);
-    if (!transport->links.resolver) return GATE_ESYSTEM;
+    if (!transport->links.resolver) return GATE_EMEMORY;
     *detail = "libwebsockets has no context to give: too few descriptors or too little memory";
     transport->context = create_context(transport);
     if (!transport->context) return GATE_ESYSTEM;
