@@ -22,7 +22,7 @@ export LUA_CPATH_5_4 := $(TREE)/lib/lua/5.4/?.so;$(CURDIR)/$(BUILD)/?.so;;
 export MOONGATE_BUILD := $(CURDIR)/$(BUILD)
 
 SOURCES := $(wildcard *.rockspec src/*.[ch] lua/moongate/*.lua)
-PURE    := $(patsubst %,src/%.c,codes text buf heart budget pace backoff outbox json etf \
+PURE    := $(patsubst %,src/%.c,codes text buf heart budget quota pace backoff outbox json etf \
   transcode inflate event machine payload report connection session shard door)
 UNITS   := $(filter-out src/tls.c src/transport.c src/link.c src/seat.c src/loop.c src/engine.c src/sandbox% src/lua_%, $(wildcard src/*.c))
 

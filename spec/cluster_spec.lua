@@ -133,16 +133,6 @@ describe("cluster #sockets", function()
       assert.is_true(result[1])
     end)
 
-    it("R35 nothing when the session starts are used up", function()
-      sandbox { session_start_limit = { total = 1000, remaining = 1 }, shards = 2 }
-      client()
-      local done, message, code = bot:run()
-      assert.is_nil(done)
-      assert.equal("EUSAGE", code)
-      assert.truthy(message:find("only 1 of 1000 are left", 1, true))
-      assert.equal(0, #discord:connections())
-    end)
-
     it("R56 after the gateway has failed for a while, and says so", function()
       sandbox()
       discord:respond { path = "/gateway/bot", status = 502, body = "bad", times = 1 }

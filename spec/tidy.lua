@@ -224,7 +224,7 @@ local shared_headers = { ["moongate.h"] = true, ["codec.h"] = true, ["machine.h"
   ["lua_core.h"] = true, ["lua_value.h"] = true, ["lua_space.h"] = true, ["lua_compat.h"] = true }
 -- The sandbox is the other end of the wire: it must not share a judgement with the core.
 local core_only = { session = true, shard = true, queue = true, engine = true, transport = true,
-  resolver = true, heart = true, budget = true, pace = true, outbox = true }
+  resolver = true, heart = true, budget = true, quota = true, pace = true, outbox = true }
 
 local function is_sandbox(noun)
   return noun:match("^sandbox") or noun:match("^lua_sandbox")
@@ -257,9 +257,9 @@ end
 
 -- What the pure core may see of the world: no socket, thread, clock, random device or Lua.
 local pure_nouns = { moongate = true, codes = true, buf = true, text = true, budget = true,
-  heart = true, backoff = true, codec = true, json = true, json_read = true, etf = true,
-  etf_read = true, transcode = true, inflate = true, event = true, outbox = true, pace = true,
-  machine = true, payload = true, report = true, session = true, shard = true }
+  quota = true, heart = true, backoff = true, codec = true, json = true, json_read = true,
+  etf = true, etf_read = true, transcode = true, inflate = true, event = true, outbox = true,
+  pace = true, machine = true, payload = true, report = true, session = true, shard = true }
 local pure_headers = { "assert.h", "ctype.h", "errno.h", "float.h", "inttypes.h", "limits.h",
   "locale.h", "math.h", "stdarg.h", "stdbool.h", "stddef.h", "stdint.h", "stdio.h", "stdlib.h",
   "string.h", "emmintrin.h", "arm_neon.h" }

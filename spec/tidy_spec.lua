@@ -72,6 +72,7 @@ local elsewhere = {
   transcode = { "etf_spec.lua", "a reader that drives a writer" },
   file = { "store_spec.lua", "what a store in a file stands on" },
   lua_store = { "store_spec.lua", "lua_ says only that it includes lua.h" },
+  lua_quota = { "quota_spec.lua", "lua_ says only that it includes lua.h" },
   event = { "session_spec.lua", "its events are what the machine says" },
   machine = { "session_spec.lua", "the words that the machine is driven with" },
   payload = { "session_spec.lua", "what the machine writes and reads" },

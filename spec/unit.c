@@ -69,6 +69,7 @@ static const struct {
     {"etf", unit_open_etf},
     {"heart", unit_open_heart},
     {"budget", unit_open_budget},
+    {"quota", unit_open_quota},
     {"slots", unit_open_slots},
     {"door", unit_open_door},
     {"backoff", unit_open_backoff},

@@ -13,6 +13,7 @@
 #include "../src/inflate.h"
 #include "../src/outbox.h"
 #include "../src/pace.h"
+#include "../src/quota.h"
 #include "unit.h"
 
 static void *new_object(lua_State *L, size_t bytes, const char *class) {
@@ -140,6 +141,53 @@ void unit_open_budget(lua_State *L) {
                                        {"reserved", budget_reserved},
                                        {NULL, NULL}};
     new_class(L, BUDGET, methods, budget_new);
+}
+
+/* ---- quota ----------------------------------------------------------------------------------- */
+
+#define QUOTA "unit.quota"
+static struct gate_quota *quota_of(lua_State *L) {
+    return luaL_checkudata(L, 1, QUOTA);
+}
+static int quota_new(lua_State *L) {
+    gate_quota_init(new_object(L, sizeof(struct gate_quota), QUOTA));
+    return 1;
+}
+static int quota_learn(lua_State *L) { /* now, total, remaining, reset_after_ms, spent */
+    struct gate_quota_told told = {.total = luaL_checkinteger(L, 3),
+                                   .remaining = luaL_checkinteger(L, 4),
+                                   .reset_after_ms = luaL_checkinteger(L, 5),
+                                   .spent = (uint64_t)luaL_optinteger(L, 6, 0)};
+    gate_quota_learn(quota_of(L), luaL_checkinteger(L, 2), &told);
+    return 0;
+}
+static int quota_spend(lua_State *L) {
+    gate_quota_spend(quota_of(L), luaL_checkinteger(L, 2));
+    return 0;
+}
+static int quota_used(lua_State *L) {
+    lua_pushinteger(L, gate_quota_used(quota_of(L), luaL_checkinteger(L, 2)));
+    return 1;
+}
+static int quota_left(lua_State *L) {
+    lua_pushinteger(
+        L, gate_quota_left(quota_of(L), luaL_checkinteger(L, 2), luaL_optinteger(L, 3, 0)));
+    return 1;
+}
+static int quota_when(lua_State *L) {
+    lua_pushinteger(
+        L, gate_quota_when(quota_of(L), luaL_checkinteger(L, 2), luaL_optinteger(L, 3, 0)));
+    return 1;
+}
+static int quota_spent(lua_State *L) {
+    lua_pushinteger(L, (lua_Integer)quota_of(L)->spent);
+    return 1;
+}
+void unit_open_quota(lua_State *L) {
+    static const luaL_Reg methods[] = {
+        {"learn", quota_learn}, {"spend", quota_spend}, {"used", quota_used}, {"left", quota_left},
+        {"when", quota_when},   {"spent", quota_spent}, {NULL, NULL}};
+    new_class(L, QUOTA, methods, quota_new);
 }
 
 /* ---- slots ----------------------------------------------------------------------------------- */

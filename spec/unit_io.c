@@ -88,13 +88,28 @@ static struct gate_claim check_claim(lua_State *L) {
         .token = gate_window_token(check_text(L, 1), GATE_SPAN("wss://gateway.test/")),
         .key = (int)luaL_checkinteger(L, 2),
         .shard_id = (int)luaL_checkinteger(L, 3),
-        .owner = (const void *)(uintptr_t)luaL_checkinteger(L, 4)};
+        .owner = (const void *)(uintptr_t)luaL_checkinteger(L, 4),
+        .reserve = luaL_optinteger(L, 6, 0)};
 }
 
-/* window.claim(token, key, shard id, owner, now) -> 0 or when to ask again */
+/* window.claim(token, key, shard id, owner, now, reserve) -> 0 or when to ask again, and until when
+ * the day is used up or nil */
 static int window_claim(lua_State *L) {
     struct gate_claim claim = check_claim(L);
-    lua_pushinteger(L, gate_window_claim(&claim, luaL_checkinteger(L, 5)));
+    struct gate_permit permit = gate_window_claim(&claim, luaL_checkinteger(L, 5));
+    lua_pushinteger(L, permit.again_ms);
+    if (permit.hold_ms < 0) return 1;
+    lua_pushinteger(L, permit.hold_ms);
+    return 2;
+}
+
+/* window.learn(token, now, total, remaining, reset_after_ms) */
+static int window_learn(lua_State *L) {
+    struct gate_quota_told told = {.total = luaL_checkinteger(L, 3),
+                                   .remaining = luaL_checkinteger(L, 4),
+                                   .reset_after_ms = luaL_checkinteger(L, 5)};
+    uint64_t token = gate_window_token(check_text(L, 1), GATE_SPAN("wss://gateway.test/"));
+    lua_pushboolean(L, gate_window_learn(token, luaL_checkinteger(L, 2), &told) == GATE_OK);
     return 1;
 }
 
@@ -116,11 +131,9 @@ static int window_leave(lua_State *L) {
 }
 
 void unit_open_window(lua_State *L) {
-    static const luaL_Reg functions[] = {{"claim", window_claim},
-                                         {"spent", window_spent},
-                                         {"done", window_done},
-                                         {"leave", window_leave},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"claim", window_claim}, {"spent", window_spent},
+                                         {"learn", window_learn}, {"done", window_done},
+                                         {"leave", window_leave}, {NULL, NULL}};
     luaL_newlib(L, functions);
 }
 

@@ -131,6 +131,7 @@ static int start_thread(struct gate_engine *engine) {
 
 static void fill_options(struct gate_loop_options *out, const struct gate_engine_options *options) {
     size_t events = options->queue_events_max, bytes = options->queue_bytes_max;
+    int64_t reserve = options->identify_reserve;
     *out =
         (struct gate_loop_options){.transport = {.ca_file = options->ca_file,
                                                  .insecure_tls = options->insecure_tls,
@@ -141,7 +142,8 @@ static void fill_options(struct gate_loop_options *out, const struct gate_engine
                                               .notes_max = GATE_QUEUE_NOTES_MAX},
                                    .loose = options->drop_events,
                                    .leave_when_full = options->leave_when_full,
-                                   .concurrency = options->concurrency};
+                                   .concurrency = options->concurrency,
+                                   .identify_reserve = reserve < 0 ? GATE_QUOTA_RESERVE : reserve};
 }
 
 static int fill_engine(struct gate_engine *engine, const struct gate_engine_options *options,

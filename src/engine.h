@@ -24,6 +24,7 @@ struct gate_engine_options {
     struct gate_span drop_events; /* drops the oldest of these: names, each ended by a NUL */
     bool leave_when_full;         /* closes the connections and resumes once there is room */
     int concurrency;              /* max_concurrency of the identify slots; 0: 1 */
+    int64_t identify_reserve;     /* identifies of the day that stay unspent; -1: the default */
 };
 
 /* Starts the thread (all signals blocked in it). NULL and *error set on failure: GATE_EMEMORY,

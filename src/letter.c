@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "text.h"
 
@@ -155,6 +156,17 @@ void gate_letterbox_tell(struct gate_letterbox *box) {
     if (!box->spare || make_error(&event, GATE_EMEMORY, "events", message) < 0) return;
     box->missed = 0;
     gate_letterbox_post(box, box->missed_shard_id, &event);
+}
+
+/* Whoever reads it wants a time of day. */
+void gate_letterbox_hold(struct gate_letterbox *box, int64_t wait_ms) {
+    struct gate_event event;
+    struct gate_field fields[] = {
+        GATE_INTEGER("until", (int64_t)time(NULL) + (wait_ms + 999) / 1000), {.key = NULL}};
+    if (gate_event_note(&event, "hold", fields) == GATE_OK)
+        gate_letterbox_post(box, -1, &event);
+    else
+        miss(box, -1);
 }
 
 /* ---- Answers of HTTP requests ---------------------------------------------------------------- */

@@ -50,6 +50,9 @@ void gate_letterbox_post(struct gate_letterbox *box, int shard_id, struct gate_e
 void gate_letterbox_error(struct gate_letterbox *box, int shard_id, int error, const char *phase,
                           const char *message);
 
+/* Posts the `hold` event: identifies wait for so long. */
+void gate_letterbox_hold(struct gate_letterbox *box, int64_t wait_ms);
+
 /* Posts the `http` event of an answer; its body may be changed. Without memory for it, the answer
  * is that there was none. */
 void gate_letterbox_answer(struct gate_letterbox *box, const struct gate_answer *answer);

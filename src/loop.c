@@ -556,6 +556,7 @@ struct gate_loop *gate_loop_new(const struct gate_loop_options *options, int *er
     memset(loop, 0, sizeof *loop);
     gate_slots_init(&loop->seats.slots, options->concurrency > 0 ? options->concurrency : 1);
     gate_door_init(&loop->seats.door, GATE_HANDSHAKES_MAX);
+    loop->seats.reserve = options->identify_reserve;
     loop->sleep_gap_ms = read_sleep_gap_ms();
     loop->leaves = options->leave_when_full;
     *error = init_shared(loop, options);

@@ -44,6 +44,7 @@ struct gate_loop_options {
     struct gate_span loose; /* names of events that may be dropped, each ended by a NUL */
     bool leave_when_full;   /* in place of the pause */
     int concurrency;
+    int64_t identify_reserve;
 };
 
 struct gate_loop;

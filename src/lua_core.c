@@ -406,7 +406,10 @@ static void push_limits(lua_State *L) {
         LIMIT(STOP_TIMEOUT_MS),    LIMIT(CLOSE_NORMAL),       LIMIT(CLOSE_KEEP),
         LIMIT(READ_BYTES),         LIMIT(RESUMES_MAX),        LIMIT(RESUME_HOST_FAILURES_MAX),
         LIMIT(EMPTY_MESSAGES_MAX), LIMIT(POISONED_MAX),       LIMIT(STABLE_MS),
-        LIMIT(DROP_EVENTS_MAX),    LIMIT(AWAY_MS_MIN),        LIMIT(HANDSHAKES_MAX)};
+        LIMIT(DROP_EVENTS_MAX),    LIMIT(AWAY_MS_MIN),        LIMIT(HANDSHAKES_MAX),
+        LIMIT(QUOTA_TOTAL),        LIMIT(QUOTA_TOTAL_MAX),    LIMIT(QUOTA_RESERVE),
+        LIMIT(QUOTA_DAY_MS),       LIMIT(QUOTA_STEP_MS),      LIMIT(QUOTA_STEPS),
+        LIMIT(HOLD_LOOK_MS)};
 #undef LIMIT
     lua_newtable(L);
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)
@@ -459,5 +462,6 @@ int luaopen_moongate_core(lua_State *L) {
     gate_lua_machine_open(L);
     gate_lua_engine_open(L);
     gate_lua_store_open(L);
+    gate_lua_quota_open(L);
     return 1;
 }

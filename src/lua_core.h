@@ -58,6 +58,7 @@ int gate_lua_error_code(lua_State *L, int index);
 void gate_lua_machine_open(lua_State *L);
 void gate_lua_engine_open(lua_State *L);
 void gate_lua_store_open(lua_State *L);
+void gate_lua_quota_open(lua_State *L);
 
 /* What require "moongate.core" calls. */
 int luaopen_moongate_core(lua_State *L);

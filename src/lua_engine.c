@@ -95,7 +95,8 @@ static bool is_word(struct gate_span text, const char *word) {
 
 /* core.engine { ca_file =, insecure_tls =, proxy =, user_agent =, queue_events =, queue_bytes =,
  * drop_events = names with a NUL behind each, leave_when_full =, concurrency =,
- * null = "drop"|"keep", invalid_utf8 = "pass"|"refuse" } -> engine, or nil, message, code */
+ * identify_reserve =, null = "drop"|"keep", invalid_utf8 = "pass"|"refuse" } -> engine, or nil,
+ * message, code */
 static int core_engine(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
     struct gate_engine_options options = {
@@ -107,7 +108,8 @@ static int core_engine(lua_State *L) {
         .queue_bytes_max = read_size(L, "queue_bytes"),
         .drop_events = gate_lua_text(L, 1, "drop_events"),
         .leave_when_full = gate_lua_flag(L, 1, "leave_when_full", false),
-        .concurrency = (int)gate_lua_integer(L, 1, "concurrency", 0)};
+        .concurrency = (int)gate_lua_integer(L, 1, "concurrency", 0),
+        .identify_reserve = gate_lua_integer(L, 1, "identify_reserve", -1)};
     struct gate_lua_rules rules = {.keep_null = is_word(gate_lua_text(L, 1, "null"), "keep"),
                                    .refuse_utf8 =
                                        is_word(gate_lua_text(L, 1, "invalid_utf8"), "refuse")};

@@ -175,6 +175,14 @@ extern const struct gate_intent_row gate_intents[]; /* ended by a NULL name */
 #define GATE_WINDOW_LOOK_MS     250   /* how soon to see whether another engine has identified */
 #define GATE_SLOT_ASK_AGAIN_MS  60000 /* so that a lost request cannot hang a shard */
 
+#define GATE_QUOTA_TOTAL     1000 /* identifies a day; Discord's least, where nobody says more */
+#define GATE_QUOTA_TOTAL_MAX 10000000 /* the largest bots have some thousand */
+#define GATE_QUOTA_RESERVE   10 /* not spent: for a restart, and whom this process cannot see */
+#define GATE_QUOTA_DAY_MS    86400000 /* Discord counts in 24 hours */
+#define GATE_QUOTA_STEP_MS   900000   /* what is counted is forgotten in such steps */
+#define GATE_QUOTA_STEPS     98       /* a day, the step under way, and one for late packets */
+#define GATE_HOLD_LOOK_MS    30000 /* how soon to see whether the gateway has said something else */
+
 #define GATE_CONNECT_TIMEOUT_MS 30000   /* resolving, TCP, TLS and upgrade together */
 #define GATE_HELLO_TIMEOUT_MS   20000   /* from the upgrade to HELLO */
 #define GATE_READY_TIMEOUT_MS   120000  /* without a dispatch: an outage is sat out */
@@ -222,6 +230,8 @@ extern const struct gate_intent_row gate_intents[]; /* ended by a NULL name */
 _Static_assert(GATE_TRAILS_MAX > GATE_SENDS_MAX, "one connection fits, and a RATE_LIMITED");
 _Static_assert(GATE_SENDS_RESERVED_MAX < GATE_SENDS_MAX, "commands need places too");
 _Static_assert(GATE_IDENTIFY_LEASE_MS > GATE_IDENTIFY_WINDOW_MS, "a lease outlives its window");
+_Static_assert((GATE_QUOTA_STEPS - 1) * GATE_QUOTA_STEP_MS > GATE_QUOTA_DAY_MS,
+               "what left within a day is still counted");
 _Static_assert(GATE_SLOT_LEASE_MS > GATE_CONNECT_TIMEOUT_MS + GATE_HELLO_TIMEOUT_MS,
                "no slow shard identifies after the key went to another");
 _Static_assert(GATE_READ_BYTES >= 16384, "smaller reads spin for ever under TLS");

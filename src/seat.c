@@ -153,12 +153,20 @@ static struct gate_claim claim_of(const struct gate_seat *seat) {
     return (struct gate_claim){.token = seat->token,
                                .key = seat->shard_id % seat->seats->slots.concurrency,
                                .shard_id = seat->shard_id,
-                               .owner = seat->seats};
+                               .owner = seat->seats,
+                               .reserve = seat->seats->reserve};
 }
 
 int64_t gate_seat_claim(const struct gate_seat *seat, int64_t now_ms) {
+    struct gate_seats *seats = seat->seats;
     struct gate_claim claim = claim_of(seat);
-    return gate_window_claim(&claim, now_ms);
+    struct gate_permit permit = gate_window_claim(&claim, now_ms);
+    if (permit.again_ms == 0) seats->hold_told = false;
+    if (permit.hold_ms >= 0 && !seats->hold_told) {
+        seats->hold_told = true;
+        gate_letterbox_hold(seats->letters, permit.hold_ms - now_ms);
+    }
+    return permit.again_ms;
 }
 
 static void do_slot_spent(struct gate_seat *seat, struct gate_action *action) {

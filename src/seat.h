@@ -20,6 +20,8 @@ struct gate_seats {
     struct gate_letterbox *letters;
     struct gate_board *board;
     struct gate_loop *loop; /* for the transport's reports */
+    int64_t reserve;        /* identifies of the day that are to be left over */
+    bool hold_told;         /* that the day's are used up, since the last slot */
 };
 
 struct gate_seat {
@@ -67,8 +69,9 @@ GATE_MUST_CHECK int gate_seat_replace(struct gate_seat *seat, struct gate_option
 /* Starts the shard, which stands in line where others connect already. */
 void gate_seat_start(struct gate_seat *seat);
 
-/* The seat's shard has its slot; may it identify, whatever other engines do? 0, or when to ask
- * again. */
+/* The seat's shard has its slot; may it identify, whatever other engines do, and as far as the
+ * day's identifies reach? 0, or when to ask again. The Lua side is told of a day that is used up,
+ * once. */
 int64_t gate_seat_claim(const struct gate_seat *seat, int64_t now_ms);
 
 /* After every input of the shard: carries out what it asks for, until it asks for nothing more. */

@@ -54,7 +54,7 @@ Bridge.__index = Bridge
 -- The keys of the normalised options that an engine takes.
 local ENGINE_KEYS = {
   "ca_file", "insecure_tls", "proxy", "user_agent", "queue_events", "queue_bytes", "null",
-  "invalid_utf8",
+  "invalid_utf8", "identify_reserve",
 }
 
 --- Starts an engine with what `options` say about it. hooks, all of them optional: take(record,

@@ -18,6 +18,7 @@ local emitter = require "moongate.emitter"
 local gateways = require "moongate.gateway"
 local launch = require "moongate.launch"
 local options = require "moongate.options"
+local quota = require "moongate.quota"
 local scheduler = require "moongate.scheduler"
 local shard = require "moongate.shard"
 local snowflake = require "moongate.snowflake"
@@ -444,6 +445,7 @@ function methods:stats()
     shards = shards,
     queue = queue,
     handshakes = handshakes,
+    identifies = quota.numbers(self),
   }
 end
 

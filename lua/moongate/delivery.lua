@@ -4,6 +4,7 @@
 
 local emitter = require "moongate.emitter"
 local events = require "moongate.events"
+local quota = require "moongate.quota"
 local sessions = require "moongate.sessions"
 local shard = require "moongate.shard"
 
@@ -159,6 +160,7 @@ function hooks.state(self, one, data)
   if data.to == "identifying" then
     fields.handled = nil
     self.gateway:note_identify()
+    quota.save(self)
   elseif data.to == "ready" then
     sessions.changed(self, one)
   end
@@ -173,7 +175,14 @@ function hooks.fatal(self, one, data)
   self.fatal = { data = data, shard = one }
 end
 
+-- The day's identifies are used up; told once that is sure.
+local function take_hold(self, record)
+  local data = record:data()
+  quota.held(self, function(sure) delivery.tell(self, nil, "hold", sure or data) end)
+end
+
 local function take_own(self, record, name, one)
+  if name == "hold" then return take_hold(self, record) end
   local hook = one and hooks[name]
   local heard = self.emitter:hears(name) or (one and shard.fields(one).emitter:hears(name))
   if not hook and not heard then return end

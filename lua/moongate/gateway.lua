@@ -22,6 +22,7 @@ local REMEDIES = { -- of requests that got no answer, by code
   ECERTIFICATE = TLS_REMEDY,
   ETLS = TLS_REMEDY,
 }
+local DAY_MS = core.limits.QUOTA_DAY_MS
 local FRESH_S = 3600 -- an answer is used again for an hour: the numbers in it move on
 
 -- What is kept of each gateway, out of reach of whatever prints tables: the token above all.
@@ -37,9 +38,19 @@ local properties = {
   url = function(own) return own.url or (own.answer and own.answer.url) end,
   shards = function(own) return own.shards or (own.answer and own.answer.shards) end,
   chosen_shards = function(own) return own.shards end,
-  session_start_limit = function(own) return own.answer and own.answer.session_start_limit end,
   api = function(own) return own.api end,
 }
+
+-- Counts down what the gateway said, as identifies leave.
+local function live_limit(own)
+  local limit = own.answer and own.answer.session_start_limit
+  local total = limit and math.tointeger(limit.total)
+  if total and own.current then
+    limit.remaining = math.max(total - core.quota(own.token, own.current).used, 0)
+  end
+  return limit
+end
+properties.session_start_limit = live_limit
 
 local function describe(self)
   local shards = self.shards
@@ -127,7 +138,26 @@ local function judge(own, response, backoff_s)
   return nil, ("%sHTTP %d; check api"):format(where, status), "EHTTP"
 end
 
+-- How many identifies have left for each URL. Those behind a question are not in its answer.
+local function read_marks(own)
+  local marks = {}
+  for url in pairs(own.urls) do marks[url] = core.quota(own.token, url).spent end
+  return marks
+end
+
+-- Tells the count of a URL's identifies what the gateway says of it.
+local function teach(own, url, limit, spent)
+  local total, remaining = limit and math.tointeger(limit.total), limit
+    and math.tointeger(limit.remaining)
+  if not total or not remaining then return end
+  core.quota_learn(own.token, url, {
+    total = total, remaining = remaining, spent = spent,
+    reset_after = math.floor(math.min(limit.reset_after, DAY_MS)),
+  })
+end
+
 local function ask(own, owner, backoff_s)
+  own.marks = read_marks(own)
   local response, message, code = owner:request {
     url = ("%s/v%d/gateway/bot"):format(own.api, own.version),
     authorization = "Bot " .. own.token,
@@ -138,6 +168,13 @@ local function ask(own, owner, backoff_s)
   local words = tostring(message):gsub("^request: ", "")
   return nil, ("fetch: GET %s: %s; %sasking again"):format(own.api, words, REMEDIES[code] or ""),
     code, backoff_s
+end
+
+local function ask_once(own, owner)
+  if own.not_before and own.not_before > core.now() then return nil end
+  local answer, message, code, again_s = ask(own, owner, BACKOFF_BASE_S)
+  if again_s then own.not_before = core.now() + again_s end
+  return answer, message, code
 end
 
 -- Asks until there is an answer or a reason to give up. Each failure in between is reported.
@@ -182,11 +219,11 @@ local function borrow_bridge(own, owner)
   return made, function() made:close() end
 end
 
-local function fetch_now(own, owner, report)
+local function fetch_now(own, owner, asking, report)
   local used, release, code = borrow_bridge(own, owner)
   if not used then return nil, release, code end
   own.waiting = {}
-  local fine, answer, message, why = pcall(ask_on, own, used, report)
+  local fine, answer, message, why = pcall(asking, own, used, report)
   if not fine then
     wake_all(own, nil, "fetch: interrupted", "ECLOSED")
     if not owner then release() end
@@ -194,6 +231,7 @@ local function fetch_now(own, owner, report)
   end
   if answer then
     own.answer, own.fetched_at = answer, core.now()
+    for url, spent in pairs(own.marks) do teach(own, url, answer.session_start_limit, spent) end
   end
   wake_all(own, answer ~= nil, message, why)
   release()
@@ -219,13 +257,31 @@ function methods:fetch(force, owner, report)
         done, message, code = waiter:wait()
       end
     else
-      done, message, code = fetch_now(own, owner, report)
+      done, message, code = fetch_now(own, owner, ask_on, report)
       if not done then return nil, message, code end
     end
     if done then return self end
     -- Whoever asked for all of us was stopped: somebody else has to ask.
     if code ~= "ECLOSED" then return nil, message, code end
   end
+end
+
+--- Asks once more, without trying again, unless a request is under way or was refused for some time
+-- to come. True when there is an answer.
+function methods:refresh(owner)
+  local own = privates[self]
+  if own.waiting then return nil end
+  return fetch_now(own, owner, ask_once)
+end
+
+--- For quota.lua: the URL that is connected to now. What the gateway has said counts for it.
+function methods:connects_to(url)
+  local own = privates[self]
+  own.current = url
+  if own.urls[url] then return end
+  own.urls[url] = true
+  local limit = own.answer and own.answer.session_start_limit
+  teach(own, url, limit, core.quota(own.token, url).spent)
 end
 
 --- For delivery.lua: a shard identifies right now.
@@ -248,6 +304,7 @@ function methods:configure(wanted)
   local version = wanted.version or own.version
   if api ~= own.api or version ~= own.version then
     own.answer, own.not_before, own.url, own.identified_at = nil, nil, nil, nil
+    own.urls, own.current = {}, nil
   end
   own.api, own.version = api, version
   own.url = wanted.url or own.url
@@ -297,6 +354,7 @@ function gateway.of(token, shards)
       token = token,
       api = (os.getenv("DISCORD_API") or DEFAULT_API):gsub("/+$", ""),
       version = core.limits.VERSION_DEFAULT,
+      urls = {}, -- those that are connected to, as keys
     }
     by_token[token] = object
   end

@@ -1,9 +1,10 @@
 -- launch.lua: how the shards of a cluster come to run: an engine, what the gateway says, the
--- session start limit, the options of each shard. Called by cluster.lua on the Lua thread.
+-- options of each shard. Called by cluster.lua on the Lua thread.
 
 local bridge = require "moongate.bridge"
 local core = require "moongate.core"
 local delivery = require "moongate.delivery"
+local quota = require "moongate.quota"
 local sessions = require "moongate.sessions"
 local shard = require "moongate.shard"
 
@@ -46,6 +47,7 @@ function launch.shut(self, code)
   self.bridge = nil
   current:close(code)
   sessions.save_all(self)
+  quota.save(self)
 end
 
 local function tell_gateway_fatal(self, message)
@@ -80,6 +82,7 @@ local function learn(self, count)
     if not done then return nil, message, code end
   end
   self.gateway_url = wanted.url or self.gateway.url
+  quota.open(self)
   return count or self.gateway.shards
 end
 
@@ -189,19 +192,6 @@ local function count_identifies(self, list)
   return needed
 end
 
--- Refuses to start what the session start limit has no room for: past it Discord resets the token.
-local function check_limit(self, needed)
-  local limit = self.gateway.session_start_limit
-  if not limit or not limit.remaining then return true end
-  if needed <= limit.remaining then
-    limit.remaining = limit.remaining - needed
-    return true
-  end
-  return nil, ("connect: %d session%s to start, but only %d of %d are left until %s; wait until "
-    .. "then"):format(needed, needed == 1 and "" or "s", limit.remaining,
-    limit.total or limit.remaining, os.date("%Y-%m-%d %H:%M:%S", limit.reset_at)), "EUSAGE"
-end
-
 -- An engine that is new knows nothing of what another one has just identified.
 local function wait_for_window(self)
   local bridge_now = self.bridge
@@ -225,9 +215,10 @@ local function start_list(self, ids)
     list[i] = shard_of_id(self, id)
   end
   local needed = count_identifies(self, list)
-  local allowed, message, code = check_limit(self, needed)
-  if allowed and needed > 0 then allowed, message, code = wait_for_window(self) end
-  if not allowed then return nil, message, code end
+  if needed > 0 then
+    local going, message, code = wait_for_window(self)
+    if not going then return nil, message, code end
+  end
   local limit = self.gateway.session_start_limit
   if limit then self.bridge.engine:concurrency(limit.max_concurrency) end
   delivery.warn_of_listeners(self, { self.emitter })

@@ -417,7 +417,7 @@ local rows = {
   { name = "user_agent", kind = header_text, max = 256 },
   { name = "session_store", kind = session_store },
   { name = "drop_events", kind = event_names, never = { "READY", "RESUMED" } },
-  { name = "identify_reserve", kind = later },
+  { name = "identify_reserve", kind = whole, min = 0, default = limits.QUOTA_RESERVE },
   { name = "identify_coordinator", kind = later },
   { name = "log_level", kind = later },
 }

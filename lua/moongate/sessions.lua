@@ -1,5 +1,5 @@
 -- sessions.lua: sessions of a cluster that outlive its process, by way of options.session_store.
--- Called by launch.lua, delivery.lua and cluster.lua on the Lua thread.
+-- Called by launch.lua, delivery.lua, cluster.lua and quota.lua on the Lua thread.
 --
 -- Kept is the sequence that listeners have handled, not the one that was received: what was queued
 -- or half handled when a process died comes again, so every event arrives at least once.
@@ -17,18 +17,24 @@ local STALE_S = 600 -- Discord forgets a session after some minutes; older ones 
 
 local limits = core.limits
 
--- The key of a shard: tells tokens apart without telling them.
-local function key_of(self, id)
+--- The key of something of the token: tells tokens apart without telling them.
+function sessions.key(self, name)
   local prefix = self.store_prefix
   if not prefix then
     prefix = core.fingerprint(self.gateway.token)
     self.store_prefix = prefix
   end
-  return ("%s/%d/%d"):format(prefix, id, self.count)
+  return prefix .. "/" .. name
 end
 
-local function log(self, message, fields)
-  self.emitter:emit("log", { level = "warn", message = message, fields = fields })
+local function key_of(self, id)
+  return sessions.key(self, ("%d/%d"):format(id, self.count))
+end
+
+--- Says that `what` is not taken up from the store, and why.
+function sessions.refuse(self, what, why, fields)
+  self.emitter:emit("log", { level = "warn", fields = fields,
+    message = ("session_store: %s is not taken up: %s"):format(what, why) })
 end
 
 -- ---- Calling the store -------------------------------------------------------------------------
@@ -39,6 +45,31 @@ local function call(self, verb, ...)
   local fine, result, message, code = pcall(store[verb], store, ...)
   if not fine then return nil, tostring(result), "EHANDLER" end
   return result, message, code
+end
+
+--- What the store has under a key: nil, or nil and why it cannot say.
+function sessions.read(self, key)
+  local record, message = call(self, "load", key)
+  if record == false then return nil, message end
+  return record, message
+end
+
+--- Saves a record; a failure is reported, and nil returned. `what` it is, and of which shard.
+function sessions.write(self, key, record, what, one)
+  local saved, message, code = call(self, "save", key, record)
+  if saved then
+    self.store_failure = nil
+    return true
+  end
+  if self.store_failure ~= message then -- once, not four times a second
+    self.store_failure = message
+    self.emitter:emit("error", {
+      code = code or "EHANDLER", phase = "session_store",
+      message = ("session_store: %s is not saved: %s"):format(what,
+        tostring(message or "save returned nothing")),
+    }, one)
+  end
+  return nil
 end
 
 -- ---- Loading -----------------------------------------------------------------------------------
@@ -67,16 +98,14 @@ end
 -- as `log` and leads to an ordinary start.
 function sessions.load(self, one)
   if not self.options.session_store then return nil end
-  local record, message = call(self, "load", key_of(self, one.id))
-  local why = message
-  if record ~= nil and record ~= false then
+  local record, why = sessions.read(self, key_of(self, one.id))
+  if record ~= nil then
     if type(record) == "table" and record.ended then return nil end
     why = judge(record, one.id, self.count, os.time())
     if not why then return { id = record.id, url = record.url, seq = record.seq } end
   end
   if why then
-    log(self, ("session_store: the session of shard %d is not taken up: %s"):format(one.id, why),
-      { shard_id = one.id })
+    sessions.refuse(self, ("the session of shard %d"):format(one.id), why, { shard_id = one.id })
   end
   return nil
 end
@@ -99,20 +128,9 @@ local function save(self, one)
   if not record then return true end
   local mark = record.ended and "ended" or record.id .. "/" .. record.seq
   if fields.saved == mark then return true end
-  local saved, message, code = call(self, "save", key_of(self, one.id), record)
-  if saved then
-    fields.saved, self.store_failure = mark, nil
-    return true
-  end
-  if self.store_failure ~= message then -- once, not four times a second
-    self.store_failure = message
-    self.emitter:emit("error", {
-      code = code or "EHANDLER", phase = "session_store",
-      message = ("session_store: shard %d is not saved: %s"):format(one.id,
-        tostring(message or "save returned nothing")),
-    }, one)
-  end
-  return nil
+  local saved = sessions.write(self, key_of(self, one.id), record, "shard " .. one.id, one)
+  if saved then fields.saved = mark end
+  return saved
 end
 
 --- Saves the sessions of all shards now, as far as they have changed.
