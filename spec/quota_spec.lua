@@ -459,3 +459,39 @@ describe("the day's identifies #sockets", function()
     assert.same({}, bot.holds)
   end)
 end)
+
+-- ---- A day of a hostile server -----------------------------------------------------------------
+
+-- The pure machine of each shard, the slots and the quota, on the simulator's clock: for a day each
+-- Identify is answered with op 9 false or a close, then the server is sane again.
+describe("24 hours of a server that answers each Identify", function()
+  local build = os.getenv "MOONGATE_BUILD" or ".build/plain"
+  local SEEDS, SHARDS, KEYS_MAX = 4, 16, 4
+
+  local function run(how)
+    local pipe = assert(io.popen(("%s/simulator -s %d -x %d -d 1.1 -n %d -j 1 2>&1"):format(build,
+      SEEDS, how, SHARDS)))
+    local text = pipe:read "a"
+    return pipe:close() or false, text
+  end
+
+  for how, words in pairs { [9] = "with op 9 false", [1011] = "with 1011", [4008] = "with 4008" } do
+    it("R35 " .. words .. " sees less than the total, from a bot that is quiet and comes back",
+      function()
+        local passed, text = run(how)
+        assert.is_true(passed, text)
+        local identifies = tonumber(text:match "a day%s+(%d+) identifies of a token")
+        assert(identifies == TOTAL - core.limits.QUOTA_RESERVE, identifies .. " identifies a day\n"
+          .. text)
+        local holds, hours, wakes = text:match "holds%s+(%d+), ([%d.]+) hours, (%d+) wakes"
+        assert.equal(SEEDS, tonumber(holds), text) -- each of them once
+        assert.is_true(tonumber(hours) > SEEDS * 12, text)
+        -- Each shard asks for its slot once a minute, each key looks twice.
+        local most = hours * 60 * (SHARDS + 2 * KEYS_MAX) * 1.01
+        assert(tonumber(wakes) < most, wakes .. " wakes\n" .. text)
+        -- Every shard is ready two minutes after the oldest step of the day was forgotten.
+        local ready = tonumber(text:match "ready%s+after ([%d.]+) hours")
+        assert(ready < STEPS * STEP / 3600000 + 2 / 60, ready .. " hours\n" .. text)
+      end)
+  end
+end)

@@ -4,6 +4,8 @@
  *
  *   simulator [-s SEEDS] [-f FIRST] [-d DAYS] [-n SHARDS] [-j JOBS]   many seeds; counts at the end
  *   simulator -1 SEED [-d DAYS] [-n SHARDS] [-w SHARD]                one seed with its transcript
+ *   -x 9 or a close code: no faults, but for a day each Identify is answered with it; in the end
+ *   every shard must be ready
  *
  * A seed that fails is run again, and the end of the transcript of its shard is shown. */
 #include <stdarg.h>
@@ -21,7 +23,7 @@
 struct plan {
     uint64_t first, seeds, single;
     double days;
-    int shards, jobs, shown_shard;
+    int shards, jobs, shown_shard, hostile;
     bool one;
 };
 
@@ -125,6 +127,8 @@ void sim_fail(struct sim_seat *seat, const char *format, ...) {
 static void draw_world(struct sim_world *world) {
     static const int64_t intervals[] = {41250, 41250, 45000, 30000, 60000, 120000};
     struct sim_clock *clock = &world->clock;
+    world->day.total = world->seed % 8 == 6 ? 16 * (int64_t)world->shard_count : SIM_TOTAL;
+    if (world->day.total > SIM_TOTAL) world->day.total = SIM_TOTAL;
     world->interval_ms = intervals[sim_random(clock) % 6];
     world->slack_ms = sim_chance(clock, 0.5) ? GATE_BEAT_SLACK_MS : 0;
     world->compress = (enum gate_compress)(world->seed % 8 > 4 ? world->seed % 8 - 4 : 0);
@@ -141,9 +145,13 @@ static void draw_world(struct sim_world *world) {
 static void live(struct sim_world *world) {
     draw_world(world);
     sim_bot_init(world);
-    sim_weather_init(world);
+    if (world->hostile)
+        sim_weather_none(world);
+    else
+        sim_weather_init(world);
     while (sim_turn(&world->clock, world->end_ms)) {
     }
+    if (world->hostile) sim_judge_peace(world, false);
 }
 
 /* False: it failed, and world->words says how. Memory of a failed world is not given back. */
@@ -153,6 +161,7 @@ static bool run_seed(const struct plan *plan, uint64_t seed, FILE *out, int show
     *world = (struct sim_world){.seed = seed,
                                 .shard_count = plan->shards,
                                 .end_ms = (int64_t)(plan->days * SIM_DAY_MS),
+                                .hostile = plan->hostile,
                                 .totals = totals,
                                 .out = out,
                                 .shown_shard = shown_shard,
@@ -223,6 +232,10 @@ static void add_totals(struct sim_totals *to, const struct sim_totals *more) {
     if (more->bytes_max > to->bytes_max) to->bytes_max = more->bytes_max;
     if (more->identifies_day_max > to->identifies_day_max)
         to->identifies_day_max = more->identifies_day_max;
+    to->holds += more->holds;
+    to->held_wakes += more->held_wakes;
+    to->held_ms += more->held_ms;
+    if (more->ready_ms > to->ready_ms) to->ready_ms = more->ready_ms;
     for (int i = 0; i < SIM_FAULT_COUNT; i++) to->faults[i] += more->faults[i];
 }
 
@@ -248,6 +261,9 @@ static void print_totals(const struct plan *plan, const struct sim_totals *total
            (unsigned long long)totals->resumed);
     printf("a day        %llu identifies of a token at most\n",
            (unsigned long long)totals->identifies_day_max);
+    printf("holds        %llu, %.2f hours, %llu wakes in them\n", (unsigned long long)totals->holds,
+           (double)totals->held_ms / 3600000, (unsigned long long)totals->held_wakes);
+    printf("ready        after %.2f hours at most\n", (double)totals->ready_ms / 3600000);
     printf("memory       %zu bytes a shard at most\n", totals->bytes_max);
     printf("faults       %llu\n", (unsigned long long)faults);
     for (int i = 0; i < SIM_FAULT_COUNT; i++)
@@ -293,7 +309,7 @@ static int run_one(const struct plan *plan) {
 int main(int argc, char **argv) {
     struct plan plan = {.first = 1, .seeds = 100, .days = 1, .shards = 4, .shown_shard = -1};
     plan.jobs = (int)sysconf(_SC_NPROCESSORS_ONLN);
-    for (int option; (option = getopt(argc, argv, "s:f:d:n:j:1:w:")) != -1;) {
+    for (int option; (option = getopt(argc, argv, "s:f:d:n:j:1:w:x:")) != -1;) {
         switch (option) {
         case 's': plan.seeds = strtoull(optarg, NULL, 10); break;
         case 'f': plan.first = strtoull(optarg, NULL, 10); break;
@@ -304,6 +320,7 @@ int main(int argc, char **argv) {
             plan.single = strtoull(optarg, NULL, 10);
             plan.one = true;
             break;
+        case 'x': plan.hostile = (int)strtol(optarg, NULL, 10); break;
         case 'w': plan.shown_shard = (int)strtol(optarg, NULL, 10); break;
         default: return 2;
         }

@@ -9,6 +9,7 @@
 
 #include "../src/budget.h"
 #include "../src/door.h"
+#include "../src/quota.h"
 #include "../src/shard.h"
 #include "simulator_clock.h"
 
@@ -22,6 +23,7 @@
 #define SIM_GUILDS       6    /* of each shard that members are asked of, from 1 */
 #define SIM_SKEW_MS      3500 /* how much closer the network brings what left one by one */
 #define SIM_IDENTIFY_DAY 288  /* identifies of a shard in 24 hours: what its ladder allows */
+#define SIM_TOTAL        1000 /* identifies of a token in 24 hours: what Discord allows */
 
 /* What goes wrong: name, word, what the others of its kind weigh against it. Those of weight 0 are
  * decided where they happen. */
@@ -83,6 +85,8 @@ struct sim_totals {
     int64_t shard_ms;
     size_t bytes_max;            /* live bytes of a shard, at their highest */
     uint64_t identifies_day_max; /* of all shards of a token in 24 hours */
+    uint64_t holds, held_wakes;  /* identifies that waited for their day, wakes meanwhile */
+    int64_t held_ms, ready_ms;   /* for how long; when the last shard was ready the last time */
 };
 
 /* ---- The network ----------------------------------------------------------------------------- */
@@ -258,6 +262,7 @@ struct sim_seat {
     struct gate_shard *shard;
     struct gate_slot slot;
     struct gate_guest guest;
+    bool promised; /* it has a slot, and its Identify has not left yet */
     struct sim_link *link;
     uint32_t connection;
     bool paused;
@@ -282,6 +287,26 @@ void sim_bot_hold(struct sim_world *world, bool holding);
 void sim_bot_resize(struct sim_world *world, int concurrency);
 void sim_bot_slept(struct sim_world *world, int64_t asleep_ms);
 void sim_bot_ghost(struct sim_seat *seat);
+
+/* ---- The quota ------------------------------------------------------------------------------- */
+
+/* The bot's side: what window.c does in a process, and what Discord counts. */
+struct sim_quota {
+    struct gate_quota quota;
+    int64_t total;     /* what Discord allows; the bot has been told */
+    int64_t allowance; /* what the bot may spend of it */
+    bool held;
+    int64_t held_since_ms, held_at_ms; /* at: when it was asked for in vain the last time */
+    int64_t arrived_ms[SIM_TOTAL];     /* when the last ones came, a ring */
+    uint64_t arrived;
+};
+
+void sim_quota_init(struct sim_world *world);
+void sim_quota_free(struct sim_world *world);
+int64_t sim_quota_claim(struct sim_seat *seat); /* 0, or when to ask again */
+void sim_quota_spent(struct sim_seat *seat);
+void sim_quota_wake(struct sim_world *world);
+void sim_quota_arrived(struct sim_seat *seat);
 
 /* ---- The judge ------------------------------------------------------------------------------- */
 
@@ -325,7 +350,15 @@ struct sim_weather {
     struct sim_timer fault, turn, command;
 };
 
+/* Peace. The longest wait that a fault leaves behind is that of a failed identify, 600 s; behind it
+ * come a connection (30 s), HELLO (20 s), the slots of the other shards (5 s each with one key, and
+ * the lease of one that had hung), and one READY that is given up after 120 s. */
+#define SIM_PEACE_MS(shards) (900000 + (int64_t)(shards)*5000)
+
 void sim_weather_init(struct sim_world *world);
+
+/* None: what a network and a gateway need that do no harm. */
+void sim_weather_none(struct sim_world *world);
 
 /* True with probability p, unless there is peace; counts the fault. */
 bool sim_strikes(struct sim_world *world, double p, enum sim_fault fault);
@@ -354,6 +387,8 @@ struct sim_world {
     int64_t asleep_ms;       /* how much of that its clock does not count */
     int64_t resized_at_ms;
     bool holding;
+    struct sim_quota day;
+    int hostile; /* for a day each Identify is answered with op 9 or this close code; 0: not */
     struct sim_seat seats[SIM_SHARDS_MAX];
     struct sim_link *links;
     struct sim_totals *totals;

@@ -65,8 +65,12 @@ static void carry_out(struct sim_seat *seat, struct gate_action *action) {
     case GATE_ACT_ABORT: drop_link(seat); break;
     case GATE_ACT_EVENT: break;
     case GATE_ACT_SLOT_ASK: gate_slots_ask(&world->slots, &seat->slot); break;
-    case GATE_ACT_SLOT_SPENT: gate_slots_spent(&world->slots, now_ms, seat->id); break;
+    case GATE_ACT_SLOT_SPENT:
+        sim_quota_spent(seat);
+        gate_slots_spent(&world->slots, now_ms, seat->id);
+        break;
     case GATE_ACT_SLOT_DONE:
+        seat->promised = false;
         gate_slots_leave(&world->slots, &seat->slot);
         gate_slots_done(&world->slots, now_ms, seat->id);
         break;
@@ -229,6 +233,7 @@ static void tick_due(void *owner) {
     struct sim_seat *due = owner;
     struct sim_world *world = due->world;
     if (sim_frozen(world, &due->deadline, SIM_DRIVER)) return;
+    sim_quota_wake(world);
     if (would_connect(due)) {
         gate_door_wait(&world->door, &due->guest);
         arm_door(world);
@@ -260,10 +265,16 @@ static void grant_slots(void *owner) {
     struct sim_world *world = owner;
     struct gate_slot *slot;
     if (sim_frozen(world, &world->slots_due, SIM_DRIVER)) return;
+    sim_quota_wake(world);
     while (!world->holding && gate_door_admits(&world->door, false) &&
            (slot = gate_slots_next(&world->slots, sim_now(world))) != NULL) {
         struct sim_seat *seat =
             (struct sim_seat *)(void *)((char *)slot - offsetof(struct sim_seat, slot));
+        int64_t again_ms = sim_quota_claim(seat);
+        if (again_ms > 0) {
+            gate_slots_put_back(&world->slots, slot, again_ms);
+            continue;
+        }
         sim_tell_input(seat, "grant");
         seat->docket.granted = true;
         gate_shard_grant(seat->shard, sim_now(world));
@@ -495,6 +506,7 @@ void sim_bot_init(struct sim_world *world) {
     gate_slots_init(&world->slots, world->gateway.concurrency);
     gate_door_init(&world->door, (uint32_t)world->handshakes_max);
     world->door_due = (struct sim_timer){.fire = let_in, .owner = world};
+    sim_quota_init(world);
     world->slots_due = (struct sim_timer){.fire = grant_slots, .owner = world};
     for (int i = 0; i < world->shard_count; i++) {
         struct sim_seat *seat = &world->seats[i];
@@ -529,5 +541,6 @@ void sim_bot_free(struct sim_world *world) {
         totals->shard_ms += world->end_ms;
         gate_shard_del(seat->shard);
     }
+    sim_quota_free(world);
     while (world->links) sim_link_free(world->links);
 }

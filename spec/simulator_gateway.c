@@ -334,6 +334,13 @@ static int64_t read_number(struct gate_span text, const char *key) {
     return number;
 }
 
+static void be_hostile(struct sim_link *link) {
+    if (link->world->hostile == 9)
+        refuse(link, NULL);
+    else
+        sim_gateway_close(link, link->world->hostile);
+}
+
 static void hear_identify(struct sim_link *link, struct gate_span message) {
     struct sim_world *world = link->world;
     struct sim_gateway *gateway = &world->gateway;
@@ -343,9 +350,14 @@ static void hear_identify(struct sim_link *link, struct gate_span message) {
         sim_gateway_close(link, 4005);
         return;
     }
+    sim_quota_arrived(link->seat);
     bool refused = (*last_ms && now_ms - *last_ms < 5000) || gateway->refusal_until_ms > now_ms;
     link->asked = true;
     *last_ms = now_ms;
+    if (world->hostile && now_ms < SIM_DAY_MS) {
+        be_hostile(link);
+        return;
+    }
     if (refused) {
         refuse(link, NULL);
         return;

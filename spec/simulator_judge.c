@@ -92,6 +92,9 @@ static void count_identify(struct sim_seat *seat) {
         for (uint64_t n = 0; n < other->identify_count && n < SIM_IDENTIFY_DAY; n++)
             day += now_ms - other->identified[n] < SIM_DAY_MS;
     }
+    if (day > (uint64_t)world->day.allowance)
+        sim_fail(seat, "%llu identifies of the token in 24 hours, %lld are to be spent",
+                 (unsigned long long)day, (long long)world->day.allowance);
     if (day > world->totals->identifies_day_max) world->totals->identifies_day_max = day;
 }
 
@@ -487,6 +490,8 @@ static void judge_state(struct sim_seat *seat, enum gate_state state, int64_t no
     if (final && deadline_ms >= 0) sim_fail(seat, "a deadline in a final state");
     if (!final && deadline_ms < 0) sim_fail(seat, "%s without a deadline", gate_state_word(state));
     if (state == GATE_STATE_DEAD && !docket->fatal) sim_fail(seat, "dead without a fatal code");
+    if (state == GATE_STATE_WAITING && docket->session && !docket->lost)
+        sim_fail(seat, "a session waits for an identify slot");
     if (state == GATE_STATE_READY && docket->state != GATE_STATE_READY)
         docket->ready_at_ms = now_ms;
     docket->state = state;
@@ -553,9 +558,20 @@ static void judge_shown(struct sim_seat *seat, const struct sim_session *session
                  (long long)newest);
 }
 
+/* A day that is used up is no fault of the shard's: it has as long to get ready behind it as behind
+ * the last fault. One with a session has no such excuse. */
+static bool waits_for_day(const struct sim_seat *seat, enum gate_state state) {
+    const struct sim_docket *docket = &seat->docket;
+    const struct sim_world *world = seat->world;
+    bool knows = docket->session && !docket->lost;
+    int64_t since_ms = world->clock.now_ms - world->day.held_at_ms;
+    return state != GATE_STATE_READY && !knows && since_ms < SIM_PEACE_MS(world->shard_count);
+}
+
 static void judge_seat(struct sim_seat *seat, bool quiet) {
     const struct sim_docket *docket = &seat->docket;
     enum gate_state state = gate_shard_state(seat->shard);
+    if (waits_for_day(seat, state)) return;
     if (state != GATE_STATE_READY)
         sim_fail(seat, "still %s, long after the last fault", gate_state_word(state));
     judge_commands(seat);

@@ -48,6 +48,15 @@ describe("the simulator", function()
   end)
 end)
 
+describe("the simulated token", function()
+  it("R35 is never reset: sixteen shards in any weather stay inside their day", function()
+    local ok, text = run(build .. "/simulator", "-s 12 -d 1.5 -n 16 -j 1")
+    assert.is_true(ok, text)
+    assert.is_true(tonumber(text:match "a day%s+(%d+) identifies") <= 990, text)
+    assert.is_true(tonumber(text:match "holds%s+(%d+)") > 0, text)
+  end)
+end)
+
 -- { what, file, the text that is taken out, what stands there instead }
 local planted = {
   { "state of the old connection in the new one: half a message", "shard",
@@ -72,6 +81,8 @@ local planted = {
   { "retries without end: identifies", "backoff",
     "backoff->failed_identifies++;\n    return jittered_ms(backoff, limit_ms);",
     "backoff->failed_identifies++;\n    return 0;" },
+  { "retries without end: a day that is not counted", "quota",
+    "quota->steps[0] += (uint32_t)count;", "" },
   { "retries without end: resumes", "connection",
     "if (session->failed_resumes >= GATE_RESUMES_MAX)", "if (0)" },
   { "more than a limit allows: presences", "pace", ".most = GATE_PRESENCES_MAX,", ".most = 6," },

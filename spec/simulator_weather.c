@@ -3,12 +3,7 @@
 #include "simulator.h"
 
 #define STORM_MS 18000000 /* of one climate */
-
-/* Peace. The longest wait that a fault leaves behind is that of a failed identify, 600 s; behind it
- * come a connection (30 s), HELLO (20 s), the slots of the other shards (5 s each with one key, and
- * the lease of one that had hung), and one READY that is given up after 120 s. */
-#define PEACE_MS(shards) (900000 + (int64_t)(shards)*5000)
-#define QUIET_MS         120000 /* then no new events, so that what is on its way arrives */
+#define QUIET_MS 120000   /* then no new events, so that what is on its way arrives */
 
 bool sim_strikes(struct sim_world *world, double p, enum sim_fault fault) {
     if (world->weather.peace || !sim_chance(&world->clock, p)) return false;
@@ -301,9 +296,10 @@ static void begin_peace(void *owner) {
     gateway->outage_until_ms = gateway->refusal_until_ms = 0;
     /* A resume host may stay down: the main one still resumes. */
     for (int i = 0; i <= SIM_HOSTS; i++)
-        gateway->host_down_until_ms[i] = i < SIM_HOSTS && sim_chance(&world->clock, 0.2)
-                                             ? world->clock.now_ms + PEACE_MS(world->shard_count)
-                                             : 0;
+        gateway->host_down_until_ms[i] =
+            i < SIM_HOSTS && sim_chance(&world->clock, 0.2)
+                ? world->clock.now_ms + SIM_PEACE_MS(world->shard_count)
+                : 0;
     sim_disarm(&world->clock, &world->release);
     sim_bot_hold(world, false);
     for (int i = 0; i < world->shard_count; i++) {
@@ -313,7 +309,7 @@ static void begin_peace(void *owner) {
     }
     world->weather.turn.fire = be_quiet;
     sim_arm(&world->clock, &world->weather.turn,
-            world->clock.now_ms + PEACE_MS(world->shard_count) - QUIET_MS, SIM_WORLD);
+            world->clock.now_ms + SIM_PEACE_MS(world->shard_count) - QUIET_MS, SIM_WORLD);
 }
 
 static void be_quiet(void *owner) {
@@ -340,8 +336,8 @@ static void begin_storm(void *owner) {
     }
     arm_fault(world);
     int64_t peace_at_ms = clock->now_ms + STORM_MS, left_ms = world->end_ms - clock->now_ms;
-    if (left_ms < STORM_MS + 2 * PEACE_MS(world->shard_count))
-        peace_at_ms = world->end_ms - PEACE_MS(world->shard_count);
+    if (left_ms < STORM_MS + 2 * SIM_PEACE_MS(world->shard_count))
+        peace_at_ms = world->end_ms - SIM_PEACE_MS(world->shard_count);
     world->weather.turn.fire = begin_peace;
     sim_arm(clock, &world->weather.turn, peace_at_ms, SIM_WORLD);
 }
@@ -354,4 +350,12 @@ void sim_weather_init(struct sim_world *world) {
     world->release = (struct sim_timer){.fire = release, .owner = world};
     begin_storm(world);
     next_command(world);
+}
+
+void sim_weather_none(struct sim_world *world) {
+    world->weather.climate = (struct sim_climate){.latency_ms = 20,
+                                                  .jitter_ms = 20,
+                                                  .traffic_every_ms = 600000,
+                                                  .session_life_ms = 180000,
+                                                  .replay_max = 500};
 }
