@@ -46,6 +46,16 @@ local function ready_machine(more)
   return machine
 end
 
+describe("core: an engine waits", function()
+  it("for seconds, and says what else it got", function()
+    local engine = assert(core.engine {})
+    finally(function() engine:close() end)
+    assert.is_false(engine:wait(0))
+    assert.error_matches(function() engine:wait(0 / 0) end, "seconds expected, got nan")
+    assert.error_matches(function() engine:wait "soon" end, "number expected, got string")
+  end)
+end)
+
 describe("core: constants", function()
   it("come from the tables of the C core", function()
     assert.equal(8, core.opcodes.REQUEST_GUILD_MEMBERS)

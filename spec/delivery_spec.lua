@@ -146,6 +146,24 @@ describe("delivery", function()
       assert.equal(1, after)
     end)
 
+    it("R54 tells each who listens for errors once of what both cannot have", function()
+      connect()
+      local errors = { cluster = 0, shard = 0 }
+      local function never() error "called" end
+      bot:on("error", function() errors.cluster = errors.cluster + 1 end)
+      bot:on("A", never)
+      bot:on("*", never)
+      bot.shards[0]:on("A", never)
+      bot.shards[0]:on("*", never)
+      engine:dispatch("A", 0, 1, nil, "decode: A: malformed payload")
+      bot:step(0)
+      assert.same({ cluster = 1, shard = 0 }, errors)
+      bot.shards[0]:on("error", function() errors.shard = errors.shard + 1 end)
+      engine:dispatch("A", 0, 2, nil, "decode: A: malformed payload")
+      bot:step(0)
+      assert.same({ cluster = 2, shard = 1 }, errors)
+    end)
+
     it("reports one of its own that cannot be decoded, and decodes none unheard", function()
       connect()
       local errors, decoded = {}, 0

@@ -225,7 +225,9 @@ describe("launch", function()
     bot:on("A", function() end)
     bot:connect()
     local engine = paper.engines[1]
-    paper.statuses[0] = { state = "ready", session = "own", seq = 12, counts = {} }
+    paper.statuses[0] = {
+      state = "ready", session = "own", seq = 12, settled = true, counts = {},
+    }
     for seq = 10, 12 do engine:dispatch("A", 0, seq, {}) end
     bot.bridge:pump(1)
     engine:note("state", 0, { from = "closing", to = "idle" })

@@ -1050,6 +1050,53 @@ describe("sandbox #sockets", function()
       assert.equal(cjson.null, peer:message().d)
     end)
 
+    it("refuses a name that nearly is an event, and sends what is like none", function()
+      start_free {}
+      local function said(...)
+        local _, message = pcall(discord.dispatch, discord, ...)
+        return message
+      end
+      for name, meant in pairs {
+        MESSAGE_CRAETE = "MESSAGE_CREATE", messageCreate = "MESSAGE_CREATE",
+        TYPNG_START = "TYPING_START", GUILD_MEMBER_ADDD = "GUILD_MEMBER_ADD",
+      } do
+        assert.equal(("dispatch: name: '%s' is no event; did you mean %s?"):format(name, meant),
+          said(name, {}))
+        assert.is_number(said(name, {}, { filter = false }))
+      end
+      for _, name in ipairs { "MESSAGE_CREATE", "INTERACTION_CREATE", "NEW_THING", "X", "READY" } do
+        assert.is_number(said(name, {}))
+      end
+    end)
+
+    it("raises for wrong arguments in the caller's line, with the name of what was called",
+      function()
+        start_free {}
+        local wrong = {
+          { "drop", "x", "target: the number of a connection, or a table expected, got string" },
+          { "drop", 0, "target: connections are numbered from 1" },
+          { "drop", 1.5, "target: connections are numbered from 1" },
+          { "drop", { shard = "0" }, "target: shard: a number expected, got 0" },
+          { "drop", { reset = 1 }, "target: reset: boolean expected, got 1" },
+          { "heartbeat", { session = 5 }, "target: session: the id of a session expected, got 5" },
+          { "reconnect", { id = true }, "target: id: a number or the id of a session expected, "
+            .. "got boolean" },
+          { "withhold_acks", "yes", "on: boolean expected, got string" },
+          { "half_open", 1, "on: boolean expected, got number" },
+          { "invalid_session", 1, "resumable: boolean expected, got number" },
+        }
+        for _, row in ipairs(wrong) do
+          local ok, message = pcall(function() discord[row[1]](discord, row[2]) end)
+          assert.is_false(ok)
+          assert.equal(("%s: %s"):format(row[1], row[3]),
+            message:match "sandbox_spec.lua:%d+: (.*)")
+        end
+        local _, message = pcall(function() discord:stall("hello", "no") end)
+        assert.matches("sandbox_spec.lua:%d+: stall: on: boolean expected, got string", message)
+        _, message = pcall(function() discord:dispatch("READY", {}, { dm = "yes" }) end)
+        assert.matches("sandbox_spec.lua:%d+: dispatch: target: dm: boolean", message)
+      end)
+
     it("raises for what cannot be sent", function()
       start_free()
       assert.has_error(function() discord:dispatch() end)

@@ -472,6 +472,24 @@ describe("liveness", function()
     assert.equal(1, #helper.pick(d:advance(41250), "abort"))
   end)
 
+  it("R31 a status is settled when every event up to its sequence has been handed over", function()
+    local d = helper.drive():reach "identifying"
+    local piece = { connection = d.connection, final = true }
+    assert.is_true(d.machine:status().settled)
+    d.machine:feed(d.now, helper.ready("abc", 1), piece)
+    local before, handed = 0, false
+    for action in function() return d.machine:next() end do
+      handed = handed or action.type == "event" and action.event.name == "READY"
+      local status = d.machine:status()
+      assert.equal(1, status.seq)
+      if not handed then
+        before = before + 1
+        assert.is_false(status.settled)
+      end
+    end
+    assert.same({ true, true, true }, { before > 0, handed, d.machine:status().settled })
+  end)
+
   describe("R17 a driver that says when a shard connects", function()
     local SESSION = { session = { id = "abc", url = "wss://r.test", seq = 5 } }
 

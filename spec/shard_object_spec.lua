@@ -141,6 +141,7 @@ describe("shard", function()
     assert.equal("EUSAGE", info[3])
     paper.statuses[1] = {
       state = "ready", session = "abc", session_url = "wss://r.test", seq = 12, counts = {},
+      settled = true,
     }
     local inside
     one:on("A", function(_, shard) inside = { shard:session_info() } end)
@@ -156,6 +157,9 @@ describe("shard", function()
     assert.same({
       id = "abc", url = "wss://r.test", seq = 12, shard_id = 1, shard_count = 2,
     }, one:session_info())
+    -- An event that has arrived is about to be queued.
+    paper.statuses[1].seq, paper.statuses[1].settled = 13, false
+    assert.equal(11, one:session_info().seq)
     engine:dispatch("A", 1, 1, {})
     engine:note("state", 1, { from = "hello", to = "identifying" })
     table.insert(engine.queue, 1, table.remove(engine.queue))

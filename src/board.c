@@ -22,7 +22,8 @@ static struct gate_snapshot *make_snapshot(struct gate_board *board, int shard_i
     snapshot = gate_allocate(NULL, sizeof *snapshot);
     if (!snapshot) return NULL;
     *snapshot = (struct gate_snapshot){
-        .shard_id = shard_id, .status = {.state = GATE_STATE_IDLE, .seq = -1, .latency_ms = -1}};
+        .shard_id = shard_id,
+        .status = {.state = GATE_STATE_IDLE, .seq = -1, .settled = true, .latency_ms = -1}};
     if (gate_row_add(&board->snapshots, snapshot) == GATE_OK) return snapshot;
     gate_allocate(snapshot, 0);
     return NULL;

@@ -282,6 +282,8 @@ void gate_lua_push_status(lua_State *L, const struct gate_status *status) {
     if (status->latency_ms >= 0) set_integer(L, "latency_ms", status->latency_ms);
     if (status->interval_ms > 0) set_integer(L, "interval_ms", status->interval_ms);
     set_integer(L, "connection", status->connection);
+    lua_pushboolean(L, status->settled);
+    lua_setfield(L, -2, "settled");
     set_text(L, "session", status->session_id);
     set_text(L, "session_url", status->session_url);
     set_text(L, "url", status->url);

@@ -419,6 +419,7 @@ static int engine_fd(lua_State *L) {
 static int engine_wait(lua_State *L) {
     struct engine_box *box = check_engine(L);
     lua_Number seconds = luaL_optnumber(L, 2, -1);
+    luaL_argcheck(L, seconds == seconds, 2, "seconds expected, got nan");
     int timeout_ms = seconds < 0 ? -1 : seconds > 86400 ? 86400000 : (int)(seconds * 1000 + 0.999);
     struct pollfd waiting = {.fd = gate_engine_fd(box->engine), .events = POLLIN};
     int ready = poll(&waiting, 1, timeout_ms);

@@ -393,6 +393,17 @@ static int core_intent(lua_State *L) {
     return 1;
 }
 
+/* core.events() -> the names of all events that are known */
+static int core_events(lua_State *L) {
+    const struct gate_event_rule *rule;
+    lua_newtable(L);
+    for (size_t i = 0; (rule = gate_event_rule_at(i)) != NULL; i++) {
+        lua_pushstring(L, rule->name);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    return 1;
+}
+
 /* ---- The object --------------------------------------------------------------------------------
  */
 
@@ -449,17 +460,11 @@ static void make_classes(lua_State *L) {
 }
 
 int luaopen_moongate_sandbox_core(lua_State *L) {
-    static const luaL_Reg functions[] = {{"start", core_start},
-                                         {"stop", core_stop},
-                                         {"order", core_order},
-                                         {"dispatch", core_dispatch},
-                                         {"respond", core_respond},
-                                         {"list", core_list},
-                                         {"count", core_count},
-                                         {"forget", core_forget},
-                                         {"wait", core_wait},
-                                         {"intent", core_intent},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"start", core_start},       {"stop", core_stop},       {"order", core_order},
+        {"dispatch", core_dispatch}, {"respond", core_respond}, {"list", core_list},
+        {"count", core_count},       {"forget", core_forget},   {"wait", core_wait},
+        {"intent", core_intent},     {"events", core_events},   {NULL, NULL}};
     luaL_newlib(L, functions);
     gate_lua_value_open(L);
     make_classes(L);

@@ -70,9 +70,30 @@ static const struct gate_event_rule rules[] = {
     {"STAGE_INSTANCE_UPDATE", BIT(0), 0},
     {"STAGE_INSTANCE_DELETE", BIT(0), 0},
     {"TYPING_START", BIT(11), BIT(14)},
+    /* What needs no intent stands here so that its name is known. */
+    {"READY", 0, 0},
+    {"RESUMED", 0, 0},
+    {"RATE_LIMITED", 0, 0},
+    {"INTERACTION_CREATE", 0, 0},
+    {"USER_UPDATE", 0, 0},
+    {"VOICE_SERVER_UPDATE", 0, 0},
+    {"GUILD_MEMBERS_CHUNK", 0, 0},
+    {"SOUNDBOARD_SOUNDS", 0, 0},
+    {"CHANNEL_INFO", 0, 0},
+    {"ENTITLEMENT_CREATE", 0, 0},
+    {"ENTITLEMENT_UPDATE", 0, 0},
+    {"ENTITLEMENT_DELETE", 0, 0},
+    {"SUBSCRIPTION_CREATE", 0, 0},
+    {"SUBSCRIPTION_UPDATE", 0, 0},
+    {"SUBSCRIPTION_DELETE", 0, 0},
+    {"APPLICATION_COMMAND_PERMISSIONS_UPDATE", 0, 0},
 };
 
 static const struct gate_event_rule free_rule = {"", 0, 0};
+
+const struct gate_event_rule *gate_event_rule_at(size_t at) {
+    return at < sizeof rules / sizeof rules[0] ? &rules[at] : NULL;
+}
 
 const struct gate_event_rule *gate_event_rule(struct gate_span name) {
     for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {

@@ -15,6 +15,9 @@ struct gate_event_rule {
 /* The rule of an event; unknown events have one that lets them through. */
 const struct gate_event_rule *gate_event_rule(struct gate_span name);
 
+/* The rules themselves, from 0; NULL: there are no more. */
+const struct gate_event_rule *gate_event_rule_at(size_t at);
+
 /* The bit of an intent's name in lower case, 0 for an unknown one. */
 int64_t gate_intent_bit(const char *name);
 

@@ -138,7 +138,8 @@ static void do_abort(struct gate_seat *seat, struct gate_action *action) {
     drop_link(seat);
 }
 
-/* Who hears of a change of state and then looks must not see what was before. */
+/* Who hears of a change of state and then looks must not see what was before. The sequence may be
+ * that of an event which follows: then the status says that it is not settled. */
 static void do_event(struct gate_seat *seat, struct gate_action *action) {
     if (action->event.own) gate_seat_publish(seat);
     gate_letterbox_post(seat->seats->letters, seat->shard_id, &action->event);

@@ -383,6 +383,7 @@ void gate_shard_status(const struct gate_shard *shard, struct gate_status *out) 
         .seq = session->seq,
         .latency_ms = session->connection.heart.latency_ms,
         .interval_ms = session->connection.heart.interval_ms,
+        .settled = session->action_count == 0,
         .connection = session->generation,
         .outbox_commands = session->outbox.count,
         .counts = session->counts,

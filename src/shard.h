@@ -24,6 +24,7 @@ struct gate_status {
     int64_t seq;         /* -1: none yet */
     int64_t latency_ms;  /* of the last acknowledged beat; -1: none yet */
     int64_t interval_ms; /* of HELLO; 0: none yet */
+    bool settled;        /* every dispatch up to `seq` has been handed to the driver */
     uint32_t connection; /* generation */
     char session_id[GATE_SESSION_ID_BYTES_MAX + 1]; /* "": none */
     char session_url[GATE_URL_BYTES_MAX + 1];

@@ -199,8 +199,8 @@ end
 local function take_dispatch(self, record, name, one, seq)
   local fields = shard.fields(one)
   fields.dispatching = (fields.dispatching or 0) + 1
-  fields.emitter:dispatch(name, record, one)
-  self.emitter:dispatch(name, record, one)
+  local _, told = fields.emitter:dispatch(name, record, one)
+  self.emitter:dispatch(name, record, one, told)
   fields.dispatching = fields.dispatching > 1 and fields.dispatching - 1 or nil
   fields.handled = seq
   sessions.touch(self)

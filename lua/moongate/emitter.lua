@@ -179,11 +179,13 @@ local function text_of(err)
   return fine and text or "(an error object that cannot be shown)"
 end
 
--- Tells the error listeners of this emitter, else those of the one above it. False: there are none.
-local function tell_error(self, data, shard)
+-- Tells the error listeners of this emitter, else those of the one above it, unless that is `told`
+-- and knows already. Returns whose they were, nil: there are none.
+local function tell_error(self, data, shard, told)
   local hearer = self
   while hearer and not hearer.lists.error do hearer = hearer.parent end
-  return hearer ~= nil and hearer:emit("error", data, shard)
+  if hearer and hearer ~= told then hearer:emit("error", data, shard) end
+  return hearer
 end
 
 -- A listener of `event` has failed. With nobody to be told, whoever turns the loop gets it.
@@ -229,8 +231,8 @@ local function run_list(self, list, name, data, shard)
 end
 
 -- The same for a record that is decoded when the first listener wants it. Returns false when that
--- is not possible, which is told once.
-local function run_undecoded(self, list, name, source, shard, readable)
+-- is not possible, and the emitter whose error listeners were told so, once.
+local function run_undecoded(self, list, name, source, shard, readable, told)
   local items, data, message, code = list.items, nil, nil, nil
   local decoded = false
   for i = 1, list.size do
@@ -245,28 +247,30 @@ local function run_undecoded(self, list, name, source, shard, readable)
       if readable then
         call(self, record, data, shard, name)
       else
-        tell_error(self, { code = code, message = message, phase = "decode", event = name }, shard)
+        local failure = { code = code, message = message, phase = "decode", event = name }
+        told = tell_error(self, failure, shard, told)
       end
     end
   end
-  return readable
+  return readable, told
 end
 
 --- Hands an event that came in to those who listen, and to those of "*". `source:data()` is called
 -- only when somebody wants the decoded value; it may return nil, message, code, which becomes an
--- `error` event with phase "decode". `source:raw()` is called for raw listeners. Returns whether
--- anybody listened.
-function Emitter:dispatch(event, source, shard)
+-- `error` event with phase "decode". `source:raw()` is called for raw listeners. `told`
+-- is an emitter that has had that `error` already. Returns whether anybody listened, and which
+-- emitter's listeners have been told of the error.
+function Emitter:dispatch(event, source, shard, told)
   local name = events.canonical(event)
   -- A dispatch that is spelt like one of our own events is only for those who hear everything.
   if not name or events.own[name] then name = event end
   local list, all = self.lists[name], self.lists["*"]
   if events.own[name] then list = nil end
-  if not (list or all) then return false end
+  if not (list or all) then return false, told end
   local readable = true
-  if list then readable = run_undecoded(self, list, name, source, shard, readable) end
-  if all then run_undecoded(self, all, name, source, shard, readable) end
-  return true
+  if list then readable, told = run_undecoded(self, list, name, source, shard, readable, told) end
+  if all then told = select(2, run_undecoded(self, all, name, source, shard, readable, told)) end
+  return true, told
 end
 
 --- Calls the listeners of an event, one's own events included: emit("my_event", data, shard). Raw

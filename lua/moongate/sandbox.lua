@@ -213,24 +213,55 @@ local function check_integer(what, name, value, least, most)
   error(("%s: %s: an integer from %d to %d expected"):format(what, name, least, most), 3)
 end
 
-local function switch(on)
-  if on == nil then return true end
-  return on
+local function switch(what, on)
+  if on == nil or type(on) == "boolean" then return on ~= false end
+  error(("%s: on: boolean expected, got %s"):format(what, type(on)), 3)
 end
 
+local function is_id(value)
+  return is_integer(value) and value >= 0
+end
+
+local function is_text(value)
+  return type(value) == "string"
+end
+
+local function is_flag(value)
+  return type(value) == "boolean"
+end
+
+-- What may stand in a target, and what it has to be.
 local target_keys = {
-  connection = true, shard = true, session = true, filter = true, dm = true, reset = true,
+  connection = { is_id, "a number" }, shard = { is_id, "a number" },
+  session = { is_text, "the id of a session" },
+  filter = { is_flag, "boolean" }, dm = { is_flag, "boolean" }, reset = { is_flag, "boolean" },
 }
 
--- A misspelt key would turn an order to one into an order to all.
-local function aim(what, target)
-  if type(target) == "table" and target.id == nil then
-    for key in pairs(target) do
-      if not target_keys[key] then
-        error(("%s: target: unknown key '%s'"):format(what, tostring(key)), 3)
-      end
+-- What is wrong with a target, or nil. A misspelt key would turn an order to one into an order to
+-- all.
+local function judge_target(target)
+  if target == nil then return nil end
+  if type(target) == "table" and target.id ~= nil then
+    if is_text(target.id) or is_id(target.id) then return nil end
+    return "id: a number or the id of a session expected, got " .. type(target.id)
+  end
+  if type(target) ~= "table" then
+    if is_integer(target) and target > 0 then return nil end
+    if type(target) == "number" then return "connections are numbered from 1" end
+    return "the number of a connection, or a table expected, got " .. type(target)
+  end
+  for key, value in pairs(target) do
+    local row = target_keys[key]
+    if not row then return ("unknown key '%s'"):format(tostring(key)) end
+    if not row[1](value) then
+      return ("%s: %s expected, got %s"):format(key, row[2], tostring(value))
     end
   end
+end
+
+local function aim(what, target)
+  local wrong = judge_target(target)
+  if wrong then error(("%s: target: %s"):format(what, wrong), 3) end
   return target
 end
 
@@ -248,16 +279,56 @@ local function read_op(what, op)
   error(("%s: op: '%s' is nothing that a client sends"):format(what, tostring(op)), 3)
 end
 
+-- ---- Spelling ---------------------------------------------------------------------------------
+
+local FAR = 2 -- letters; a name of no known event that is as far from one is taken for it
+
+local known -- bare name -> name
+
+local function bare(name)
+  return (name:gsub("[^%w]", ""):upper())
+end
+
+-- Whether `one` becomes `other` by at most `left` letters put in, left out or changed; two swapped
+-- ones are two changed.
+local function is_near(one, other, left)
+  local at = 1
+  while at <= #one and one:byte(at) == other:byte(at) do at = at + 1 end
+  if at > #one or at > #other then return #one + #other - 2 * (at - 1) <= left end
+  if left == 0 then return false end
+  local rest, rest_of_other = one:sub(at + 1), other:sub(at + 1)
+  return is_near(rest, rest_of_other, left - 1) or is_near(rest, other:sub(at), left - 1)
+    or is_near(one:sub(at), rest_of_other, left - 1)
+end
+
+-- The event that a name was probably meant to be; nil when it is one, or like none.
+local function suggest(name)
+  if not known then
+    known = {}
+    for _, event in ipairs(core.events()) do known[bare(event)] = event end
+  end
+  local wanted = bare(name)
+  if known[wanted] then return known[wanted] ~= name and known[wanted] or nil end
+  for candidate, event in pairs(known) do
+    if #wanted >= 8 and is_near(wanted, candidate, FAR) then return event end
+  end
+end
+
 -- ---- Telling clients something ----------------------------------------------------------------
 
 --- Sends an event to every session whose shard and intents want it, or into the replay of those
 --- that are away. Returns the number of sessions. Without guild_id an event counts as one of a
 --- guild or of a direct message, whichever a session hears; { dm = true } among the target's fields
---- makes it surely a direct one, { filter = false } sends it to everybody.
+--- makes it surely a direct one, { filter = false } sends it to everybody. A name that is nearly
+--- one of Discord's is refused as misspelt, unless it goes to everybody.
 function methods:dispatch(name, d, target)
   check("dispatch", "name", name, "string")
   local fields = type(target) == "table" and target or {}
   aim("dispatch", target)
+  local meant = fields.filter ~= false and suggest(name)
+  if meant then
+    error(("dispatch: name: '%s' is no event; did you mean %s?"):format(name, meant), 2)
+  end
   return core.dispatch(self, name, d, target, fields.filter == false, fields.dm == true)
 end
 
@@ -268,6 +339,7 @@ end
 
 --- Op 9. Without `resumable` the session ends.
 function methods:invalid_session(resumable, target)
+  check("invalid_session", "resumable", resumable, "boolean", true)
   return core.order(self, "invalid_session", aim("invalid_session", target), resumable == true)
 end
 
@@ -317,12 +389,13 @@ end
 
 --- No answer to heartbeats (on = true, the default).
 function methods:withhold_acks(on, target)
-  return core.order(self, "withhold_acks", aim("withhold_acks", target), switch(on))
+  return core.order(self, "withhold_acks", aim("withhold_acks", target),
+    switch("withhold_acks", on))
 end
 
 --- The connections stay, but nothing is read from or written to them any more.
 function methods:half_open(on, target)
-  return core.order(self, "half_open", aim("half_open", target), switch(on))
+  return core.order(self, "half_open", aim("half_open", target), switch("half_open", on))
 end
 
 local stalls = { accept = 1, upgrade = 2, hello = 4, ready = 8, resumed = 16, close = 32 }
@@ -335,7 +408,7 @@ function methods:stall(phase, on, target)
     error(("stall: phase: '%s' is none of accept, upgrade, hello, ready, resumed, close")
       :format(tostring(phase)), 2)
   end
-  return core.order(self, "stall", aim("stall", target), switch(on), bit)
+  return core.order(self, "stall", aim("stall", target), switch("stall", on), bit)
 end
 
 --- Cuts every WebSocket message into frames of that many bytes; 0: no more.

@@ -138,9 +138,10 @@ local function handled_seq(self, status)
   local fields = fields_of(self)
   local bridge = fields.cluster and fields.cluster.bridge
   local engine = bridge and bridge.engine
-  if engine and not fields.dispatching and engine:counts().queue_events == 0 then
-    return status.seq
-  end
+  -- Not settled: the event with this sequence is about to be queued. Read before the queue was, so
+  -- what it tells of has been in there.
+  local all_taken = status.settled and not fields.dispatching
+  if engine and all_taken and engine:counts().queue_events == 0 then return status.seq end
   return fields.handled
 end
 
