@@ -93,6 +93,17 @@ static struct gate_span field_text(lua_State *L, int table, const char *key) {
     return text;
 }
 
+static bool is_field_word(lua_State *L, int table, const char *key, const char *word) {
+    struct gate_span text = field_text(L, table, key);
+    return text.data && strcmp(text.data, word) == 0;
+}
+
+static enum gate_etf_keys read_etf_keys(lua_State *L, int table) {
+    if (is_field_word(L, table, "etf_keys", "atom")) return GATE_ETF_KEYS_ATOM;
+    if (is_field_word(L, table, "etf_keys", "binary")) return GATE_ETF_KEYS_BINARY;
+    return GATE_ETF_KEYS_MIXED;
+}
+
 static int64_t to_ms(double seconds) {
     double ms = seconds * 1000;
     return ms >= 9e15 ? INT64_C(9000000000000000) : ms > 0 ? (int64_t)ceil(ms) : 0;
@@ -121,6 +132,10 @@ static void read_options(lua_State *L, int table, struct gate_sandbox_options *o
         .disallowed_intents = field_integer(L, table, "disallowed_intents"),
         .seed = field_integer(L, table, "seed"),
         .zlib_level = field_int(L, table, "zlib_level"),
+        .etf = {.keys = read_etf_keys(L, table),
+                .atom_tag = field_int(L, table, "etf_atoms"),
+                .text_ids = is_field_word(L, table, "etf_ids", "string"),
+                .long_lists = !field_flag(L, table, "etf_strings")},
         .replay_events_max = (size_t)field_int(L, table, "replay_events"),
         .replay_bytes_max = (size_t)field_int(L, table, "replay_bytes"),
         .record_max = (size_t)field_int(L, table, "record_max"),

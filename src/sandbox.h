@@ -5,8 +5,7 @@
 #ifndef MOONGATE_SANDBOX_H
 #define MOONGATE_SANDBOX_H
 
-#include "buf.h"
-#include "moongate.h"
+#include "sandbox_etf.h"
 
 #define GATE_SANDBOX_WHY_BYTES 320  /* a sentence that names operation, value and remedy */
 #define GATE_SANDBOX_ANYONE    (-1) /* no connection or shard is numbered below zero */
@@ -30,6 +29,7 @@ struct gate_sandbox_options {
     int64_t disallowed_intents;
     int64_t seed;
     int zlib_level;
+    struct gate_etf_style etf;
     size_t replay_events_max, replay_bytes_max; /* of each session */
     size_t record_max, record_bytes_max;        /* packets received, requests, log lines: each */
     size_t out_bytes_max;                       /* waiting for one client, before it is dropped */

@@ -271,7 +271,7 @@ static int pack(struct gate_link *link, struct gate_span json, struct gate_buf *
                 bool *compressed) {
     struct gate_buf plain;
     gate_buf_init(&plain, 0, 0);
-    int rc = link->encoding->encode(json, &plain);
+    int rc = link->encoding->encode(&link->sandbox->options.etf, json, &plain);
     *compressed = link->compression->binary && plain.len >= link->compression->least_bytes;
     if (rc == GATE_OK && *compressed)
         rc = compress(link, gate_buf_span(&plain), wire);

@@ -11,12 +11,19 @@
 /* ---- Encodings --------------------------------------------------------------------------------
  */
 
-static int copy_json(struct gate_span from, struct gate_buf *to) {
-    return gate_buf_append(to, from);
+static int write_json(const struct gate_etf_style *style, struct gate_span json,
+                      struct gate_buf *out) {
+    (void)style;
+    return gate_buf_append(out, json);
+}
+
+static int read_json(struct gate_span wire, struct gate_buf *json) {
+    return gate_buf_append(json, wire);
 }
 
 static const struct gate_sandbox_encoding encodings[] = {
-    {"json", false, copy_json, copy_json},
+    {"json", false, write_json, read_json},
+    {"etf", true, gate_sandbox_etf_write, gate_sandbox_etf_read},
 };
 
 /* ---- Compressions -----------------------------------------------------------------------------

@@ -6,12 +6,13 @@
 
 #include "buf.h"
 #include "moongate.h"
+#include "sandbox_etf.h"
 
 struct gate_sandbox_encoding {
     const char *name; /* in the URL */
     bool binary;      /* its messages travel in binary frames, both ways */
-    /* Appends the message `json` as this encoding has it. */
-    int (*encode)(struct gate_span json, struct gate_buf *out);
+    /* Appends the message `json` as this encoding has it; the style is that of ETF. */
+    int (*encode)(const struct gate_etf_style *style, struct gate_span json, struct gate_buf *out);
     /* Appends the JSON of a client's message. GATE_ESYNTAX and what else the codec says. */
     int (*decode)(struct gate_span wire, struct gate_buf *json);
 };

@@ -64,6 +64,18 @@ local function path(value)
   return nil, "a path that begins with /"
 end
 
+local function choice(...)
+  local words = {}
+  for i, value in ipairs { ... } do words[i] = tostring(value) end
+  words = "one of " .. table.concat(words, ", ")
+  local known = {}
+  for _, value in ipairs { ... } do known[value] = value end
+  return function(value)
+    if known[value] ~= nil then return known[value] end
+    return nil, words
+  end
+end
+
 local function user(value)
   if type(value) ~= "table" then return nil, "a table" end
   local all = {}
@@ -128,6 +140,10 @@ local options = {
   disallowed_intents = { intents, 0 },
   seed = { integer(-(1 << 53), 1 << 53), 1 },
   zlib_level = { integer(0, 9), 6 },
+  etf_keys = { choice("atom", "binary", "mixed"), "mixed" }, -- mixed: every third one a binary
+  etf_atoms = { choice(100, 115, 118, 119), 115 }, -- the tag that atoms have
+  etf_ids = { choice("integer", "string"), "integer" }, -- how numbers of 2^53 and more travel
+  etf_strings = { flag, true }, -- lists of bytes travel as STRING, as Erlang writes them
   replay_events = { integer(0, BYTES_MAX), 5000 }, -- kept for a resume, each session
   replay_bytes = { integer(0, BYTES_MAX), 16777216 },
   record_max = { integer(0, BYTES_MAX), 100000 }, -- entries of received(), log(), ...: each
