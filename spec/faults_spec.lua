@@ -495,4 +495,39 @@ describe("faults #sockets", function()
   it("R66 os.exit(0) in a handler ends the process in order", function()
     exit_in_handler("os.exit(0)")
   end)
+
+  it("R69 without a descriptor it says so, and comes back when there is one", function()
+    discord = witness.sandbox { limits = false }
+    local said = witness.program(([[
+      local core = require "moongate.core"
+      local engine = assert(core.engine { null = "drop" })
+      assert(engine:interest(0, { "READY" }))
+      local files = {}
+      repeat files[#files + 1] = io.open "/dev/null" until #files > 1000 or not io.open "/dev/null"
+      assert(engine:start { token = %q, url = %q, shard_id = 0, shard_count = 1, intents = 1,
+        backoff_base_ms = 100, backoff_cap_ms = 100 })
+      local told
+      local function look(record, name, own)
+        if own and name == "error" and not told then
+          local data = record:data()
+          told = true
+          print(data.code, data.message)
+          for _, file in ipairs(files) do file:close() end
+        elseif name == "READY" then
+          print "ready"
+          os.exit(0)
+        end
+      end
+      while engine:wait(10) do
+        local record, name, _, own = engine:next()
+        if record then
+          look(record, name, own)
+          record:done()
+        end
+      end
+    ]]):format(discord.token, discord.url), "ulimit -n 64;")
+    assert.matches("^ESYSTEM\tconnect to ws://127.0.0.1:%d+/: no descriptor for a socket; "
+      .. "raise the limit of open files %(ulimit %-n%), or have fewer shards in one process\n"
+      .. "ready\n", said)
+  end)
 end)

@@ -103,7 +103,9 @@ static const struct {
     {GATE_PHASE_UPGRADE, "check that the URL is a gateway's"},
 };
 
-static const char *remedy_for(enum gate_phase phase) {
+static const char *remedy_for(enum gate_phase phase, int error) {
+    if (error == GATE_ESYSTEM)
+        return "raise the limit of open files (ulimit -n), or have fewer shards in one process";
     for (size_t i = 0; i < sizeof remedies / sizeof remedies[0]; i++)
         if (remedies[i].phase == phase) return remedies[i].remedy;
     return "it is tried again";
@@ -118,7 +120,7 @@ void gate_report_failure(struct gate_session *session, const struct gate_close *
     snprintf(message, sizeof message, "connect to %.*s: %.*s%s; %s",
              (int)strcspn(session->url, "?"), session->url,
              (int)(detail.len < 256 ? detail.len : 256), detail.data, status,
-             remedy_for(why->phase));
+             remedy_for(why->phase, why->error));
     enum gate_field_kind http = why->http_status ? GATE_FIELD_INTEGER : GATE_FIELD_ABSENT;
     note(session, "error",
          (struct gate_field[]){

@@ -9,11 +9,14 @@
  * without any other callback. */
 #include "transport.h"
 
+#include <errno.h>
 #include <libwebsockets.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "link.h"
 #include "queue.h"
@@ -57,11 +60,23 @@ void gate_socket_read(struct gate_link *link, bool wanted) {
     lws_rx_flow_control(link->wsi, wanted);
 }
 
+/* Trap: libwebsockets keeps it to itself that there was no descriptor for a socket. Whether there
+ * is one now is easily seen. */
+static void notice_shortage(struct gate_link *link) {
+    if (link->error || link->stage == GATE_STAGE_OPEN || link->phase > GATE_PHASE_CONNECT) return;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (fd >= 0)
+        close(fd);
+    else if (errno == EMFILE || errno == ENFILE)
+        gate_link_fail(link, GATE_ESYSTEM, "no descriptor for a socket");
+}
+
 /* The socket is gone. Trap: libwebsockets runs its timers before it polls, so an end that a timer
  * made would be slept over. */
 static void settle(struct gate_link *link) {
     link->wsi = NULL;
     link->transport->sockets--;
+    notice_shortage(link);
     gate_link_explain(link, "");
     bool again = link->stage != GATE_STAGE_OPEN && gate_link_may_try_another(link);
     link->stage = again ? GATE_STAGE_NEXT : GATE_STAGE_ENDED;
@@ -404,6 +419,7 @@ static int on_connected(struct gate_link *link, void *in, size_t len) {
 static int on_connect_error(struct gate_link *link, void *in, size_t len) {
     char text[GATE_TLS_WORDS_MAX] = "";
     if (in && len < sizeof text) memcpy(text, in, len);
+    notice_shortage(link);
     gate_link_explain(link, text);
     return 0;
 }
