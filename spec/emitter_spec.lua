@@ -18,7 +18,7 @@ end)
 
 -- An event that came in: counts how often it is decoded.
 local function record_of(value, message, code)
-  local record = { decoded = 0, read = 0 }
+  local record = { decoded = 0, read = 0, opened = 0 }
   function record:data()
     self.decoded = self.decoded + 1
     return value, message, code
@@ -26,6 +26,10 @@ local function record_of(value, message, code)
   function record:raw()
     self.read = self.read + 1
     return "the JSON text"
+  end
+  function record:lazy()
+    self.opened = self.opened + 1
+    return message == nil and "the lazy table" or nil, message, code
   end
   return record
 end
@@ -126,11 +130,14 @@ describe("emitter: listeners", function()
       assert.has_error(function() e[method](e, "READY", print, { rwa = true }) end)
     end
     assert.matches("on: options must be a table, got \"raw\"", complaint("READY", print, "raw"))
-    assert.matches("on: unknown option rwa; there are: raw", complaint("READY", print, { rwa = 1 }))
-    assert.matches("on: unknown option 1; there are: raw", complaint("READY", print, { "raw" }))
+    assert.matches("on: unknown option rwa; there are: lazy, raw",
+      complaint("READY", print, { rwa = 1 }))
+    assert.matches("on: unknown option 1; there are: lazy, raw",
+      complaint("READY", print, { "raw" }))
     assert.matches("on: raw must be true or false", complaint("READY", print, { raw = 1 }))
-    assert.matches("on: lazy must be left out: it is not available in this version",
-      complaint("READY", print, { lazy = true }))
+    assert.matches("on: lazy must be true or false", complaint("READY", print, { lazy = "yes" }))
+    assert.matches("on: raw and lazy exclude each other",
+      complaint("READY", print, { raw = true, lazy = true }))
     assert.equal(0, e:listener_count())
   end)
 
@@ -436,6 +443,49 @@ describe("emitter: dispatch", function()
     e:prepend("READY", function(data) got[#got + 1] = type(data) end, { raw = false })
     e:dispatch("READY", record)
     assert.equal("table", got[4])
+  end)
+
+  it("hands lazy listeners what decodes itself, and decodes nothing for them alone", function()
+    local e, got = new(), {}
+    local function hear(data) got[#got + 1] = data end
+    e:on("READY", hear, { lazy = true })
+    e:once("READY", hear, { lazy = true })
+    e:on("*", hear, { lazy = true })
+    local record = record_of("the whole")
+    e:dispatch("READY", record)
+    assert.same({ "the lazy table", "the lazy table", "the lazy table" }, got)
+    assert.same({ 0, 0 }, { record.decoded, record.read })
+    e:on("READY", hear)
+    e:on("READY", hear, { raw = true })
+    e:prepend("READY", hear, { lazy = false })
+    got, record = {}, record_of("the whole")
+    e:dispatch("READY", record)
+    assert.same({ "the whole", "the lazy table", "the whole", "the JSON text", "the lazy table" },
+      got)
+  end)
+
+  it("R54: data that no lazy table can be made of is told as well", function()
+    local e, log = new(), {}
+    e:on("error", function(data) log[#log + 1] = data.code .. data.phase end)
+    e:on("READY", function() log[#log + 1] = "never" end, { lazy = true })
+    e:on("READY", function() log[#log + 1] = "never" end)
+    e:on("READY", function(text) log[#log + 1] = text end, { raw = true })
+    e:dispatch("READY", record_of(nil, "malformed", "ESYNTAX"))
+    assert.same({ "ESYNTAXdecode", "the JSON text" }, log)
+  end)
+
+  it("hands waits and loops what they ask for", function()
+    local e, log = new(), {}
+    inside(function()
+      scheduler.spawn(function() log[1] = e:wait_for("READY", { lazy = true }) end)
+      scheduler.spawn(function()
+        local step = e:events { "READY", lazy = true }
+        log[2] = select(2, step())
+      end)
+      e:dispatch("READY", record_of("the whole"))
+      scheduler.sleep(0)
+    end)
+    assert.same({ "the lazy table", "the lazy table" }, log)
   end)
 
   it('"*" hears every dispatch, known or not, but not our own events', function()
@@ -746,7 +796,7 @@ describe("emitter: wait_for", function()
     assert.matches("wait_for: timeout must be a number of seconds from 0",
       complaint { timeout = -1 })
     assert.matches("wait_for: filter must be a function", complaint { filter = 5 })
-    assert.matches("wait_for: unknown option time; there are: filter, raw, timeout",
+    assert.matches("wait_for: unknown option time; there are: filter, lazy, raw, timeout",
       complaint { time = 5 })
   end)
 

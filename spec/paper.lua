@@ -23,6 +23,13 @@ function Record:raw()
   return core.encode(self.value)
 end
 
+function Record:lazy()
+  local text = self:raw()
+  if self.failure or not text then return self:data() end
+  self.lazily = self.lazily or core.lazy(text)
+  return self.lazily
+end
+
 function Record:done()
   self.finished = true
 end

@@ -37,8 +37,8 @@ describe("README #sockets", function()
   local readme = read "README.md"
   local lua = blocks(readme, "lua")
 
-  it("has four blocks of Lua, and all of them are run here", function()
-    assert.equal(4, #lua)
+  it("has five blocks of Lua, and all of them are run here", function()
+    assert.equal(5, #lua)
   end)
 
   it("the bot is examples/echo.lua, word for word", function()
@@ -69,6 +69,28 @@ describe("README #sockets", function()
     end)
   end)
 
+  it("events are not read whole", function()
+    with_sandbox(function(discord)
+      local moongate = require "moongate"
+      local bot = moongate.client {
+        token = discord.token, api = discord.api, ca_file = discord.ca_file,
+        intents = { "guilds", "guild_messages", "message_content" },
+      }
+      local printed = run_block(lua[3], { bot = bot })
+      bot:once("READY", function()
+        discord:dispatch("MESSAGE_CREATE", {
+          content = "x", channel_id = "1", guild_id = discord.guilds[1].id,
+          author = { id = "3", username = "ada" },
+        })
+      end)
+      bot:connect()
+      assert(bot:wait_for("MESSAGE_CREATE", { timeout = 10 }))
+      bot:stop()
+      assert.matches("^%S.* %d+ %S+$", printed[1])
+      assert.equal("{", printed[#printed])
+    end)
+  end)
+
   it("a session store is made as it says", function()
     local made
     local moongate = setmetatable({
@@ -77,12 +99,12 @@ describe("README #sockets", function()
         made = require("moongate").client(options)
       end,
     }, { __index = require "moongate" })
-    run_block(lua[3], { moongate = moongate })
+    run_block(lua[4], { moongate = moongate })
     assert.equal("Store in sessions.json", tostring(made.options.session_store))
   end)
 
   it("the sandbox does what it says", function()
-    local printed = run_block(lua[4], {})
+    local printed = run_block(lua[5], {})
     assert.equal("ping", printed[1])
     assert.truthy(printed[2]:match "^Shard 0/1 ready")
   end)

@@ -221,7 +221,8 @@ end
 
 -- Headers that all files of their layer share.
 local shared_headers = { ["moongate.h"] = true, ["codec.h"] = true, ["machine.h"] = true,
-  ["lua_core.h"] = true, ["lua_value.h"] = true, ["lua_space.h"] = true, ["lua_compat.h"] = true }
+  ["lua_core.h"] = true, ["lua_value.h"] = true, ["lua_lazy.h"] = true,
+  ["lua_space.h"] = true, ["lua_compat.h"] = true }
 -- The sandbox is the other end of the wire: it must not share a judgement with the core.
 local core_only = { session = true, shard = true, queue = true, engine = true, transport = true,
   resolver = true, heart = true, budget = true, quota = true, pace = true, outbox = true }
@@ -257,7 +258,8 @@ end
 
 -- What the pure core may see of the world: no socket, thread, clock, random device or Lua.
 local pure_nouns = { moongate = true, codes = true, buf = true, text = true, budget = true,
-  quota = true, heart = true, backoff = true, codec = true, json = true, json_read = true,
+  quota = true, heart = true, backoff = true, codec = true, json = true, json_lex = true,
+  json_read = true,
   etf = true, etf_read = true, transcode = true, inflate = true, event = true, outbox = true,
   pace = true, machine = true, payload = true, report = true, session = true, shard = true }
 local pure_headers = { "assert.h", "ctype.h", "errno.h", "float.h", "inttypes.h", "limits.h",

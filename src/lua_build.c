@@ -2,7 +2,6 @@
  * On the thread of the lua_State. The hot path of the whole product. */
 #include "lua_builder.h"
 
-#define READ_TO                  struct builder
 #define READ_CALL(name)          build_##name
 #define READ_SKIPS_NULL(to, key) skips_null(to, key)
 #include "json_read.h"

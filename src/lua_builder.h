@@ -16,6 +16,7 @@
 
 #include <limits.h>
 
+#include "lua_key.h"
 #include "lua_space.h"
 #include "lua_value.h"
 #include "text.h"
@@ -221,42 +222,6 @@ static int build_close_map(struct builder *builder) {
     return close_container(builder);
 }
 
-/* Up to eight bytes in a word. Which of them count double does not matter: whoever compares words
- * compares the lengths too. */
-static inline uint64_t load_word(const char *at, size_t len) {
-    uint64_t word = 0;
-    if (len >= 8) {
-        memcpy(&word, at, 8);
-    } else if (len >= 4) {
-        uint32_t low, high;
-        memcpy(&low, at, 4);
-        memcpy(&high, at + len - 4, 4);
-        word = (uint64_t)high << 32 | low;
-    } else {
-        for (size_t i = 0; i < len; i++) word = word << 8 | (unsigned char)at[i];
-    }
-    return word;
-}
-
-static inline struct gate_known_key describe_key(struct gate_span text) {
-    struct gate_known_key key = {.head = load_word(text.data, text.len), .len = text.len};
-    key.middle = text.len > 16 ? load_word(text.data + 8, 8) : 0;
-    key.tail = text.len > 8 ? load_word(text.data + text.len - 8, 8) : 0;
-    return key;
-}
-
-/* The number of a key, 0 to GATE_KEYS - 1. */
-static inline int number_key(const struct gate_known_key *key) {
-    uint64_t hash = (key->head ^ key->tail * UINT64_C(0x9E3779B97F4A7C15) ^ key->len) *
-                    UINT64_C(0xD6E8FEB86659FD93);
-    return (int)(hash >> (64 - GATE_KEY_BITS));
-}
-
-static inline bool is_same_key(const struct gate_known_key *a, const struct gate_known_key *b) {
-    return ((a->head ^ b->head) | (a->middle ^ b->middle) | (a->tail ^ b->tail) |
-            (uint64_t)(a->len ^ b->len)) == 0;
-}
-
 #define COMPARE_MAX 64 /* pending members; above it comparing keys costs more than it saves */
 
 /* The key on top has a number that was seen before: is it really the same key? */
@@ -269,9 +234,9 @@ static bool has_twin(struct builder *builder) {
 }
 
 /* The bytes are described last: until the string is anchored, Lua may run out of memory. */
-static void learn_key(struct builder *builder, int number, const struct gate_known_key *key,
+static void learn_key(struct builder *builder, int number, const struct gate_key *key,
                       struct gate_span text) {
-    struct gate_known_key *known = &builder->space->keys[number];
+    struct gate_key *known = &builder->space->keys[number];
     lua_pushlstring(builder->L, text.data, text.len);
     if (text.len == 0 || text.len > GATE_KEY_BYTES_MAX) return;
     known->len = 0;
@@ -282,9 +247,9 @@ static void learn_key(struct builder *builder, int number, const struct gate_kno
 
 static inline int build_key(struct builder *builder, struct gate_span text) {
     if (builder->refuse_utf8 && !gate_text_is_utf8(text)) return GATE_EUTF8;
-    struct gate_known_key key = describe_key(text);
-    int number = number_key(&key);
-    if (is_same_key(&key, &builder->space->keys[number]) && text.len - 1 < GATE_KEY_BYTES_MAX)
+    struct gate_key key = gate_key_describe(text);
+    int number = gate_key_number(&key);
+    if (gate_key_is(&key, &builder->space->keys[number]) && text.len - 1 < GATE_KEY_BYTES_MAX)
         lua_rawgeti(builder->L, builder->anchors, number + 1);
     else
         learn_key(builder, number, &key, text);
@@ -298,8 +263,8 @@ static inline int build_key(struct builder *builder, struct gate_span text) {
 /* True when a member of this key that is null leaves no trace, so that nobody need hear of it. */
 static inline bool skips_null(const struct builder *builder, struct gate_span text) {
     if (builder->keep_null || builder->refuse_utf8) return false;
-    struct gate_known_key key = describe_key(text);
-    int number = number_key(&key);
+    struct gate_key key = gate_key_describe(text);
+    int number = gate_key_number(&key);
     return (builder->frame->seen[number / 64] >> (number % 64) & 1) == 0;
 }
 

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <zlib.h>
 
+#include "lua_lazy.h"
 #include "lua_value.h"
 #include "transport.h"
 
@@ -461,6 +462,7 @@ int luaopen_moongate_core(lua_State *L) {
     luaL_setfuncs(L, functions, 0);
     set_constants(L);
     gate_lua_value_open(L);
+    gate_lua_lazy_open(L);
     gate_lua_machine_open(L);
     gate_lua_engine_open(L);
     gate_lua_store_open(L);

@@ -4,7 +4,7 @@
  *
  *   what     metatable        user values
  *   engine   moongate.engine  SPARE: a record that is free to be used again
- *   record   moongate.record  DATA: its data, once decoded
+ *   record   moongate.record  DATA, RAW, LAZY: its data, once decoded; as JSON text; as lazy table
  *   shard    moongate.shard   ENGINE, and FIELDS: the table in which shard.lua keeps its side
  *
  * Nothing is kept in the registry, so a cycle through a listener can be collected. A shard points
@@ -19,11 +19,12 @@
 
 #include "engine.h"
 #include "lua_core.h"
+#include "lua_lazy.h"
 #include "lua_value.h"
 #include "transcode.h"
 
 enum { SPARE = 1 };
-enum { DATA = 1 };
+enum { DATA = 1, RAW, LAZY, RECORD_VALUES = LAZY };
 enum { ENGINE = 1, FIELDS = 2 };
 
 #define ENCODE_BYTES_MAX   1048576 /* of one command; far above what is refused, to say how far */
@@ -42,7 +43,9 @@ enum record_state { RECORD_FREE, RECORD_FRESH, RECORD_DECODED, RECORD_BROKEN };
 struct record {
     struct gate_event event; /* owned unless free */
     enum record_state state;
-    int error; /* why it is broken */
+    bool has_raw, has_lazy; /* the user values are there */
+    struct gate_buf text;   /* while JSON is made of another encoding */
+    int error;              /* why it is broken */
     struct gate_lua_rules rules;
 };
 
@@ -297,7 +300,7 @@ static struct record *push_record(lua_State *L) {
     struct record *spare = lua_touserdata(L, -1);
     if (spare && spare->state == RECORD_FREE) return spare;
     lua_pop(L, 1);
-    struct record *record = push_box(L, sizeof *record, 1, GATE_LUA_RECORD);
+    struct record *record = push_box(L, sizeof *record, RECORD_VALUES, GATE_LUA_RECORD);
     lua_pushvalue(L, -1);
     lua_setiuservalue(L, 1, SPARE);
     return record;
@@ -347,22 +350,81 @@ static int record_data(lua_State *L) {
     return 1;
 }
 
-/* record:raw() -> the encoded value as it came, "" where there is none. */
+/* Pushes the data as a string of JSON, "" where there is none. */
+static int push_json(lua_State *L, struct record *record) {
+    struct gate_span data = gate_event_data(&record->event);
+    if (data.len && record->event.codec != &gate_json) {
+        gate_buf_free(&record->text);
+        int rc = gate_transcode(record->event.codec, data, &gate_json, &record->text);
+        if (rc < 0) {
+            gate_buf_free(&record->text);
+            return rc;
+        }
+        data = gate_buf_span(&record->text);
+    }
+    lua_pushlstring(L, data.len ? data.data : "", data.len);
+    gate_buf_free(&record->text);
+    return GATE_OK;
+}
+
+/* The same, kept for who asks next. */
+static int push_raw(lua_State *L, struct record *record) {
+    if (!record->has_raw) {
+        int rc = push_json(L, record);
+        if (rc < 0) return rc;
+        lua_setiuservalue(L, 1, RAW);
+        record->has_raw = true;
+    }
+    lua_getiuservalue(L, 1, RAW);
+    return GATE_OK;
+}
+
+static int fail_record(lua_State *L, struct record *record, int error) {
+    record->error = error;
+    record->state = RECORD_BROKEN;
+    return fail_decode(L, record);
+}
+
+/* record:raw() -> the data as JSON text, the same string each time; or nil, message, code. */
 static int record_raw(lua_State *L) {
     struct record *record = check_record(L);
-    struct gate_span data = gate_event_data(&record->event);
-    lua_pushlstring(L, data.len ? data.data : "", data.len);
+    lua_settop(L, 1);
+    int rc = push_raw(L, record);
+    return rc < 0 ? fail_record(L, record, rc) : 1;
+}
+
+/* record:lazy() -> a table that decodes what is touched, the same one each time; once the data was
+ * decoded anyway, and of an encoding that cannot be read in part, that. Or nil, message, code. */
+static int record_lazy(lua_State *L) {
+    struct record *record = check_record(L);
+    if (record->state != RECORD_FRESH || record->event.codec != &gate_json ||
+        record->event.data_len == 0)
+        return record_data(L);
+    lua_settop(L, 1);
+    if (!record->has_lazy) {
+        int rc = push_raw(L, record);
+        if (rc == GATE_OK) rc = gate_lua_lazy(L, 2, &record->rules);
+        if (rc < 0) return fail_record(L, record, rc);
+        lua_setiuservalue(L, 1, LAZY);
+        record->has_lazy = true;
+    }
+    lua_getiuservalue(L, 1, LAZY);
     return 1;
+}
+
+static void drop_user_value(lua_State *L, int nth) {
+    lua_pushnil(L);
+    lua_setiuservalue(L, 1, nth);
 }
 
 /* record:done(): gives the memory back now and lets the engine use the record again. */
 static int record_done(lua_State *L) {
     struct record *record = get_record(L);
     if (record->state == RECORD_FREE) return 0;
-    if (record->state == RECORD_DECODED) {
-        lua_pushnil(L);
-        lua_setiuservalue(L, 1, DATA);
-    }
+    if (record->state == RECORD_DECODED) drop_user_value(L, DATA);
+    if (record->has_raw) drop_user_value(L, RAW);
+    if (record->has_lazy) drop_user_value(L, LAZY);
+    record->has_raw = record->has_lazy = false;
     gate_event_free(&record->event);
     record->state = RECORD_FREE;
     return 0;
@@ -370,6 +432,7 @@ static int record_done(lua_State *L) {
 
 static int record_collect(lua_State *L) {
     struct record *record = get_record(L);
+    gate_buf_free(&record->text);
     if (record->state != RECORD_FREE) gate_event_free(&record->event);
     record->state = RECORD_FREE;
     return 0;
@@ -695,8 +758,11 @@ static void register_engine(lua_State *L) {
 }
 
 static void register_record(lua_State *L) {
-    static const luaL_Reg methods[] = {
-        {"data", record_data}, {"raw", record_raw}, {"done", record_done}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"data", record_data},
+                                       {"raw", record_raw},
+                                       {"lazy", record_lazy},
+                                       {"done", record_done},
+                                       {NULL, NULL}};
     static const luaL_Reg meta[] = {
         {"__gc", record_collect}, {"__tostring", record_tostring}, {NULL, NULL}};
     register_class(L, GATE_LUA_RECORD, methods, meta, record_index);

@@ -10,6 +10,10 @@ void gate_lua_push_mark(lua_State *L) {
     }
 }
 
+void gate_lua_push_lazy(lua_State *L) {
+    luaL_newmetatable(L, GATE_LUA_LAZY_NAME);
+}
+
 static const char workspace_key; /* its address is the key in the registry */
 
 static int free_workspace(lua_State *L) {
@@ -25,7 +29,9 @@ static struct gate_lua_space *create_workspace(lua_State *L) {
     lua_pushcfunction(L, free_workspace);
     lua_setfield(L, -2, "__gc");
     lua_setmetatable(L, -2);
-    lua_createtable(L, GATE_ANCHORED_MARK, 0);
+    lua_createtable(L, GATE_ANCHORED_LAZY, 0);
+    gate_lua_push_lazy(L);
+    lua_rawseti(L, -2, GATE_ANCHORED_LAZY);
     gate_lua_push_mark(L);
     lua_rawseti(L, -2, GATE_ANCHORED_MARK);
     for (int i = GATE_KEYS; i > 0; i--) {
@@ -48,11 +54,15 @@ struct gate_lua_space *gate_lua_push_space(lua_State *L) {
     return create_workspace(L);
 }
 
-void gate_lua_push_known_mark(lua_State *L) {
+void gate_lua_push_known_marks(lua_State *L) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &workspace_key);
-    if (lua_isnil(L, -1)) return;
+    if (lua_isnil(L, -1)) {
+        lua_pushnil(L);
+        return;
+    }
     lua_getiuservalue(L, -1, 1);
     lua_rawgeti(L, -1, GATE_ANCHORED_MARK);
     lua_replace(L, -3);
-    lua_pop(L, 1);
+    lua_rawgeti(L, -1, GATE_ANCHORED_LAZY);
+    lua_replace(L, -2);
 }

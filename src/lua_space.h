@@ -5,29 +5,22 @@
 
 #include "buf.h"
 #include "lua_compat.h"
+#include "lua_key.h"
 #include "moongate.h"
-
-/* Keys of objects come again and again: they are found here by their bytes, and their Lua strings
- * in the table of anchors, without hashing them anew. */
-#define GATE_KEY_BITS      9 /* Discord's events have about 400 different keys */
-#define GATE_KEYS          (1 << GATE_KEY_BITS)
-#define GATE_KEY_BYTES_MAX 24 /* longer keys are rare and take the ordinary way */
-
-struct gate_known_key {
-    uint64_t head, middle, tail; /* its bytes; the words overlap in short keys */
-    size_t len;                  /* 0: free */
-};
 
 /* A userdata in the registry, one for each lua_State. Memory of C belongs to it, so an error of Lua
  * in the middle of a value leaks nothing. Its user value is the table of anchors: the strings of
- * the keys at 1 to GATE_KEYS, then the array mark. */
+ * the keys at 1 to GATE_KEYS, then the array mark and the metatable of lazy tables. */
 struct gate_lua_space {
     struct gate_buf scratch; /* rewritten text while decoding, the result while encoding */
     bool busy;               /* in use; after a memory error it stays so and is replaced */
-    struct gate_known_key keys[GATE_KEYS];
+    /* Keys come again and again: they are found here by their bytes, and their Lua strings in the
+     * table of anchors, without hashing them anew. A len of 0 is a free place. */
+    struct gate_key keys[GATE_KEYS];
 };
 
 #define GATE_ANCHORED_MARK (GATE_KEYS + 1)
+#define GATE_ANCHORED_LAZY (GATE_KEYS + 2)
 
 /* Pushes a workspace that nobody uses; whoever does sets `busy` until it is done. May raise Lua's
  * memory error. Needs five places on the stack. */
@@ -36,7 +29,15 @@ struct gate_lua_space *gate_lua_push_space(lua_State *L);
 /* Pushes the metatable that marks lists, and makes it when it is not there yet. */
 void gate_lua_push_mark(lua_State *L);
 
-/* Pushes the same, or nil when no workspace was ever made, without allocating anything. */
-void gate_lua_push_known_mark(lua_State *L);
+#define GATE_LUA_LAZY_NAME "moongate.lazy"
+
+/* Pushes the metatable of tables that decode what is touched (lua_lazy.c fills it), and makes it
+ * when it is not there yet. At 1 it has a function that makes such a table plain, its only
+ * argument: what is below it stays lazy. */
+void gate_lua_push_lazy(lua_State *L);
+
+/* Pushes the mark and the metatable of lazy tables, or two times nil when no workspace was ever
+ * made, without allocating anything. */
+void gate_lua_push_known_marks(lua_State *L);
 
 #endif

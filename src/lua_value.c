@@ -71,6 +71,13 @@ static struct options read_options(lua_State *L, int index, const char *function
     return options;
 }
 
+struct gate_lua_rules gate_lua_check_rules(lua_State *L, int index, const char *function) {
+    struct options options = read_options(L, index, function);
+    if (options.codec != &gate_json)
+        luaL_error(L, "%s: option 'encoding': '%s' is not possible", function, options.codec->name);
+    return options.rules;
+}
+
 static int fail(lua_State *L, int error) {
     lua_pushnil(L);
     lua_insert(L, -2);
@@ -127,8 +134,14 @@ static int mark_array(lua_State *L) {
     }
     luaL_checktype(L, 1, LUA_TTABLE);
     gate_lua_push_mark(L);
-    if (lua_getmetatable(L, 1) && !lua_rawequal(L, -1, 2))
+    gate_lua_push_lazy(L);
+    if (lua_getmetatable(L, 1) && lua_rawequal(L, -1, 3)) {
+        lua_rawgeti(L, -1, 1);
+        lua_pushvalue(L, 1);
+        lua_call(L, 1, 0);
+    } else if (lua_gettop(L) > 3 && !lua_rawequal(L, -1, 2)) {
         return luaL_argerror(L, 1, "t has a metatable of its own");
+    }
     lua_settop(L, 2);
     lua_setmetatable(L, 1);
     return 1;

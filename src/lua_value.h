@@ -26,7 +26,8 @@ GATE_MUST_CHECK int gate_lua_decode(lua_State *L, const struct gate_codec *codec
                                     size_t *at);
 
 /* Drives `sink` with the value at `index`. Never raises, runs no Lua code and leaves the stack as
- * it was, so a buffer in the caller's frame is safe. Metatables are ignored but for the array mark.
+ * it was, so a buffer in the caller's frame is safe. Metatables are ignored but for the array mark;
+ * a lazy table is made plain.
  * Returns 0, a sink's error, GATE_EVALUE, GATE_EUTF8, GATE_EDEPTH or GATE_EMEMORY. `where` names
  * the value at the start ("d"; may be empty) and tells the culprit and what is wrong with it on
  * failure ("d.embeds[3].title: a function cannot be sent"). */
@@ -41,6 +42,10 @@ bool gate_lua_is_null(lua_State *L, int index);
 
 /* Sets the array mark on the table on top of the stack: it goes out as a list even when empty. */
 void gate_lua_mark_array(lua_State *L);
+
+/* The rules in the table at `index` (none: the default), for a function of this name, which takes
+ * JSON. Raises an error for what is wrong. */
+struct gate_lua_rules gate_lua_check_rules(lua_State *L, int index, const char *function);
 
 /* Adds null, array, decode and encode to the table on top of the stack. In Lua:
  *   decode(text [, { null = "drop"|"keep", invalid_utf8 = "pass"|"refuse",

@@ -1,5 +1,6 @@
 /* lua_walk.c - Lua values into any sink: gate_lua_encode. On the thread of the lua_State. Allocates
- * nothing and runs no Lua code, so it never raises; when it refuses a value it tells which one. */
+ * nothing but what lazy tables take, in a protected call, and runs no Lua code, so it never raises;
+ * when it refuses a value it tells which one. */
 #include <math.h>
 
 #include "lua_space.h"
@@ -18,7 +19,7 @@ struct walker {
     lua_State *L;
     const struct gate_sink *sink;
     void *to;
-    int mark; /* index of the array mark */
+    int mark; /* index of the array mark; the metatable of lazy tables is above it */
     char *where;
     size_t where_bytes, where_len;
     int depth;
@@ -26,7 +27,7 @@ struct walker {
 };
 
 /* A key and a value for each level, and what one step needs. */
-#define STACK_PLACES (2 * GATE_DEPTH_MAX + 8)
+#define STACK_PLACES (2 * GATE_DEPTH_MAX + 10)
 
 #define REASON_BYTES   96 /* kept free behind the path for what is wrong */
 #define NAME_BYTES_MAX 40 /* of a key in the path */
@@ -171,11 +172,28 @@ static int walk_map(struct walker *walker, int table) {
     return rc < 0 ? rc : pass_on(walker, walker->sink->close_map(walker->to));
 }
 
-static bool is_marked(struct walker *walker, int table) {
-    if (!lua_getmetatable(walker->L, table)) return false;
-    bool same = lua_rawequal(walker->L, -1, walker->mark) != 0;
-    lua_pop(walker->L, 1);
-    return same;
+/* Makes a lazy table, whose metatable is on top of the stack, plain; whatever goes wrong there. */
+static int unfold(struct walker *walker, int table) {
+    lua_State *L = walker->L;
+    lua_rawgeti(L, -1, 1);
+    lua_pushvalue(L, table);
+    if (lua_pcall(L, 1, 0, 0) == LUA_OK) return GATE_OK;
+    lua_settop(L, table);
+    return refuse(walker, GATE_EVALUE, "", "a lazy table that could not be decoded");
+}
+
+/* Of all metatables two are known. *marked: it is a list even when it is empty. */
+static int look_at_metatable(struct walker *walker, int table, bool *marked) {
+    lua_State *L = walker->L;
+    int rc = GATE_OK;
+    *marked = false;
+    if (!lua_getmetatable(L, table)) return GATE_OK;
+    if (lua_rawequal(L, -1, walker->mark))
+        *marked = true;
+    else if (lua_rawequal(L, -1, walker->mark + 1))
+        rc = unfold(walker, table);
+    lua_settop(L, table);
+    return rc;
 }
 
 static int count_keys(lua_State *L, int table) {
@@ -195,9 +213,11 @@ static int walk_table(struct walker *walker, int table) {
     if (walker->depth == GATE_DEPTH_MAX)
         return refuse(walker, GATE_EDEPTH, "a table nested so deeply (or in itself)", "");
     walker->steps[walker->depth++] = (struct step){0, 0};
+    bool marked;
+    int rc = look_at_metatable(walker, table, &marked);
+    if (rc < 0) return rc;
     int items = (int)lua_rawlen(walker->L, table);
-    bool list = items > 0 || is_marked(walker, table);
-    int rc;
+    bool list = items > 0 || marked;
     if (list && count_keys(walker->L, table) != items)
         rc = refuse(walker, GATE_EVALUE, "", ODD_LIST);
     else
@@ -237,10 +257,10 @@ int gate_lua_encode(lua_State *L, int index, const struct gate_sink *sink, void 
     walker.where_len = walker.where_bytes ? strlen(where) : 0;
     walker.depth = 0;
     if (!lua_checkstack(L, STACK_PLACES)) return pass_on(&walker, GATE_EMEMORY);
-    gate_lua_push_known_mark(L);
+    gate_lua_push_known_marks(L);
     walker.mark = base + 1;
     lua_pushvalue(L, index);
-    int rc = walk_value(&walker, base + 2);
+    int rc = walk_value(&walker, base + 3);
     lua_settop(L, base);
     return rc;
 }

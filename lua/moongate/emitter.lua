@@ -63,19 +63,13 @@ local function filter(value)
   return callable(value) or nil, "a function"
 end
 
-local function later()
-  return nil, "left out: it is not available in this version of moongate"
-end
-
-local listen_options = { raw = boolean, lazy = later }
-local wait_options = { timeout = seconds, filter = filter, raw = boolean, lazy = later }
-local loop_options = { limit = count, raw = boolean, lazy = later }
+local listen_options = { raw = boolean, lazy = boolean }
+local wait_options = { timeout = seconds, filter = filter, raw = boolean, lazy = boolean }
+local loop_options = { limit = count, raw = boolean, lazy = boolean }
 
 local function names_of(allowed)
   local list = {}
-  for name, check in pairs(allowed) do
-    if check ~= later then list[#list + 1] = name end
-  end
+  for name in pairs(allowed) do list[#list + 1] = name end
   table.sort(list)
   return table.concat(list, ", ")
 end
@@ -96,13 +90,22 @@ local function check_options(operation, options, allowed, list)
         names_of(allowed)), 3)
     end
   end
+  if options.raw and options.lazy then
+    error(("%s: raw and lazy exclude each other: take one"):format(operation), 3)
+  end
   return options
+end
+
+-- How a listener with such options wants the data: "raw", "lazy" or "data", the names of the
+-- methods of a record that give it so.
+local function form_of(options)
+  return options.raw and "raw" or options.lazy and "lazy" or "data"
 end
 
 -- ---- Lists of listeners -------------------------------------------------------------------------
 
 -- list: { name, items = records in order, size, live }. An emitter has a list only for a name that
--- is heard. record: { fn, raw, once, inner = true when it is not a user's listener, dead, list }.
+-- is heard. record: { fn, form, once, inner = true when it is not a user's listener, dead, list }.
 
 local function changed(self)
   if self.on_change then self.on_change(self.owner) end
@@ -230,23 +233,23 @@ local function run_list(self, list, name, data, shard)
   end
 end
 
--- The same for a record that is decoded when the first listener wants it. Returns false when that
--- is not possible, and the emitter whose error listeners were told so, once.
-local function run_undecoded(self, list, name, source, shard, readable, told)
-  local items, data, message, code = list.items, nil, nil, nil
-  local decoded = false
+-- The same for a source that is read when the first listener wants it, in the form that it wants.
+-- Returns false when it cannot be decoded, and the emitter whose error listeners were told so,
+-- once; its text is its text all the same.
+local function run_unread(self, list, name, source, shard, readable, told)
+  local items, last, value, message, code = list.items, nil, nil, nil, nil
   for i = 1, list.size do
     local record = items[i]
-    if not record.dead and record.raw then
-      call(self, record, source:raw(), shard, name)
-    elseif not record.dead and readable then
-      if not decoded then
-        data, message, code = source:data()
-        decoded, readable = true, data ~= nil or message == nil
+    local form = record.form
+    if not record.dead and (readable or form == "raw") then
+      if form ~= last then
+        value, message, code = source[form](source)
+        last = form
       end
-      if readable then
-        call(self, record, data, shard, name)
+      if message == nil then
+        call(self, record, value, shard, name)
       else
+        readable, last = false, nil
         local failure = { code = code, message = message, phase = "decode", event = name }
         told = tell_error(self, failure, shard, told)
       end
@@ -256,10 +259,10 @@ local function run_undecoded(self, list, name, source, shard, readable, told)
 end
 
 --- Hands an event that came in to those who listen, and to those of "*". `source:data()` is called
--- only when somebody wants the decoded value; it may return nil, message, code, which becomes an
--- `error` event with phase "decode". `source:raw()` is called for raw listeners. `told`
--- is an emitter that has had that `error` already. Returns whether anybody listened, and which
--- emitter's listeners have been told of the error.
+-- only when somebody wants the decoded value, `source:raw()` for raw listeners and `source:lazy()`
+-- for lazy ones; each gives the same value when called again, or nil, message, code, which becomes
+-- an `error` event with phase "decode". `told` is an emitter that has had that `error` already.
+-- Returns whether anybody listened, and which emitter's listeners have been told of the error.
 function Emitter:dispatch(event, source, shard, told)
   local name = events.canonical(event)
   -- A dispatch that is spelt like one of our own events is only for those who hear everything.
@@ -268,14 +271,14 @@ function Emitter:dispatch(event, source, shard, told)
   if events.own[name] then list = nil end
   if not (list or all) then return false, told end
   local readable = true
-  if list then readable, told = run_undecoded(self, list, name, source, shard, readable, told) end
-  if all then told = select(2, run_undecoded(self, all, name, source, shard, readable, told)) end
+  if list then readable, told = run_unread(self, list, name, source, shard, readable, told) end
+  if all then told = select(2, run_unread(self, all, name, source, shard, readable, told)) end
   return true, told
 end
 
 --- Calls the listeners of an event, one's own events included: emit("my_event", data, shard). Raw
--- listeners get the data as it is. "*" hears all but moongate's own events. Returns whether
--- anybody listened.
+-- and lazy listeners get the data as it is. "*" hears all but moongate's own events. Returns
+-- whether anybody listened.
 function Emitter:emit(event, data, shard)
   local name = check_name("emit", event)
   if name == "*" then error("emit: \"*\" stands for every event and is none itself", 2) end
@@ -287,13 +290,13 @@ end
 
 -- ---- Listeners ----------------------------------------------------------------------------------
 
---- Calls fn(data, shard, name) for each such event. options: raw = true hands over JSON text.
--- Returns fn.
+--- Calls fn(data, shard, name) for each such event. options: raw = true hands over JSON text,
+-- lazy = true a table that decodes what is touched. Returns fn.
 function Emitter:on(event, fn, options)
   local name = check_name("on", event)
   check_function("on", "fn", fn)
   options = check_options("on", options, listen_options)
-  add(self, name, { fn = fn, raw = options.raw })
+  add(self, name, { fn = fn, form = form_of(options) })
   return fn
 end
 
@@ -302,7 +305,7 @@ function Emitter:once(event, fn, options)
   local name = check_name("once", event)
   check_function("once", "fn", fn)
   options = check_options("once", options, listen_options)
-  add(self, name, { fn = fn, raw = options.raw, once = true })
+  add(self, name, { fn = fn, form = form_of(options), once = true })
   return fn
 end
 
@@ -311,7 +314,7 @@ function Emitter:prepend(event, fn, options)
   local name = check_name("prepend", event)
   check_function("prepend", "fn", fn)
   options = check_options("prepend", options, listen_options)
-  add(self, name, { fn = fn, raw = options.raw }, true)
+  add(self, name, { fn = fn, form = form_of(options) }, true)
   return fn
 end
 
@@ -401,13 +404,13 @@ local function finish_wait(name, options, kind, ...)
 end
 
 --- Waits for the next such event: data, shard, name. options: timeout in seconds, filter(data,
--- shard, name) -> whether this is the one, raw. Else nil, message, code: ETIMEOUT, or what the
--- emitter was closed with (ECLOSED). An error in the filter is raised here.
+-- shard, name) -> whether this is the one, raw, lazy. Else nil, message, code: ETIMEOUT, or what
+-- the emitter was closed with (ECLOSED). An error in the filter is raised here.
 function Emitter:wait_for(event, options)
   local name = check_name("wait_for", event)
   options = check_options("wait_for", options, wait_options)
   if self.closed then return finish_wait(name, options, CLOSED, unpack(self.closed)) end
-  local waiter, record = scheduler.waiter(), { inner = true, raw = options.raw }
+  local waiter, record = scheduler.waiter(), { inner = true, form = form_of(options) }
   local function take(data, shard, what)
     if remove(self, record) then waiter:wake(EVENT, data, shard, what) end
   end
@@ -464,9 +467,9 @@ local function put(self, loop, data, shard, name)
   if behind and not loop.falling then tell_dropped(self, loop) end
 end
 
-local function fill(self, loop, name, raw)
+local function fill(self, loop, name, form)
   local weak = setmetatable({ loop }, { __mode = "v" })
-  local record = { inner = true, raw = raw }
+  local record = { inner = true, form = form }
   function record.fn(data, shard, what)
     if weak[1] then put(self, weak[1], data, shard, what) else remove(self, record) end
   end
@@ -494,9 +497,9 @@ end
 
 --- for name, data, shard in e:events("MESSAGE_CREATE", ...) do: the events as a loop; without names
 -- every dispatch. Names may be a list, which takes options as well: { "MESSAGE_CREATE", raw = true,
--- limit = 1024 }. Ends when the emitter is closed, after what came before. A loop that is more than
--- `limit` events behind loses the oldest: an `error` event says so (a `log` event when nobody hears
--- that), and when the loop has caught up a `log` event says how many were lost.
+-- limit = 1024 }, or lazy. Ends when the emitter is closed, after what came before. A loop that is
+-- more than `limit` events behind loses the oldest: an `error` event says so (a `log` event when
+-- nobody hears that), and when the loop has caught up a `log` event says how many were lost.
 function Emitter:events(...)
   local list = ...
   if type(list) ~= "table" then list = { ... } end
@@ -514,7 +517,7 @@ function Emitter:events(...)
   self.loops[loop] = true
   local heard = {}
   for _, name in ipairs(names) do
-    if not heard[name] then fill(self, loop, name, options.raw) end
+    if not heard[name] then fill(self, loop, name, form_of(options)) end
     heard[name] = true
   end
   -- The fourth value is closed when the loop is left, by Lua 5.4.

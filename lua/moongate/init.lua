@@ -17,6 +17,8 @@ local moongate = {
   _VERSION = core._VERSION,
   array = core.array,
   close_codes = core.close_codes,
+  --- decoded(data): makes what a lazy listener was given a plain table, in place, and returns it.
+  decoded = core.decoded,
   events = events,
   gateway = gateway,
   intents = intents,

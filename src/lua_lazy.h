@@ -1,0 +1,26 @@
+/* lua_lazy.h - tables that decode only what is touched. Called by lua_engine.c, and from Lua
+ * through moongate.core, on the thread of the lua_State.
+ *
+ * A lazy table behaves as the decoded one under index, assignment, `#`, `pairs` and `ipairs`. What
+ * was touched stands in it as in any table, and `pairs` makes it plain, the tables in it staying
+ * lazy. Lua 5.3 or newer; before, metatables cannot do all this, and the value is decoded whole. */
+#ifndef MOONGATE_LUA_LAZY_H
+#define MOONGATE_LUA_LAZY_H
+
+#include "lua_compat.h"
+#include "lua_value.h"
+
+/* Pushes the lazy table of the JSON text at `index`, a string, and returns 0; or pushes nothing and
+ * returns what gate_lua_decode does for text whose outermost level is not JSON. A value that is not
+ * worth it (a scalar, a small one, a list of scalars) is decoded whole. What is wrong further down
+ * raises an error where it is touched. The text is nested at most GATE_DEPTH_MAX deep, which
+ * gate_codec.scan has checked. */
+GATE_MUST_CHECK int gate_lua_lazy(lua_State *L, int index, const struct gate_lua_rules *rules);
+
+/* Adds to the table on top of the stack, in Lua:
+ *   lazy(text [, { null = "drop"|"keep", invalid_utf8 = "pass"|"refuse" }]) -> the lazy table, or
+ *     nil, message, code
+ *   decoded(value) -> value, in which every table that was lazy is a plain one now */
+void gate_lua_lazy_open(lua_State *L);
+
+#endif
