@@ -440,6 +440,13 @@ describe("options: mistakes", function()
     assert(#text < 300)
   end)
 
+  it("of encoding and compression are found: compressed payloads are for JSON only", function()
+    expect('compress: "payload" is for the encoding "json" only; use "zlib-stream", ' ..
+      '"zstd-stream" or false', wrong { encoding = "etf", compress = "payload" })
+    assert.equal("etf", check({ encoding = "etf", compress = "zstd-stream" }).encoding)
+    assert.equal("payload", check({ encoding = "json", compress = "payload" }).compress)
+  end)
+
   it("between options are found", function()
     expect("shard_ids: 4 is not below shards, which is 4; shard ids count from 0",
       wrong { shards = 4, shard_ids = { 0, 4 } })
