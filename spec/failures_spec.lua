@@ -920,6 +920,20 @@ describe("over sockets #sockets", function()
       assert.equal("ready", bot.state)
     end)
 
+  it("R62 of a storm of presences five arrive, and hold nothing else up", function()
+    ready()
+    local shard = bot.shards[0]
+    for _ = 1, 20 do assert.is_true(bot:set_presence { status = "idle" }) end
+    assert.is_true(bot:set_presence { status = "dnd" })
+    assert.is_true(bot:update_voice_state("1", "2"))
+    assert(discord:wait_received "VOICE_STATE_UPDATE")
+    assert.equal(5, #discord:received "PRESENCE_UPDATE")
+    await("the others", function() return shard:stats().outbox_commands == 1 end)
+    discord:drop()
+    local last = assert(discord:wait_received("PRESENCE_UPDATE", { count = 6 }))[6]
+    assert.equal("dnd", last.d.status) -- a new connection has a window of its own
+  end)
+
   it("R61 a shard that is started again knows what it asked", function()
     ready { intents = { "guilds", "guild_members" } }
     local shard, guild, chunks = bot.shards[0], discord.guilds[1].id, {}

@@ -1029,6 +1029,23 @@ describe("sending", function()
     end
   end)
 
+  it("R60 R61 R62 the same of ETF", function()
+    local d = helper.drive { encoding = "etf" }:reach "ready"
+    local guild = 613425648685547541 -- over 53 bits: a snowflake, which the twin says as an integer
+    local json = require("moongate_unit").json
+    local function etf_of(text) return assert(json.rewrite(text, 0, nil, "etf")) end
+    assert.same({ "1" }, nonces(d:input("send", etf_of(members(guild, 1)))))
+    assert.same({}, nonces(d:input("send", require "twin"(members(guild, 2)))))
+    assert.same({ "3" }, nonces(d:input("send", etf_of(members(guild, 3, '"user_ids":"5"')))))
+    for i = 1, 9 do d:input("send", etf_of(presence(i))) end
+    assert.equal(2, d.machine:status().outbox_commands)
+    d:receive(limited(2, ('"opcode":4,"retry_after":25.5,"meta":{"guild_id":"7"}')))
+    assert.same({}, numbers(d:input("send", etf_of(voice(10)))))
+    assert.same({ 9 }, numbers(quiet(d, 20500)))
+    assert.same({ 10 }, numbers(quiet(d, 5001)))
+    assert.same({ "2" }, nonces(quiet(d, 4999)))
+  end)
+
   it("R61 a command that says it oddly is never held", function()
     for _, text in ipairs { '{"op":8}', '{"op":8,"d":null}', '{"op":8,"d":[]}', '{"op":8,"d":{}}',
       '{"op":8,"d":{"query":"","limit":0}}', '{"op":8,"d":{"guild_id":"x","query":"","limit":0}}',
