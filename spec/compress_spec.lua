@@ -1,5 +1,6 @@
--- compress_spec.lua: every kind of compression over real sockets, against the sandbox, over ws and
--- wss: what is said arrives, in order, before and after a resume, however the server cuts it.
+-- compress_spec.lua: every encoding with every compression that it can have, over real sockets,
+-- against the sandbox, over ws and wss: what is said arrives, in order, before and after a resume,
+-- however the server cuts it.
 
 local helper = require "helper"
 local witness = require "witness"
@@ -36,9 +37,9 @@ describe("compression #sockets", function()
     witness.await(bot, "RESUMED", function() return resumed end)
   end
 
-  local function try(compress, tls)
+  local function try(encoding, compress, tls)
     discord = witness.sandbox { tls = tls, guilds = 5 }
-    bot = witness.client(discord, { compress = compress })
+    bot = witness.client(discord, { encoding = encoding, compress = compress })
     local problems, guilds = {}, 0
     bot:on("error", function(problem) problems[#problems + 1] = problem.message end)
     bot:on("GUILD_CREATE", function() guilds = guilds + 1 end)
@@ -46,6 +47,7 @@ describe("compression #sockets", function()
     witness.await(bot, "guilds", function() return guilds == 5 end)
     local connection = discord:connections()[1]
     assert.equal(compress or nil, connection.compress)
+    assert.equal(encoding, connection.encoding)
     local asked = compress and compress ~= "payload" and compress or nil
     assert.equal(asked, connection.query:match "compress=([%w-]+)")
     converse(1, 100)
@@ -60,10 +62,13 @@ describe("compression #sockets", function()
     assert.equal(compress == "payload" or nil, discord:received("IDENTIFY")[1].d.compress)
   end
 
-  for _, compress in ipairs(helper.compressions) do
+  for _, wire in ipairs(helper.wires) do
     for _, tls in ipairs { false, true } do
-      local title = ("%s over %s"):format(compress or "none", tls and "wss" or "ws")
-      it((compress == "zstd-stream" and "R48 " or "") .. title, function() try(compress, tls) end)
+      local encoding, compress = wire.encoding, wire.compress
+      local title = ("%s, %s over %s"):format(encoding, compress or "none", tls and "wss" or "ws")
+      it((compress == "zstd-stream" and "R48 " or "") .. title, function()
+        try(encoding, compress, tls)
+      end)
     end
   end
 end)
