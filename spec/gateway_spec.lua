@@ -376,6 +376,51 @@ describe("gateway", function()
     assert.equal(1, #second.requests)
   end)
 
+  it("R38 asks once more, without patience, and leaves others theirs", function()
+    local one = gateway(fresh_token())
+    local gate = scheduler.waiter()
+    local first = owner_of { function() return gate:wait() end }
+    local second = owner_of { answer(503), answer(200, body()) }
+    local refreshed, done = "not yet", nil
+    scheduler.spawn(function() refreshed = one:refresh(first) or false end)
+    assert.is_nil(one:refresh(second)) -- one is under way
+    scheduler.spawn(function() done = one:fetch(false, second) end)
+    assert.equal(0, #second.requests)
+    gate:wake(answer(503))
+    scheduler.step(0)
+    assert.is_false(refreshed)
+    assert.equal(one, done)
+    assert.equal(2, #second.requests)
+    assert.is_true(one:refresh(owner_of { answer(200, body { shards = 9 }) }))
+    assert.equal(9, one.shards)
+    local refused = owner_of { answer(429, "", { retry_after = "50" }) }
+    assert.is_falsy(one:refresh(refused))
+    now = now + 49
+    assert.is_falsy(one:refresh(refused))
+    assert.equal(1, #refused.requests)
+    now = now + 2
+    assert.is_true(one:refresh(owner_of { answer(200, body()) }))
+  end)
+
+  it("R35 counts down what the gateway said, and what left while it was asked", function()
+    local one = gateway(fresh_token())
+    local limit = { total = 100, remaining = 50, reset_after = 60000, max_concurrency = 1 }
+    one:fetch(false, owner_of { answer(200, body { session_start_limit = limit }) })
+    one:connects_to "wss://gateway.test"
+    assert.equal(50, one.session_start_limit.remaining)
+    core.quota_learn(one.token, "wss://gateway.test/", { total = 100, remaining = 20 })
+    assert.equal(20, one.session_start_limit.remaining)
+    one:connects_to "wss://gateway.test" -- once more, which teaches nothing
+    assert.equal(20, one.session_start_limit.remaining)
+    one:fetch(true, owner_of { answer(200, body { session_start_limit = limit }) })
+    assert.equal(50, one.session_start_limit.remaining)
+    for _, odd in ipairs { { total = 7 }, { remaining = 3 }, { total = "9", remaining = 1.5 } } do
+      local owner = owner_of { answer(200, body { session_start_limit = odd }) }
+      assert.equal(one, one:fetch(true, owner))
+      assert.equal(50, 100 - core.quota(one.token, "wss://gateway.test").used)
+    end
+  end)
+
   it("leaves nobody waiting when an error is raised in the middle", function()
     local one = gateway(fresh_token())
     local gate, failed = scheduler.waiter(), nil

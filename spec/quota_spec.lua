@@ -227,13 +227,14 @@ describe("hold", function()
     return #calls
   end
 
-  local function limit_of(remaining)
-    return { total = 1000, remaining = remaining, reset_after = 60000, max_concurrency = 1 }
+  local function limit_of(remaining, concurrency)
+    return { total = 1000, remaining = remaining, reset_after = 60000,
+      max_concurrency = concurrency or 1 }
   end
 
   -- Connects after asking the gateway.
   local function connect(remaining)
-    bot = paper_client { url = false or nil }
+    bot = paper_client()
     bot.options.url = nil
     moongate.spawn(function() bot:connect() end)
     assert.equal(1, answer(limit_of(remaining)))
@@ -255,8 +256,9 @@ describe("hold", function()
     paper.engines[1]:note("hold", -1, { ["until"] = 1234 })
     bot:step(0)
     assert.same({}, bot.holds) -- the gateway is asked first
-    assert.equal(2, answer(limit_of(3)))
+    assert.equal(2, answer(limit_of(3, 7)))
     assert.equal(1, #bot.holds)
+    assert.same({ { 1 }, { 7 } }, paper.engines[1]:calls_of "concurrency")
     assert.is_true(is_about(60, bot.holds[1]), bot.holds[1] - os.time())
   end)
 
@@ -280,6 +282,14 @@ describe("hold", function()
     bot:step(0)
     assert.equal(2, #paper.engines[1]:calls_of "request") -- it is too early to ask again
     assert.equal(2, #bot.holds)
+  end)
+
+  it("is not told of a client that was stopped while the gateway was asked", function()
+    connect(0)
+    paper.engines[1]:note("hold", -1, { ["until"] = 1234 })
+    bot:step(0)
+    bot:stop()
+    assert.same({}, bot.holds)
   end)
 
   it("hands the reserve to the engine", function()

@@ -233,7 +233,8 @@ local function fetch_now(own, owner, asking, report)
     own.answer, own.fetched_at = answer, core.now()
     for url, spent in pairs(own.marks) do teach(own, url, answer.session_start_limit, spent) end
   end
-  wake_all(own, answer ~= nil, message, why)
+  -- Whoever waited with more patience than this one asks by himself.
+  wake_all(own, answer ~= nil, message, asking == ask_once and "ECLOSED" or why)
   release()
   return answer ~= nil, message, why
 end
