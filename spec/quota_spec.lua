@@ -414,7 +414,7 @@ describe("the day's identifies #sockets", function()
   end
 
   it("R35 R38 are waited for, told once, and asked for once; then all shards are ready", function()
-    discord = witness.sandbox { shards = 2, max_concurrency = 2,
+    discord = witness.sandbox { shards = 3, max_concurrency = 3,
       session_start_limit = { total = 1000, remaining = 11, reset_after = 3000 } }
     client():connect()
     local until_s
@@ -426,7 +426,7 @@ describe("the day's identifies #sockets", function()
     assert.equal(1, #discord:received "IDENTIFY")
     assert.equal(10, bot.gateway.session_start_limit.remaining)
     witness.await(bot, "ready", function() return bot.state == "ready" end)
-    assert.equal(2, #discord:received "IDENTIFY")
+    assert.equal(3, #discord:received "IDENTIFY")
     assert.equal(1, #bot.holds)
     assert.equal(2, #discord:requests "/gateway/bot")
   end)
