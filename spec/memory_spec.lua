@@ -5,6 +5,7 @@
 
 local core = require "moongate.core"
 local helper = require "helper"
+local peer = require "peer"
 local witness = require "witness"
 local refuse = require("moongate_unit").refuse
 
@@ -38,77 +39,6 @@ local function each_refusal(whose, fn, spare)
 end
 
 describe("memory in the machine", function()
-
-  local alive = { identifying = true, resuming = true, ready = true }
-
-  -- A gateway that keeps a session and its events: what a machine is told, whenever it asks.
-  local function gateway(events, encoding)
-    local self = {}
-
-    -- What comes up to the next word of the client.
-    function self.greet(driven)
-      local sent
-      for _, action in ipairs(driven:receive(helper.HELLO)) do
-        if action.type == "send" then sent = action.packet end
-      end
-      return sent
-    end
-
-    -- What follows Identify or Resume; the second and the third event are one message.
-    local function texts_for(packet)
-      local texts, at = {}, packet.op == 6 and packet.d.seq + 1 or 2
-      if packet.op == 2 then texts[1] = helper.ready("s1") end
-      while at <= events do
-        local text = helper.dispatch("EVENT", at, at)
-        if at == 3 and encoding == "json" then
-          at = 4
-          text = text .. "\n" .. helper.dispatch("EVENT", at, at)
-        end
-        texts[#texts + 1] = text
-        at = at + 1
-      end
-      if packet.op == 6 then texts[#texts + 1] = helper.dispatch("RESUMED", events + 1) end
-      return texts
-    end
-
-    function self.answer(driven, packet, seen)
-      assert(packet.op == 6 or not self.known, "a session was given up")
-      for _, text in ipairs(texts_for(packet)) do
-        for _, event in ipairs(helper.pick(driven:receive(text), "event", "EVENT")) do
-          seen[#seen + 1] = event.seq
-        end
-        self.known = self.known or driven.machine:status().session ~= nil
-        if not alive[driven.machine.state] then return end
-      end
-    end
-    return self
-  end
-
-  local steps = {
-    idle = function(d) d:input("start") end,
-    waiting = function(d) d:input("grant") end,
-    connecting = function(d) d:opened() end,
-    backoff = function(d) d:tick() end,
-    closing = function(d) d:closed { code = 4000 } end,
-  }
-
-  -- Lives from start to ready, as far as the memory lets it.
-  local function reach_ready(driven, peer, seen)
-    for _ = 1, 100 do
-      local state = driven.machine.state
-      if state == "ready" then return end
-      if state == "hello" then
-        local packet = peer.greet(driven)
-        if packet then peer.answer(driven, packet, seen) end
-      elseif steps[state] then
-        steps[state](driven)
-      else
-        driven:tick()
-      end
-    end
-    error("never ready: " .. driven.machine.state)
-  end
-
   -- What is refused once, and says so, is done when it is asked for again.
   local function insist(fn)
     local fine, result, message, code = pcall(fn)
@@ -136,13 +66,13 @@ describe("memory in the machine", function()
       assert.matches("memory", tostring(driven))
       return
     end
-    local peer, seen = gateway(6, wire.encoding), {}
-    reach_ready(driven, peer, seen)
+    local gateway = peer.new(6, wire.encoding)
+    gateway:bring_up(driven)
     use(driven)
     driven:closed { code = 1006 }
-    reach_ready(driven, peer, seen)
+    gateway:bring_up(driven)
     assert.equal("ready", driven.machine.state)
-    assert.same({ 2, 3, 4, 5, 6 }, seen, "refusal " .. n)
+    assert.same({ 2, 3, 4, 5, 6 }, gateway.heard, "refusal " .. n)
     driven:input("stop", 1000)
     driven:closed { code = 1000 }
     assert.equal("idle", driven.machine.state)

@@ -249,6 +249,7 @@ static const struct verb {
     {"split", GATE_ORDER_SPLIT},
     {"split_messages", GATE_ORDER_SPLIT_MESSAGES},
     {"trickle", GATE_ORDER_TRICKLE},
+    {"cut", GATE_ORDER_CUT},
 };
 
 static enum gate_sandbox_verb read_verb(lua_State *L, const char *name) {

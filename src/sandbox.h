@@ -73,7 +73,8 @@ enum gate_sandbox_verb {
     GATE_ORDER_STALL,          /* `on`, `number`: a GATE_STALL_ bit */
     GATE_ORDER_SPLIT,          /* `number` bytes of each frame; 0: whole */
     GATE_ORDER_SPLIT_MESSAGES, /* `number` bytes of each message; 0: whole */
-    GATE_ORDER_TRICKLE         /* `number` bytes every `pause_ms`; 0: all at once */
+    GATE_ORDER_TRICKLE,        /* `number` bytes every `pause_ms`; 0: all at once */
+    GATE_ORDER_CUT             /* `number` bytes more, then an end; 0: none. To all: the next */
 };
 
 #define GATE_STALL_ACCEPT  1u  /* connections stay in the kernel's queue */
@@ -93,8 +94,7 @@ struct gate_sandbox_order {
 };
 
 /* Does it. The number of connections it touched, or a negative error (GATE_EMEMORY, GATE_EFORK). */
-GATE_MUST_CHECK int gate_sandbox_order(struct gate_sandbox *sandbox,
-                                       const struct gate_sandbox_order *order);
+GATE_MUST_CHECK int gate_sandbox_order(struct gate_sandbox *, const struct gate_sandbox_order *);
 
 /* An event to be told; both spans are copied. */
 struct gate_sandbox_event {

@@ -54,6 +54,7 @@ struct gate_link *gate_link_new(struct gate_sandbox *sandbox, int fd) {
         return NULL;
     }
     *link = (struct gate_link){.sandbox = sandbox, .fd = fd, .knobs = sandbox->knobs};
+    sandbox->knobs.cut_bytes = 0;
     link->state = GATE_LINK_HTTP;
     link->deadline_ms = gate_sandbox_now() + HANDSHAKE_WAIT_MS;
     link->held_at_ms = link->beat_due_ms = GATE_NEVER_MS;
@@ -199,10 +200,20 @@ static int write_some(struct gate_link *link, const char *bytes, size_t len) {
     return IO_FAILED;
 }
 
+/* After `sent` bytes more: true where they were the last that the connection was to carry. */
+static bool is_cut(struct gate_link *link, size_t sent) {
+    if (link->knobs.cut_bytes == 0) return false;
+    link->knobs.cut_bytes -= sent < link->knobs.cut_bytes ? sent : link->knobs.cut_bytes;
+    if (link->knobs.cut_bytes > 0) return false;
+    gate_link_drop(link, false, "cut");
+    return true;
+}
+
 static void flush_out(struct gate_link *link, int64_t now_ms) {
     while (gate_link_has_out(link) && !link->wants_out && now_ms >= link->trickle_at_ms) {
         size_t len = link->out.len - link->out_sent, share = link->knobs.trickle_bytes;
         if (share > 0 && share < len) len = share;
+        if (link->knobs.cut_bytes > 0 && link->knobs.cut_bytes < len) len = link->knobs.cut_bytes;
         int sent = write_some(link, link->out.data + link->out_sent, len);
         if (sent == IO_AGAIN) return;
         if (sent < 0) {
@@ -211,6 +222,7 @@ static void flush_out(struct gate_link *link, int64_t now_ms) {
         }
         link->out_sent += (size_t)sent;
         link->bytes_out += (uint64_t)sent;
+        if (is_cut(link, (size_t)sent)) return;
         if (share > 0) link->trickle_at_ms = now_ms + link->knobs.trickle_ms;
     }
 }

@@ -34,6 +34,7 @@ struct gate_knobs {
     size_t message_bytes; /* of each WebSocket message of a compressed one; 0: whole */
     size_t trickle_bytes; /* written every trickle_ms; 0: all at once */
     int64_t trickle_ms;
+    size_t cut_bytes; /* until the connection ends; 0: it does not. Of the next one only */
 };
 
 struct gate_link {

@@ -90,6 +90,7 @@ static void turn_knob(struct gate_knobs *knobs, const struct gate_sandbox_order 
         knobs->trickle_bytes = (size_t)order->number;
         knobs->trickle_ms = order->pause_ms;
         break;
+    case GATE_ORDER_CUT: knobs->cut_bytes = (size_t)order->number; break;
     default: break;
     }
 }
@@ -122,6 +123,7 @@ static const struct order_row {
     {GATE_ORDER_SPLIT, true, true, order_knob},
     {GATE_ORDER_SPLIT_MESSAGES, true, true, order_knob},
     {GATE_ORDER_TRICKLE, true, true, order_knob},
+    {GATE_ORDER_CUT, true, true, order_knob},
 };
 
 static const struct order_row *find_order(enum gate_sandbox_verb verb) {
@@ -142,7 +144,8 @@ static int give_order(struct gate_sandbox *sandbox, const struct gate_sandbox_or
     const struct order_row *row = find_order(order->verb);
     int count = 0;
     if (row->knob && is_everybody(&order->target)) turn_knob(&sandbox->knobs, order);
-    for (struct gate_link *link = sandbox->links; link; link = link->next) {
+    bool to_come = order->verb == GATE_ORDER_CUT && is_everybody(&order->target);
+    for (struct gate_link *link = to_come ? NULL : sandbox->links; link; link = link->next) {
         if (!can_take(link, row) || !matches_link(link, &order->target)) continue;
         row->apply(link, order);
         if (link->id > 0) count++;

@@ -447,6 +447,13 @@ function methods:trickle(bytes, seconds, target)
   return core.order(self, "trickle", aim("trickle", target), nil, bytes, nil, pause_ms)
 end
 
+--- Ends a connection (without a close frame) behind that many bytes more: those of the target, or
+--- without one the next that comes, counted from the first byte of its answer; 0: no more.
+function methods:cut(bytes, target)
+  bytes = check_integer("cut", "bytes", bytes, 0, BYTES_MAX)
+  return core.order(self, "cut", aim("cut", target), nil, bytes)
+end
+
 --- Flips one bit in each of the next messages (one, unless told otherwise).
 function methods:corrupt(messages, target)
   messages = check_integer("corrupt", "messages", messages or 1, 1, BYTES_MAX)
