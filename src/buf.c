@@ -32,9 +32,11 @@ void gate_allocate_hook(void *(*hook)(void *old, size_t bytes)) {
     allocate = hook ? hook : allocate_plainly;
 }
 
+/* The empty instruction could read the memory, so the compiler has to write the zeros. */
 void gate_wipe(void *memory, size_t bytes) {
-    volatile unsigned char *byte = memory;
-    while (bytes--) *byte++ = 0;
+    if (bytes == 0) return;
+    memset(memory, 0, bytes);
+    __asm__ volatile("" : : "r"(memory) : "memory");
 }
 
 void gate_buf_init(struct gate_buf *buf, size_t headroom_bytes, size_t len_max) {
