@@ -55,7 +55,7 @@ simulate: $(BUILD)/simulator
 check: need
 	luarocks --lua-version=5.4 lint moongate-scm-1.rockspec
 	luacheck --quiet lua spec examples
-	clang-format --dry-run --Werror src/*.[ch] spec/*.[ch] spec/fuzz/*.c spec/bench/*.c
+	clang-format --dry-run --Werror src/*.[ch] spec/*.[ch] spec/fuzz/*.c spec/bench/*.[ch]
 	for file in src/*.c spec/*.c spec/fuzz/*.c spec/bench/*.c; do $(CC) $(C) $(WARN) -Werror -fsyntax-only $$file || exit 1; done
 
 asan: need
@@ -90,11 +90,18 @@ peers: all
 	sh .ci/need python3-discord nodejs npm openssl
 	spec/peers/run
 
-bench: need all
-	$(LUA) spec/bench/decode.lua
-	$(CC) $(C) $(CFLAGS) -o $(BUILD)/bench_inflate spec/bench/inflate.c src/inflate.c src/buf.c \
-	  src/codes.c -lz -lzstd
-	$(BUILD)/bench_inflate
+# What events cost: decoding alone, then the whole process beside its floor. ROUNDS=5 EVENTS=100000
+bench: need all $(BUILD)/bench/inflate $(BUILD)/bench/sender $(BUILD)/bench/floor
+	$(BUILD)/bench/inflate
+	$(LUA) spec/bench/decode.lua $(BUILD)/bench $(ROUNDS)
+	$(LUA) spec/bench/run.lua $(BUILD)/bench $(or $(ROUNDS),5) $(EVENTS)
+
+$(BUILD)/bench/sender: spec/bench/sender.c spec/bench/traffic.c src/sandbox_tls.c src/buf.c
+$(BUILD)/bench/floor: spec/bench/floor.c
+$(BUILD)/bench/inflate: spec/bench/inflate.c src/inflate.c src/buf.c src/codes.c
+$(BUILD)/bench/%: spec/bench/traffic.h
+	@mkdir -p $(@D)
+	$(CC) $(C) $(CFLAGS) -o $@ $(filter %.c,$^) -lssl -lcrypto -lz -lzstd
 
 fuzz: SECONDS ?= 60
 fuzz:
