@@ -78,16 +78,18 @@ int gate_file_replace(const char *path, struct gate_span bytes, const char **ste
     return rc;
 }
 
-int gate_file_lock(const char *path) {
+int gate_file_lock(const char *path, int timeout_ms) {
     struct timespec pause = {.tv_nsec = 1000000};
     int descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (descriptor < 0) return GATE_ESYSTEM;
-    for (int waited_ms = 0; waited_ms < GATE_FILE_LOCK_TIMEOUT_MS; waited_ms++) {
+    for (int waited_ms = 0;; waited_ms++) {
         if (flock(descriptor, LOCK_EX | LOCK_NB) == 0) return descriptor;
-        if (errno != EWOULDBLOCK && errno != EINTR) {
+        bool held = errno == EWOULDBLOCK;
+        if (!held && errno != EINTR) {
             close_quietly(descriptor);
             return GATE_ESYSTEM;
         }
+        if (held && waited_ms >= timeout_ms) break;
         nanosleep(&pause, NULL);
     }
     close(descriptor);

@@ -12,10 +12,10 @@
  */
 GATE_MUST_CHECK int gate_file_replace(const char *path, struct gate_span bytes, const char **step);
 
-/* Takes the lock file `path`, which is made where it is missing. Waits at most
- * GATE_FILE_LOCK_TIMEOUT_MS. A descriptor for gate_file_unlock, or GATE_EBUSY, or GATE_ESYSTEM with
+/* Takes the lock file `path`, which is made where it is missing. Waits at most `timeout_ms`, which
+ * may be 0. A descriptor for gate_file_unlock, or GATE_EBUSY, or GATE_ESYSTEM with
  * errno set. A process that dies gives its locks back. */
-GATE_MUST_CHECK int gate_file_lock(const char *path);
+GATE_MUST_CHECK int gate_file_lock(const char *path, int timeout_ms);
 void gate_file_unlock(int descriptor);
 
 #endif

@@ -1,5 +1,6 @@
-/* lua_store.c - what session stores need of C: replacing a file, a lock, the fingerprint of a
- * token. Used by store.lua and sessions.lua, on the thread of the lua_State. */
+/* lua_store.c - what session stores and coordinators need of C: replacing a file, a lock, the
+ * fingerprint of a token. Used by store.lua, sessions.lua and coordinator.lua, on the thread of the
+ * lua_State. */
 #include <errno.h>
 #include <string.h>
 
@@ -25,14 +26,18 @@ static int core_replace_file(lua_State *L) {
     return gate_lua_fail(L, rc, "%s %s: %s", step, path, why);
 }
 
-/* core.lock_file(path) -> a lock, which is given back by lock:close(), by collection, or by the
- * end of the process; or nil, message, code. */
+/* core.lock_file(path [, timeout_ms]) -> a lock, which is given back by lock:close(), by
+ * collection, or by the end of the process; or nil, message, code. Waits at most `timeout_ms`,
+ * 0 to GATE_FILE_LOCK_TIMEOUT_MS, which it is by default. */
 static int core_lock_file(lua_State *L) {
     const char *path = check_path(L, 1);
+    lua_Integer timeout_ms = luaL_optinteger(L, 2, GATE_FILE_LOCK_TIMEOUT_MS);
+    luaL_argcheck(L, timeout_ms >= 0 && timeout_ms <= GATE_FILE_LOCK_TIMEOUT_MS, 2,
+                  "no time to wait");
     int *lock = lua_newuserdatauv(L, sizeof *lock, 0);
     *lock = -1;
     luaL_setmetatable(L, GATE_LUA_LOCK);
-    *lock = gate_file_lock(path);
+    *lock = gate_file_lock(path, (int)timeout_ms);
     if (*lock >= 0) return 1;
     const char *why = *lock == GATE_ESYSTEM ? strerror(errno) : "another process holds it";
     return gate_lua_fail(L, *lock, "lock %s: %s", path, why);
