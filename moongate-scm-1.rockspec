@@ -45,6 +45,7 @@ build = {
     ["moongate.bridge"] = "lua/moongate/bridge.lua",
     ["moongate.cluster"] = "lua/moongate/cluster.lua",
     ["moongate.commands"] = "lua/moongate/commands.lua",
+    ["moongate.coordinator"] = "lua/moongate/coordinator.lua",
     ["moongate.delivery"] = "lua/moongate/delivery.lua",
     ["moongate.emitter"] = "lua/moongate/emitter.lua",
     ["moongate.events"] = "lua/moongate/events.lua",
@@ -59,6 +60,7 @@ build = {
     ["moongate.shard"] = "lua/moongate/shard.lua",
     ["moongate.snowflake"] = "lua/moongate/snowflake.lua",
     ["moongate.store"] = "lua/moongate/store.lua",
+    ["moongate.turns"] = "lua/moongate/turns.lua",
     ["moongate.core"] = {
       sources = {
         "src/codes.c", "src/buf.c", "src/text.c", "src/file.c", "src/heart.c", "src/budget.c",

@@ -53,7 +53,7 @@ local function take_down(name)
 end
 
 for _, name in ipairs {
-  "start", "send", "interest", "stop_shard", "reconnect", "concurrency", "request",
+  "start", "send", "interest", "stop_shard", "reconnect", "concurrency", "request", "turn",
 } do
   Engine[name] = take_down(name)
 end

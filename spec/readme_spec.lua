@@ -37,8 +37,8 @@ describe("README #sockets", function()
   local readme = read "README.md"
   local lua = blocks(readme, "lua")
 
-  it("has five blocks of Lua, and all of them are run here", function()
-    assert.equal(5, #lua)
+  it("has six blocks of Lua, and all of them are run here", function()
+    assert.equal(6, #lua)
   end)
 
   it("the bot is examples/echo.lua, word for word", function()
@@ -91,7 +91,8 @@ describe("README #sockets", function()
     end)
   end)
 
-  it("a session store is made as it says", function()
+  -- The client that a block makes.
+  local function made_by(block)
     local made
     local moongate = setmetatable({
       client = function(options)
@@ -99,12 +100,22 @@ describe("README #sockets", function()
         made = require("moongate").client(options)
       end,
     }, { __index = require "moongate" })
-    run_block(lua[4], { moongate = moongate })
-    assert.equal("Store in sessions.json", tostring(made.options.session_store))
+    run_block(block, { moongate = moongate })
+    return made
+  end
+
+  it("a session store is made as it says", function()
+    assert.equal("Store in sessions.json", tostring(made_by(lua[4]).options.session_store))
+  end)
+
+  it("so is a coordinator", function()
+    local options = made_by(lua[5]).options
+    assert.matches("^Coordinator in .*moongate", tostring(options.identify_coordinator))
+    assert.equal(8, #options.shard_ids)
   end)
 
   it("the sandbox does what it says", function()
-    local printed = run_block(lua[5], {})
+    local printed = run_block(lua[6], {})
     assert.equal("ping", printed[1])
     assert.truthy(printed[2]:match "^Shard 0/1 ready")
   end)

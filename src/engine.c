@@ -143,6 +143,7 @@ static void fill_options(struct gate_loop_options *out, const struct gate_engine
                                    .loose = options->drop_events,
                                    .leave_when_full = options->leave_when_full,
                                    .concurrency = options->concurrency,
+                                   .coordinated = options->coordinated,
                                    .identify_reserve = reserve < 0 ? GATE_QUOTA_RESERVE : reserve};
 }
 
@@ -325,6 +326,13 @@ int gate_engine_stop_shard(struct gate_engine *engine, int shard_id, int code,
 int gate_engine_reconnect(struct gate_engine *engine, int shard_id, int code,
                           struct gate_span reason) {
     return push_verb(engine, GATE_COMMAND_RECONNECT, shard_id, code, reason);
+}
+
+int gate_engine_turn(struct gate_engine *engine, int shard_id, int64_t number) {
+    struct gate_command *command = gate_command_new(GATE_COMMAND_TURN, shard_id);
+    if (!command) return GATE_EMEMORY;
+    command->turn_number = number;
+    return push(engine, command);
 }
 
 int gate_engine_concurrency(struct gate_engine *engine, int concurrency) {

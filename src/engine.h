@@ -25,6 +25,7 @@ struct gate_engine_options {
     bool leave_when_full;         /* closes the connections and resumes once there is room */
     int concurrency;              /* max_concurrency of the identify slots; 0: 1 */
     int64_t identify_reserve;     /* identifies of the day that stay unspent; -1: the default */
+    bool coordinated;             /* no shard identifies before gate_engine_turn says so */
 };
 
 /* Starts the thread (all signals blocked in it). NULL and *error set on failure: GATE_EMEMORY,
@@ -67,6 +68,9 @@ GATE_MUST_CHECK int gate_engine_stop_shard(struct gate_engine *engine, int shard
                                            struct gate_span reason);
 GATE_MUST_CHECK int gate_engine_reconnect(struct gate_engine *engine, int shard_id, int code,
                                           struct gate_span reason);
+
+/* The turn to identify that a `turn` event asked for, with its number. */
+GATE_MUST_CHECK int gate_engine_turn(struct gate_engine *engine, int shard_id, int64_t number);
 
 /* max_concurrency as the gateway reports it. */
 GATE_MUST_CHECK int gate_engine_concurrency(struct gate_engine *engine, int concurrency);

@@ -97,7 +97,7 @@ static bool is_awaited(const struct gate_event *event) {
     return !event->own || (name.len == 4 && memcmp(name.data, "http", 4) == 0);
 }
 
-void gate_letterbox_post(struct gate_letterbox *box, int shard_id, struct gate_event *take) {
+bool gate_letterbox_post(struct gate_letterbox *box, int shard_id, struct gate_event *take) {
     struct gate_letter *letter = take_letter(box);
     struct gate_node *spare = NULL, *dropped;
     if (!letter && is_awaited(take)) {
@@ -107,7 +107,7 @@ void gate_letterbox_post(struct gate_letterbox *box, int shard_id, struct gate_e
     if (!letter) {
         gate_event_free(take);
         miss(box, shard_id);
-        return;
+        return false;
     }
     take->shard_id = shard_id;
     letter->event = *take;
@@ -115,14 +115,15 @@ void gate_letterbox_post(struct gate_letterbox *box, int shard_id, struct gate_e
                                       .at_ms = gate_clock_ms(),
                                       .kind = kind_of(take),
                                       .loose = find_loose(box, take)};
-    if (gate_queue_push(&box->queue, &letter->node, &spare, &dropped) < 0)
-        drop_letter(&letter->node);
+    int rc = gate_queue_push(&box->queue, &letter->node, &spare, &dropped);
+    if (rc < 0) drop_letter(&letter->node);
     box->spare = (struct gate_letter *)spare;
     while (dropped) {
         struct gate_node *next = dropped->next;
         drop_letter(dropped);
         dropped = next;
     }
+    return rc == GATE_OK;
 }
 
 static int make_error(struct gate_event *out, int error, const char *phase, const char *message) {
@@ -167,6 +168,26 @@ void gate_letterbox_hold(struct gate_letterbox *box, int64_t wait_ms) {
         gate_letterbox_post(box, -1, &event);
     else
         miss(box, -1);
+}
+
+bool gate_letterbox_turn(struct gate_letterbox *box, int shard_id, int key, int64_t number) {
+    struct gate_event event;
+    struct gate_field fields[] = {
+        GATE_INTEGER("key", key), GATE_INTEGER("number", number), {.key = NULL}};
+    return gate_event_note(&event, "turn", fields) == GATE_OK &&
+           gate_letterbox_post(box, shard_id, &event);
+}
+
+void gate_letterbox_turn_over(struct gate_letterbox *box, int shard_id, int64_t number,
+                              int64_t spent_ms) {
+    struct gate_event event;
+    struct gate_field spent = GATE_INTEGER("spent_ms", spent_ms);
+    if (spent_ms < 0) spent.kind = GATE_FIELD_ABSENT;
+    struct gate_field fields[] = {GATE_INTEGER("number", number), spent, {.key = NULL}};
+    if (gate_event_note(&event, "turn_over", fields) == GATE_OK)
+        gate_letterbox_post(box, shard_id, &event);
+    else
+        miss(box, shard_id);
 }
 
 /* ---- Answers of HTTP requests ---------------------------------------------------------------- */

@@ -43,8 +43,8 @@ bool gate_letterbox_loose(const struct gate_letterbox *box, uint32_t at, struct 
 
 /* Posts an event of a shard (-1: of none), which is taken whatever comes of it. A dispatch that is
  * not loose is never lost where gate_letterbox_reserve came before it. An own event that finds no
- * memory, or no room far above the marks, is counted as a dropped note. */
-void gate_letterbox_post(struct gate_letterbox *box, int shard_id, struct gate_event *take);
+ * memory, or no room far above the marks, is counted as a dropped note; false then. */
+bool gate_letterbox_post(struct gate_letterbox *box, int shard_id, struct gate_event *take);
 
 /* Posts an `error` event: the gate_error, the operation that failed, and words for it. */
 void gate_letterbox_error(struct gate_letterbox *box, int shard_id, int error, const char *phase,
@@ -56,6 +56,15 @@ void gate_letterbox_hold(struct gate_letterbox *box, int64_t wait_ms);
 /* Posts the `http` event of an answer; its body may be changed. Without memory for it, the answer
  * is that there was none. */
 void gate_letterbox_answer(struct gate_letterbox *box, const struct gate_answer *answer);
+
+/* Posts a `turn` event: the shard wants to identify under `key`, and asks whoever coordinates with
+ * other processes. `number` is of this asking alone. False: it could not be posted. */
+bool gate_letterbox_turn(struct gate_letterbox *box, int shard_id, int key, int64_t number);
+
+/* Posts a `turn_over` event: the asking `number` is over, and its Identify left `spent_ms` ago (-1:
+ * none did). One that is lost is made good by the shard's next `turn`. */
+void gate_letterbox_turn_over(struct gate_letterbox *box, int shard_id, int64_t number,
+                              int64_t spent_ms);
 
 /* Tells, in an `error` event, of own events that found no memory, once there is some. */
 void gate_letterbox_tell(struct gate_letterbox *box);

@@ -210,6 +210,12 @@ static int take_concurrency(struct gate_loop *loop, struct gate_command *command
     return GATE_OK;
 }
 
+static int take_turn(struct gate_loop *loop, struct gate_command *command) {
+    struct gate_seat *seat = gate_seat_find(&loop->seats, command->shard_id);
+    gate_seat_give_turn(&loop->seats, seat, command->shard_id, command->turn_number);
+    return GATE_OK;
+}
+
 static int take_request(struct gate_loop *loop, struct gate_command *command) {
     struct gate_request *request = &command->request;
     if (!gate_letterbox_reserve(&loop->letters)) return GATE_EMEMORY;
@@ -241,6 +247,7 @@ static const struct {
     [GATE_COMMAND_STOP_SHARD] = {take_stop_shard, "stop"},
     [GATE_COMMAND_RECONNECT] = {take_reconnect, "reconnect"},
     [GATE_COMMAND_CONCURRENCY] = {take_concurrency, "concurrency"},
+    [GATE_COMMAND_TURN] = {take_turn, "turn"},
     [GATE_COMMAND_REQUEST] = {take_request, "request"},
     [GATE_COMMAND_END] = {take_end, "end"},
 };
@@ -557,6 +564,7 @@ struct gate_loop *gate_loop_new(const struct gate_loop_options *options, int *er
     gate_slots_init(&loop->seats.slots, options->concurrency > 0 ? options->concurrency : 1);
     gate_door_init(&loop->seats.door, GATE_HANDSHAKES_MAX);
     loop->seats.reserve = options->identify_reserve;
+    loop->seats.coordinated = options->coordinated;
     loop->sleep_gap_ms = read_sleep_gap_ms();
     loop->leaves = options->leave_when_full;
     *error = init_shared(loop, options);

@@ -17,6 +17,7 @@ enum gate_command_type {
     GATE_COMMAND_STOP_SHARD,  /* `number` is the code, `bytes` the reason */
     GATE_COMMAND_RECONNECT,   /* likewise */
     GATE_COMMAND_CONCURRENCY, /* `number` */
+    GATE_COMMAND_TURN,        /* `turn_number` */
     GATE_COMMAND_REQUEST,     /* `request` */
     GATE_COMMAND_END          /* `number` is the code; the thread ends */
 };
@@ -30,6 +31,7 @@ struct gate_command {
         struct gate_options options;
         struct gate_interest interest; /* owned */
         struct gate_request request;
+        int64_t turn_number;
     };
 };
 
@@ -45,6 +47,7 @@ struct gate_loop_options {
     bool leave_when_full;   /* in place of the pause */
     int concurrency;
     int64_t identify_reserve;
+    bool coordinated; /* turns to identify are asked for */
 };
 
 struct gate_loop;

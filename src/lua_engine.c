@@ -98,8 +98,8 @@ static bool is_word(struct gate_span text, const char *word) {
 
 /* core.engine { ca_file =, insecure_tls =, proxy =, user_agent =, queue_events =, queue_bytes =,
  * drop_events = names with a NUL behind each, leave_when_full =, concurrency =,
- * identify_reserve =, null = "drop"|"keep", invalid_utf8 = "pass"|"refuse" } -> engine, or nil,
- * message, code */
+ * identify_reserve =, coordinated =, null = "drop"|"keep", invalid_utf8 = "pass"|"refuse" } ->
+ * engine, or nil, message, code */
 static int core_engine(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
     struct gate_engine_options options = {
@@ -112,7 +112,8 @@ static int core_engine(lua_State *L) {
         .drop_events = gate_lua_text(L, 1, "drop_events"),
         .leave_when_full = gate_lua_flag(L, 1, "leave_when_full", false),
         .concurrency = (int)gate_lua_integer(L, 1, "concurrency", 0),
-        .identify_reserve = gate_lua_integer(L, 1, "identify_reserve", -1)};
+        .identify_reserve = gate_lua_integer(L, 1, "identify_reserve", -1),
+        .coordinated = gate_lua_flag(L, 1, "coordinated", false)};
     struct gate_lua_rules rules = {.keep_null = is_word(gate_lua_text(L, 1, "null"), "keep"),
                                    .refuse_utf8 =
                                        is_word(gate_lua_text(L, 1, "invalid_utf8"), "refuse")};
@@ -260,6 +261,14 @@ static int engine_concurrency(lua_State *L) {
     struct engine_box *box = check_engine(L);
     int concurrency = (int)luaL_checkinteger(L, 2);
     return gate_lua_result(L, "concurrency", gate_engine_concurrency(box->engine, concurrency));
+}
+
+/* engine:turn(id, number): an own event `turn` asked for it. */
+static int engine_turn(lua_State *L) {
+    struct engine_box *box = check_engine(L);
+    int id = (int)luaL_checkinteger(L, 2);
+    lua_Integer number = luaL_checkinteger(L, 3);
+    return gate_lua_result(L, "turn", gate_engine_turn(box->engine, id, number));
 }
 
 /* engine:request { id =, url =, method = "GET", authorization =, content_type =, body =,
@@ -742,6 +751,7 @@ static void register_engine(lua_State *L) {
                                        {"stop_shard", engine_stop_shard},
                                        {"reconnect", engine_reconnect},
                                        {"concurrency", engine_concurrency},
+                                       {"turn", engine_turn},
                                        {"request", engine_request},
                                        {"next", engine_next},
                                        {"wait", engine_wait},

@@ -19,7 +19,8 @@ struct gate_seat *gate_seat_make(struct gate_seats *seats, int shard_id) {
     if (seat) return seat;
     seat = gate_allocate(NULL, sizeof *seat);
     if (!seat) return NULL;
-    *seat = (struct gate_seat){.seats = seats, .shard_id = shard_id, .deadline_ms = NEVER};
+    *seat = (struct gate_seat){
+        .seats = seats, .shard_id = shard_id, .deadline_ms = NEVER, .identified_ms = NEVER};
     gate_buf_init(&seat->interest.names, 0, 0);
     gate_slot_init(&seat->slot, shard_id);
     if (gate_row_add(&seats->row, seat) == GATE_OK) return seat;
@@ -158,7 +159,35 @@ static struct gate_claim claim_of(const struct gate_seat *seat) {
                                .reserve = seat->seats->reserve};
 }
 
-int64_t gate_seat_claim(const struct gate_seat *seat, int64_t now_ms) {
+/* Asks once. A letter that finds no memory is written again at the next look. */
+static void ask_turn(struct gate_seat *seat) {
+    struct gate_seats *seats = seat->seats;
+    if (seat->turn != GATE_TURN_NONE) return;
+    seat->turn_number = ++seats->turns;
+    int key = seat->shard_id % seats->slots.concurrency;
+    if (gate_letterbox_turn(seats->letters, seat->shard_id, key, seat->turn_number))
+        seat->turn = GATE_TURN_ASKED;
+}
+
+static void end_turn(struct gate_seat *seat, int64_t now_ms) {
+    int64_t spent_ms = seat->identified_ms < 0 ? NEVER : now_ms - seat->identified_ms;
+    if (seat->turn == GATE_TURN_NONE) return;
+    seat->turn = GATE_TURN_NONE;
+    seat->identified_ms = NEVER;
+    gate_letterbox_turn_over(seat->seats->letters, seat->shard_id, seat->turn_number, spent_ms);
+}
+
+void gate_seat_give_turn(struct gate_seats *seats, struct gate_seat *seat, int shard_id,
+                         int64_t number) {
+    if (seat && seat->turn == GATE_TURN_ASKED && seat->turn_number == number)
+        seat->turn = GATE_TURN_GIVEN;
+    else
+        gate_letterbox_turn_over(seats->letters, shard_id, number, NEVER);
+}
+
+/* The other engines of the process do not wait for what other processes do, and other processes not
+ * for a day that is used up here. */
+int64_t gate_seat_claim(struct gate_seat *seat, int64_t now_ms) {
     struct gate_seats *seats = seat->seats;
     struct gate_claim claim = claim_of(seat);
     struct gate_permit permit = gate_window_claim(&claim, now_ms);
@@ -167,13 +196,19 @@ int64_t gate_seat_claim(const struct gate_seat *seat, int64_t now_ms) {
         seats->hold_told = true;
         gate_letterbox_hold(seats->letters, permit.hold_ms - now_ms);
     }
-    return permit.again_ms;
+    if (permit.hold_ms >= 0) end_turn(seat, now_ms);
+    if (permit.again_ms > 0 || !seats->coordinated || seat->turn == GATE_TURN_GIVEN)
+        return permit.again_ms;
+    gate_window_done(&claim);
+    ask_turn(seat);
+    return now_ms + GATE_WINDOW_LOOK_MS;
 }
 
 static void do_slot_spent(struct gate_seat *seat, struct gate_action *action) {
     struct gate_claim claim = claim_of(seat);
     gate_window_spent(&claim, gate_clock_ms());
     (void)action;
+    if (seat->turn == GATE_TURN_GIVEN) seat->identified_ms = gate_clock_ms();
     gate_slots_spent(&seat->seats->slots, gate_clock_ms(), seat->shard_id);
 }
 
@@ -183,6 +218,7 @@ static void do_slot_done(struct gate_seat *seat, struct gate_action *action) {
     (void)action;
     gate_slots_leave(&seat->seats->slots, &seat->slot);
     gate_slots_done(&seat->seats->slots, gate_clock_ms(), seat->shard_id);
+    end_turn(seat, gate_clock_ms());
 }
 
 static void (*const carry_out[])(struct gate_seat *seat, struct gate_action *action) = {

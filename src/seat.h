@@ -22,7 +22,12 @@ struct gate_seats {
     struct gate_loop *loop; /* for the transport's reports */
     int64_t reserve;        /* identifies of the day that are to be left over */
     bool hold_told;         /* that the day's are used up, since the last slot */
+    bool coordinated;       /* the Lua side is asked for turns */
+    int64_t turns;          /* that were asked for */
 };
+
+/* A shard's turn to identify, where other processes have theirs. */
+enum gate_turn { GATE_TURN_NONE, GATE_TURN_ASKED, GATE_TURN_GIVEN };
 
 struct gate_seat {
     int shard_id; /* first, as its row wants it */
@@ -31,7 +36,10 @@ struct gate_seat {
     struct gate_interest interest; /* for a shard that is not there yet */
     struct gate_slot slot;
     struct gate_guest guest;
-    uint64_t token;         /* of gate_window_token */
+    uint64_t token; /* of gate_window_token */
+    enum gate_turn turn;
+    int64_t turn_number;    /* of the last one that was asked for */
+    int64_t identified_ms;  /* when an Identify left in this turn; -1: none */
     struct gate_link *link; /* NULL: no connection */
     uint32_t connection;    /* of the link */
     int64_t connect_timeout_ms;
@@ -69,10 +77,15 @@ GATE_MUST_CHECK int gate_seat_replace(struct gate_seat *seat, struct gate_option
 /* Starts the shard, which stands in line where others connect already. */
 void gate_seat_start(struct gate_seat *seat);
 
-/* The seat's shard has its slot; may it identify, whatever other engines do, and as far as the
- * day's identifies reach? 0, or when to ask again. The Lua side is told of a day that is used up,
- * once. */
-int64_t gate_seat_claim(const struct gate_seat *seat, int64_t now_ms);
+/* The seat's shard has its slot; may it identify, whatever other engines and processes do, and as
+ * far as the day's identifies reach? 0, or when to ask again. The Lua side is told of a day that is
+ * used up, once, and asked for the turn. */
+int64_t gate_seat_claim(struct gate_seat *seat, int64_t now_ms);
+
+/* The Lua side gives the turn of that number. It is told at once when nobody wants it any more;
+ * `seat` NULL: there is no such shard. */
+void gate_seat_give_turn(struct gate_seats *seats, struct gate_seat *seat, int shard_id,
+                         int64_t number);
 
 /* After every input of the shard: carries out what it asks for, until it asks for nothing more. */
 void gate_seat_settle(struct gate_seat *seat);

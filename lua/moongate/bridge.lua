@@ -66,6 +66,7 @@ function bridge.new(options, hooks)
   for _, key in ipairs(ENGINE_KEYS) do
     if options[key] ~= nil then wanted[key] = options[key] end
   end
+  wanted.coordinated = options.identify_coordinator ~= nil
   wanted.leave_when_full = options.when_full == "disconnect"
   if options.drop_events then
     wanted.drop_events = table.concat(options.drop_events, "\0") .. "\0"

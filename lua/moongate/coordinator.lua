@@ -3,8 +3,9 @@
 --
 -- A coordinator is anything with these methods. `claim` is the same table in all three, made anew
 -- for each turn: { token = 16 hex digits that tell tokens apart, key = shard id modulo
--- max_concurrency, shard_id, shard_count, remaining, reserve, reset_at }. The last three are what
--- this process knows of the session start limit; nil when it knows nothing.
+-- max_concurrency, shard_id, shard_count, total, used, reserve }. The last three are what this
+-- process knows of the session start limit: identifies of a day, how many are gone, how many are
+-- to be left over.
 --
 --   acquire(claim)            true: the turn is ours until it is released. false: not now, ask
 --                             again at deadline(claim). nil, message: it does not work; asked
@@ -22,6 +23,7 @@ local core = require "moongate.core"
 local coordinator = {}
 
 local WINDOW_S = core.limits.IDENTIFY_WINDOW_MS / 1000
+local DAY_S = core.limits.QUOTA_DAY_MS / 1000
 local LOOK_S = 0.25 -- while somebody else holds the turn
 
 -- ---- One machine: files ------------------------------------------------------------------------
@@ -61,49 +63,61 @@ end
 
 -- ---- The count of a day ------------------------------------------------------------------------
 
--- Changes the common count under its own lock; fn(record) returns what to write, or nil.
+-- { before =, before_until =, spent = { times of day } }: what was used up before anybody counted
+-- here, and the identifies since. Both are forgotten a day later.
+local function read_count(path, now)
+  local record, spent = read(path), {}
+  for _, time in ipairs(type(record.spent) == "table" and record.spent or {}) do
+    time = number(time)
+    if time and time > now - DAY_S and time <= now then spent[#spent + 1] = time end
+  end
+  local before, before_until = number(record.before), number(record.before_until)
+  if not before or not before_until or before_until <= now or before_until > now + DAY_S then
+    before, before_until = 0, now
+  end
+  return { spent = spent, before = before, before_until = before_until }
+end
+
+-- What a process knows of identifies that nobody counted here.
+local function learn(count, claim, now)
+  local unseen = (claim.used or 0) - #count.spent
+  if unseen > count.before then count.before, count.before_until = unseen, now + DAY_S end
+end
+
+-- Changes the count under its own lock: fn(count, now).
 local function with_count(self, claim, fn)
-  local path = path_of(self, claim, "count")
+  local path, now = path_of(self, claim, "count"), os.time()
   local lock, message, code = core.lock_file(path)
   if not lock then return nil, "coordinator: " .. message, code end
-  local record = fn(read(path))
-  local written = true
-  if record then written, message, code = write(path, record) end
+  local count = read_count(path, now)
+  learn(count, claim, now)
+  fn(count, now)
+  local written
+  written, message, code = write(path, count)
   lock:close()
   if not written then return nil, message, code end
   return true
 end
 
--- What is left for all of us: the smaller number, as long as both speak of the same window.
-local function merge(record, claim, now)
-  local remaining, reset_at = number(record.remaining), number(record.reset_at)
-  if not remaining or not reset_at or reset_at <= now then
-    remaining, reset_at = claim.remaining, claim.reset_at
-  elseif claim.remaining and claim.remaining < remaining then
-    remaining = claim.remaining
-  end
-  return remaining, reset_at
-end
-
 -- True when an Identify may be spent; false and the seconds until then.
 local function may_spend(self, claim)
   local rest_s
-  local done, message, code = with_count(self, claim, function(record)
-    local now = os.time()
-    local remaining, reset_at = merge(record, claim, now)
-    if remaining and remaining <= (claim.reserve or 0) then rest_s = reset_at - now end
-    return remaining and { remaining = remaining, reset_at = reset_at }
+  local done, message, code = with_count(self, claim, function(count, now)
+    local left = (claim.total or math.huge) - count.before - #count.spent
+    if left > (claim.reserve or 0) then return end
+    local forgotten = count.spent[1] and count.spent[1] + DAY_S or math.huge
+    if count.before > 0 then forgotten = math.min(forgotten, count.before_until) end
+    rest_s = forgotten - now
   end)
   if not done then return nil, message, code end
   if rest_s then return false, rest_s end
   return true
 end
 
-local function count_down(self, claim)
-  return with_count(self, claim, function(record)
-    local remaining = number(record.remaining)
-    if not remaining then return nil end
-    return { remaining = math.max(remaining - 1, 0), reset_at = record.reset_at }
+local function count_down(self, claim, spent_s)
+  return with_count(self, claim, function(count, now)
+    table.insert(count.spent, now - math.floor(spent_s))
+    table.sort(count.spent)
   end)
 end
 
@@ -153,7 +167,7 @@ function File:release(claim, spent_s)
   if not lock then return true end
   self.locks[claim.key] = nil
   local counted, message, code = true, nil, nil
-  if spent_s then counted, message, code = count_down(self, claim) end
+  if spent_s then counted, message, code = count_down(self, claim, spent_s) end
   local free_at = spent_s and core.now() - spent_s + WINDOW_S
   local written, why, reason = write(path_of(self, claim, claim.key), { free_at = free_at })
   lock:close()

@@ -7,6 +7,7 @@ local events = require "moongate.events"
 local quota = require "moongate.quota"
 local sessions = require "moongate.sessions"
 local shard = require "moongate.shard"
+local turns = require "moongate.turns"
 
 local delivery = {}
 
@@ -183,6 +184,8 @@ end
 
 local function take_own(self, record, name, one)
   if name == "hold" then return take_hold(self, record) end
+  if name == "turn" then return turns.asked(self, one, record:data()) end
+  if name == "turn_over" then return turns.ended(self, record:data()) end
   local hook = one and hooks[name]
   local heard = self.emitter:hears(name) or (one and shard.fields(one).emitter:hears(name))
   if not hook and not heard then return end

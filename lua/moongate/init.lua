@@ -2,6 +2,7 @@
 -- Lua thread. Loading it starts nothing: no thread, no connection, no file.
 
 local cluster = require "moongate.cluster"
+local coordinator = require "moongate.coordinator"
 local core = require "moongate.core"
 local events = require "moongate.events"
 local gateway = require "moongate.gateway"
@@ -17,6 +18,7 @@ local moongate = {
   _VERSION = core._VERSION,
   array = core.array,
   close_codes = core.close_codes,
+  coordinator = coordinator,
   --- decoded(data): makes what a lazy listener was given a plain table, in place, and returns it.
   decoded = core.decoded,
   events = events,

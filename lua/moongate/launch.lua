@@ -7,6 +7,7 @@ local delivery = require "moongate.delivery"
 local quota = require "moongate.quota"
 local sessions = require "moongate.sessions"
 local shard = require "moongate.shard"
+local turns = require "moongate.turns"
 
 local launch = {}
 
@@ -46,6 +47,7 @@ function launch.shut(self, code)
   end
   self.bridge = nil
   current:close(code)
+  turns.shut(self)
   sessions.save_all(self)
   quota.save(self)
 end

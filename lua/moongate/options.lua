@@ -311,6 +311,15 @@ local function session_store(value, _, sheet)
     "give moongate.store.file(path), moongate.store.memory(), or an object like them"
 end
 
+local function coordinator(value, _, sheet)
+  local fine, acquire, release, deadline = pcall(function()
+    return value.acquire, value.release, value.deadline
+  end)
+  if fine and type(value) ~= "string" and acquire and release and deadline then return value end
+  return nil, show(sheet, value) .. " has no acquire, release and deadline",
+    "give moongate.coordinator.file(), or an object like it"
+end
+
 -- Names of events that may be dropped, in any style; each once.
 local function event_names(value, row, sheet)
   local help = 'give a list of names, such as { "PRESENCE_UPDATE", "TYPING_START" }'
@@ -418,7 +427,7 @@ local rows = {
   { name = "session_store", kind = session_store },
   { name = "drop_events", kind = event_names, never = { "READY", "RESUMED" } },
   { name = "identify_reserve", kind = whole, min = 0, default = limits.QUOTA_RESERVE },
-  { name = "identify_coordinator", kind = later },
+  { name = "identify_coordinator", kind = coordinator },
   { name = "log_level", kind = later },
 }
 
