@@ -5,7 +5,7 @@ local moongate = require "moongate"
 local witness = require "witness"
 
 local null = core.null
-local pad = ("p"):rep(70) -- makes a container too long to be decoded at once
+local pad = ("p"):rep(1100) -- makes a container too long to be decoded at once
 
 local function is_lazy(value)
   return getmetatable(value) == "moongate.lazy"
@@ -107,7 +107,7 @@ local function random_text()
   local kind = math.random(6)
   if kind == 1 then return '"\\u00e9\\n\\"\\\\"' end
   if kind == 2 then return '"' .. ("[{\\\"}],:"):rep(math.random(12)) .. '"' end
-  if kind == 3 then return '"' .. ("x"):rep(math.random(0, 90)) .. '"' end
+  if kind == 3 then return '"' .. ("x"):rep(math.random(0, 300)) .. '"' end
   return ('"k%d"'):format(math.random(40))
 end
 
@@ -131,6 +131,8 @@ local function random_value(depth)
     members[i] = space() .. (list and "" or random_text() .. space() .. ":" .. space())
       .. random_value(depth - 1) .. space()
   end
+  if depth == 5 then members[#members + 1] = (list and "" or '"pad":') .. '"' .. pad .. '"' end
+  if list and members[1] and math.random(2) == 1 then table.insert(members, 1, "{}") end
   return (list and "[%s%s]" or "{%s%s}"):format(space(), table.concat(members, ","))
 end
 

@@ -13,7 +13,25 @@
 
 /* ---- Values ---------------------------------------------------------------------------------- */
 
-static int read_number(struct reader *reader) {
+/* Of most numbers one look is enough: fewer digits than any of 2^53, and nothing behind them. */
+#define SHORT_DIGITS 15
+
+static inline bool read_short(struct reader *reader, int64_t *out) {
+    const char *at = reader->at, *end = reader->end;
+    bool negative = *at == '-';
+    const char *from = at + negative;
+    if (end - from > SHORT_DIGITS + 1) end = from + SHORT_DIGITS + 1;
+    int64_t value = 0;
+    for (at = from; at < end && *at >= '0' && *at <= '9'; at++) value = value * 10 + (*at - '0');
+    size_t digits = (size_t)(at - from);
+    if (digits == 0 || digits > SHORT_DIGITS || (*from == '0' && digits > 1)) return false;
+    if (at < end && (*at == '.' || *at == 'e' || *at == 'E')) return false;
+    *out = negative ? -value : value;
+    reader->at = at;
+    return true;
+}
+
+static int read_long(struct reader *reader) {
     bool is_integer;
     int64_t integer;
     const char *from = reader->at;
@@ -23,6 +41,12 @@ static int read_number(struct reader *reader) {
     if (!is_integer) return READ_CALL(number)(reader->to, gate_text_to_number(digits));
     if (!gate_text_to_integer(digits, &integer)) return READ_CALL(text)(reader->to, digits);
     return READ_CALL(integer)(reader->to, integer);
+}
+
+static inline int read_number(struct reader *reader) {
+    int64_t integer;
+    if (read_short(reader, &integer)) return READ_CALL(integer)(reader->to, integer);
+    return read_long(reader);
 }
 
 static int read_value(struct reader *reader);

@@ -15,7 +15,8 @@
 #include "lua_key.h"
 #include "lua_space.h"
 
-#define SMALL_BYTES_MAX   64   /* a container of so many bytes is decoded for what a table costs */
+#define EVENT_BYTES_MAX   1024 /* of an event that is decoded for what a few touches of it cost */
+#define SMALL_BYTES_MAX   192  /* of a container within: the same */
 #define MAP_MEMBERS_MAX   256  /* an object with more is no event's; it is decoded whole */
 #define ENTRIES_ABOVE     8    /* of the outermost table: its own, and what is likely touched */
 #define ENTRIES_BELOW     4    /* of those in it: two of its own, of which one stays */
@@ -290,8 +291,8 @@ static void push_table(lua_State *L, int entries) {
 }
 
 /* Lists of scalars are short, and read as a whole. */
-static bool is_worth_it(struct gate_span value) {
-    if (value.len <= SMALL_BYTES_MAX) return false;
+static bool is_worth_it(struct gate_span value, size_t small_bytes) {
+    if (value.len <= small_bytes) return false;
     const char *end = value.data + value.len, *at = skip_space(value.data + 1, end);
     return value.data[0] == '{' || (value.data[0] == '[' && at < end && (*at == '{' || *at == '['));
 }
@@ -308,7 +309,7 @@ static struct gate_span span_roughly(const struct node *node, const struct membe
 /* `index`: of the node on the stack. */
 static void push_container(lua_State *L, const struct node *node, int index, size_t at,
                            struct gate_span roughly) {
-    if (!is_worth_it(roughly)) {
+    if (!is_worth_it(roughly, SMALL_BYTES_MAX)) {
         decode_whole(L, node->text, at, &node->rules);
         return;
     }
@@ -526,7 +527,7 @@ int gate_lua_lazy(lua_State *L, int index, const struct gate_lua_rules *rules) {
     text.data = lua_tolstring(L, index, &text.len);
     const char *end = text.data + text.len, *at = skip_space(text.data, end);
     struct place place = {(uint32_t)(at - text.data), rules ? *rules : plain_rules};
-    bool worth_it = is_worth_it((struct gate_span){at, (size_t)(end - at)});
+    bool worth_it = is_worth_it((struct gate_span){at, (size_t)(end - at)}, EVENT_BYTES_MAX);
     if (!GATE_LUA_INTEGERS || text.len > INT32_MAX || !worth_it)
         return gate_lua_decode(L, &gate_json, text, rules, NULL);
     luaL_checkstack(L, 16, "lazy table");

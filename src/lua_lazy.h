@@ -12,8 +12,8 @@
 
 /* Pushes the lazy table of the JSON text at `index`, a string, and returns 0; or pushes nothing and
  * returns what gate_lua_decode does for text whose outermost level is not JSON. A value that is not
- * worth it (a scalar, a small one, a list of scalars) is decoded whole. What is wrong further down
- * raises an error where it is touched. The text is nested at most GATE_DEPTH_MAX deep, which
+ * worth it (a scalar, a small event, a list of scalars) is decoded whole. What is wrong further
+ * down raises an error where it is touched. The text is nested at most GATE_DEPTH_MAX deep, which
  * gate_codec.scan has checked. */
 GATE_MUST_CHECK int gate_lua_lazy(lua_State *L, int index, const struct gate_lua_rules *rules);
 
