@@ -1,4 +1,4 @@
--- etf.c and etf_read.h: every tag of the External Term Format, every border
+-- etf.c, etf_read.h and lua_build_etf.c: every tag of the External Term Format, every border
 -- between two of them, the envelope in any order, compressed terms, the writer; and that a term and
 -- its JSON twin are the same value. Every term that is scanned or walked by `unit` ends right
 -- before an unreadable page.
@@ -30,6 +30,23 @@ end
 local function big(sign, digits) return pack(">BBB", 110, #digits, sign) .. digits end
 local function large_big(sign, digits) return pack(">BI4B", 111, #digits, sign) .. digits end
 local function float(text) return "c" .. text .. ("\0"):rep(31 - #text) end
+
+-- A whole zlib stream of one term, by hand: stored blocks and their checksum.
+local function store(plain)
+  local out, a, b = { "\120\1" }, 1, 0
+  for i = 1, #plain do
+    a = (a + plain:byte(i)) % 65521
+    b = (b + a) % 65521
+  end
+  for at = 1, math.max(#plain, 1), 65535 do
+    local block = plain:sub(at, at + 65534)
+    out[#out + 1] = pack("<BI2I2", at + 65535 > #plain and 1 or 0, #block, ~#block & 0xffff)
+      .. block
+  end
+  return table.concat(out) .. pack(">I2I2", b, a)
+end
+
+local function packed(term, size) return pack(">BBI4", 131, 80, size or #term) .. store(term) end
 
 local NIL, TRUE, FALSE = atom "nil", atom "true", atom "false"
 
@@ -510,6 +527,87 @@ describe("etf: twins", function()
   end)
 end)
 
+describe("etf: values in Lua", function()
+  it("lists and maps of any length come whole, beyond what a promise may take", function()
+    for _, count in ipairs { 0, 1, 1023, 1024, 1025, 5000, 70000 } do
+      local items, members = {}, {}
+      for i = 1, count do
+        items[i] = integer(i)
+        members[i] = integer(i) .. byte(i % 256)
+      end
+      local value = decode(message(pack(">BI4", 108, count) .. table.concat(items) .. "j"))
+      assert.equal(count, #value)
+      assert.equal(count, value[count] or 0)
+      value = decode(message(pack(">BI4", 116, count) .. table.concat(members)))
+      local seen = 0
+      for key, n in pairs(value) do
+        seen = seen + 1
+        assert.equal(tonumber(key) % 256, n)
+      end
+      assert.equal(count, seen)
+    end
+  end)
+
+  it("promises that are not kept cost next to nothing", function()
+    -- Each of 128 lists says that it has as many items as there are bytes.
+    local bytes = 1 << 20
+    local term = message(("l" .. pack(">I4", bytes - 1000)):rep(128) .. ("x"):rep(bytes))
+    collectgarbage()
+    collectgarbage "stop"
+    local before = collectgarbage "count"
+    assert.equal("ESYNTAX", (select(3, decode(term))))
+    local grown = collectgarbage "count" - before
+    collectgarbage "restart"
+    assert.is_true(grown < 4096, grown)
+  end)
+
+  it("keys are remembered between values and encodings, short and long ones", function()
+    for _ = 1, 3 do
+      for _, key in ipairs { "", "a", ("k"):rep(24), ("k"):rep(25), ("k"):rep(300), "a\0", "é" } do
+        local term = message(map(binary(key), list(map(binary(key), byte(1)))))
+        assert.same({ [key] = { { [key] = 1 } } }, decode(term))
+        assert.same({ [key] = 2 }, core.decode(core.encode { [key] = 2 }))
+      end
+    end
+  end)
+
+  it("says where the fault is, as far as it is in what was given", function()
+    assert.equal("decode: malformed payload at byte 7 of 9",
+      (select(2, decode(message(pack(">BI4", 108, 1) .. "x" .. "jj")))))
+    assert.equal("decode: malformed payload: it ends after 1 bytes", (select(2, decode "\131")))
+    assert.equal("decode: malformed payload", (select(2, decode(packed "x"))))
+  end)
+
+  it("an error of Lua's memory leaves nothing behind, and a finaliser may decode meanwhile",
+    function()
+    local term = message(list(map(atom "k", binary(("x"):rep(100)), atom "l", list(byte(1)))))
+    local inner = 0
+    for _ = 1, 50 do
+      setmetatable({}, { __gc = function()
+        inner = inner + 1
+        assert.same({ k = 1 }, decode(message(map(atom "k", byte(1)))))
+      end })
+      for _ = 1, 20 do
+        local value = decode(term)
+        assert.equal(100, #value[1].k)
+      end
+      collectgarbage "step"
+    end
+    collectgarbage()
+    assert.equal(50, inner)
+  end)
+
+  it("works deep in a coroutine, with nothing left on the stack", function()
+    local function dive(depth)
+      if depth == 0 then return decode(message(deep_list)) end
+      return (dive(depth - 1))
+    end
+    local value = coroutine.wrap(function() return dive(150) end)()
+    for _ = 1, 128 do value = value[1] end
+    assert.equal(7, value)
+  end)
+end)
+
 -- ---- The envelope ----------------------------------------------------------------------------
 
 local function permute(all, fn, n)
@@ -662,23 +760,6 @@ describe("etf: the envelope", function()
 end)
 
 -- ---- Compressed terms ------------------------------------------------------------------------
-
--- A whole zlib stream of one term, by hand: stored blocks and their checksum.
-local function store(plain)
-  local out, a, b = { "\120\1" }, 1, 0
-  for i = 1, #plain do
-    a = (a + plain:byte(i)) % 65521
-    b = (b + a) % 65521
-  end
-  for at = 1, math.max(#plain, 1), 65535 do
-    local block = plain:sub(at, at + 65534)
-    out[#out + 1] = pack("<BI2I2", at + 65535 > #plain and 1 or 0, #block, ~#block & 0xffff)
-      .. block
-  end
-  return table.concat(out) .. pack(">I2I2", b, a)
-end
-
-local function packed(term, size) return pack(">BBI4", 131, 80, size or #term) .. store(term) end
 
 describe("etf: compressed terms", function()
   local term = map(atom "op", byte(11), atom "d", list(byte(1), binary "x"))

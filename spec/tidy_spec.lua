@@ -66,6 +66,7 @@ local elsewhere = {
   lua_value = { "value_spec.lua", "lua_ says only that it includes lua.h" },
   lua_space = { "value_spec.lua", "what the two halves of values share" },
   lua_builder = { "value_spec.lua", "the target of the readers" },
+  lua_build_etf = { "etf_spec.lua", "the half that decodes, for ETF" },
   lua_build = { "value_spec.lua", "the half that decodes" },
   lua_key = { "value_spec.lua", "the keys that the builder remembers" },
   lua_lazy = { "lazy_spec.lua", "lua_ says only that it includes lua.h" },

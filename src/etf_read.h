@@ -1,6 +1,6 @@
 /* etf_read.h - the reader of Erlang's External Term Format, compiled once for each kind of target.
- * Included by etf.c, where the target is any sink, and meant for other targets as well, where
- * the calls become direct ones. Pure. Reads nothing that a length promises before it is there.
+ * Included by etf.c, where the target is any sink, and by lua_build_etf.c, where it is a Lua value
+ * and the calls become direct ones. Pure. Reads nothing that a length promises before it is there.
  *
  * Define before including: READ_TO, the type of the target; READ_CALL(name), the name of its
  * functions, which look like those of struct gate_sink but for their first argument, a READ_TO *;

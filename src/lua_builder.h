@@ -233,26 +233,9 @@ static bool has_twin(struct builder *builder) {
     return false;
 }
 
-/* The bytes are described last: until the string is anchored, Lua may run out of memory. */
-static void learn_key(struct builder *builder, int number, const struct gate_key *key,
-                      struct gate_span text) {
-    struct gate_key *known = &builder->space->keys[number];
-    lua_pushlstring(builder->L, text.data, text.len);
-    if (text.len == 0 || text.len > GATE_KEY_BYTES_MAX) return;
-    known->len = 0;
-    lua_pushvalue(builder->L, -1);
-    lua_rawseti(builder->L, builder->anchors, number + 1);
-    *known = *key;
-}
-
 static inline int build_key(struct builder *builder, struct gate_span text) {
     if (builder->refuse_utf8 && !gate_text_is_utf8(text)) return GATE_EUTF8;
-    struct gate_key key = gate_key_describe(text);
-    int number = gate_key_number(&key);
-    if (gate_key_is(&key, &builder->space->keys[number]) && text.len - 1 < GATE_KEY_BYTES_MAX)
-        lua_rawgeti(builder->L, builder->anchors, number + 1);
-    else
-        learn_key(builder, number, &key, text);
+    int number = gate_lua_push_key(builder->L, builder->space, builder->anchors, text);
     builder->top++;
     uint64_t *seen = &builder->frame->seen[number / 64], bit = UINT64_C(1) << (number % 64);
     if (*seen & bit) builder->frame->twice = builder->frame->twice || has_twin(builder);

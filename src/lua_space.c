@@ -54,6 +54,18 @@ struct gate_lua_space *gate_lua_push_space(lua_State *L) {
     return create_workspace(L);
 }
 
+/* The bytes are described last: until the string is anchored, Lua may run out of memory. */
+void gate_lua_learn_key(lua_State *L, struct gate_lua_space *space, int anchors,
+                        const struct gate_key *key, struct gate_span text) {
+    int number = gate_key_number(key);
+    lua_pushlstring(L, text.data, text.len);
+    if (text.len == 0 || text.len > GATE_KEY_BYTES_MAX) return;
+    space->keys[number].len = 0;
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, anchors, number + 1);
+    space->keys[number] = *key;
+}
+
 void gate_lua_push_known_marks(lua_State *L) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &workspace_key);
     if (lua_isnil(L, -1)) {

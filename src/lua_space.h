@@ -19,6 +19,31 @@ struct gate_lua_space {
     struct gate_key keys[GATE_KEYS];
 };
 
+/* Learns a key that is not known yet, and pushes its string; see below. */
+void gate_lua_learn_key(lua_State *L, struct gate_lua_space *space, int anchors,
+                        const struct gate_key *key, struct gate_span text);
+
+/* Pushes the string of a key, `anchors` being the index of the table of anchors. Returns the key's
+ * number. May raise Lua's memory error. Needs three places on the stack. */
+static inline int gate_lua_push_key(lua_State *L, struct gate_lua_space *space, int anchors,
+                                    struct gate_span text) {
+    struct gate_key key = gate_key_describe(text);
+    int number = gate_key_number(&key);
+    if (gate_key_is(&key, &space->keys[number]) && text.len - 1 < GATE_KEY_BYTES_MAX)
+        lua_rawgeti(L, anchors, number + 1);
+    else
+        gate_lua_learn_key(L, space, anchors, &key, text);
+    return number;
+}
+
+struct gate_lua_rules;
+
+/* The ETF half of gate_lua_decode: the same contract, but that the workspace and the table of
+ * anchors are on top of the stack, and that a failure may leave more on it. */
+GATE_MUST_CHECK int gate_lua_build_etf(lua_State *L, struct gate_lua_space *space,
+                                       const struct gate_lua_rules *rules, struct gate_span value,
+                                       size_t *at);
+
 #define GATE_ANCHORED_MARK (GATE_KEYS + 1)
 #define GATE_ANCHORED_LAZY (GATE_KEYS + 2)
 
