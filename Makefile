@@ -87,7 +87,7 @@ coverage: need
 
 # Clients and a server that moongate did not write.
 peers: all
-	sh .ci/need python3-discord nodejs npm openssl
+	sh .ci/need python3-discord nodejs npm g++ openssl
 	spec/peers/run
 
 # What events cost: decoding alone, then the whole process beside its floor. ROUNDS=5 EVENTS=100000
