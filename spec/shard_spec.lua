@@ -175,6 +175,7 @@ describe("messages", function()
     end)
   end
 
+  -- With it they would keep some 80 MB.
   it("R67 a shard that stays down keeps no memory of its compression", function()
     local resident = helper.resident
     if not resident() then return pending "resident memory is not to be had here" end
@@ -195,7 +196,7 @@ describe("messages", function()
     local before = resident()
     stop_some(100)
     local grown = resident() - before
-    assert.is_true(grown < 6 << 20, ("%d bytes more"):format(grown))
+    assert.is_true(grown < 20 << 20, ("%d bytes more"):format(grown))
   end)
 
   it("a 20 MB message goes through, and small ones after it", function()
