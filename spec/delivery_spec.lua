@@ -58,7 +58,51 @@ describe("delivery", function()
       bot:on("messageCreate", print)
       assert.equal("GUILD_CREATE MESSAGE_CREATE", (heard(0)))
       bot:off("GUILD_CREATE")
+      assert.equal("GUILD_CREATE MESSAGE_CREATE", (heard(0)))
+      bot:step(0)
       assert.equal("MESSAGE_CREATE", (heard(0)))
+    end)
+
+    it("never lacks a name between one listener and the next", function()
+      begin():on("MESSAGE_CREATE", print)
+      connect()
+      bot:step(0)
+      local before = #engine:calls_of "interest"
+      for _, target in ipairs { bot, bot.shards[0] } do
+        target:on("MESSAGE_CREATE", print)
+        bot:off("MESSAGE_CREATE")
+        bot.shards[0]:off("MESSAGE_CREATE")
+        target:once("MESSAGE_CREATE", print)
+        bot:off("MESSAGE_CREATE")
+        bot.shards[0]:off()
+        bot:on("MESSAGE_CREATE", print)
+      end
+      bot:step(0)
+      for at, call in ipairs(engine:calls_of "interest") do
+        if at > before then
+          assert.truthy(table.concat(call[2], " "):find("MESSAGE_CREATE", 1, true), "call " .. at)
+        end
+      end
+      assert.equal("MESSAGE_CREATE", (heard(0)))
+      -- A listener for once that listens again out of its own event, and one that waits again.
+      local seen = 0
+      local function again() seen = seen + 1 bot:once("TYPING_START", again) end
+      bot:once("TYPING_START", again)
+      moongate.spawn(function()
+        for _ = 1, 3 do bot:wait_for("TYPING_START") seen = seen + 1 end
+      end)
+      bot:step(0)
+      before = #engine:calls_of "interest"
+      for at = 1, 3 do
+        engine:dispatch("TYPING_START", 0, at, {})
+        bot:step(0)
+      end
+      assert.equal(6, seen)
+      for at, call in ipairs(engine:calls_of "interest") do
+        if at > before then
+          assert.truthy(table.concat(call[2], " "):find("TYPING_START", 1, true), "call " .. at)
+        end
+      end
     end)
 
     it("has flags for everything, for send and for receive", function()
@@ -72,6 +116,7 @@ describe("delivery", function()
       assert.same({ all = true }, select(2, heard(1)))
       bot:on("receive", print)
       bot:off("*")
+      bot:step(0)
       assert.same({ all = false, send = true, receive = true }, select(2, heard(0)))
     end)
 

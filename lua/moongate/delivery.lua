@@ -41,9 +41,16 @@ function delivery.interest(self, one)
   if fields.stale then self.stale = true end
 end
 
-local function send_all_interest(self)
-  self.stale = false
-  for _, one in pairs(self.shards) do delivery.interest(self, one) end
+-- What is not heard any more is told at the next turn, before more events are taken: a listener
+-- that takes the place of another, or waits again, in the same breath misses nothing.
+local function interest_later(self, one)
+  shard.fields(one).stale = true
+  self.stale = true
+end
+
+local function change_all_interest(self, fewer)
+  local tell = fewer and interest_later or delivery.interest
+  for _, one in pairs(self.shards) do tell(self, one) end
 end
 
 function delivery.retry(self)
@@ -88,17 +95,17 @@ function delivery.warn_of_listeners(self, emitters)
   end
 end
 
-local function cluster_changed(self)
+local function cluster_changed(self, fewer)
   if not self.bridge then return end
-  send_all_interest(self)
+  change_all_interest(self, fewer)
   delivery.warn_of_listeners(self, { self.emitter })
 end
 
-local function shard_changed(one)
+local function shard_changed(one, fewer)
   local fields = shard.fields(one)
   local self = fields.cluster
   if not self.bridge then return end
-  delivery.interest(self, one)
+  if fewer then interest_later(self, one) else delivery.interest(self, one) end
   delivery.warn_of_listeners(self, { fields.emitter })
 end
 

@@ -107,8 +107,8 @@ end
 -- list: { name, items = records in order, size, live }. An emitter has a list only for a name that
 -- is heard. record: { fn, form, once, inner = true when it is not a user's listener, dead, list }.
 
-local function changed(self)
-  if self.on_change then self.on_change(self.owner) end
+local function changed(self, fewer)
+  if self.on_change then self.on_change(self.owner, fewer) end
 end
 
 local function compact(list)
@@ -150,7 +150,7 @@ local function remove(self, record)
   list.live = list.live - 1
   if list.live == 0 then
     self.lists[list.name] = nil
-    changed(self)
+    changed(self, true)
   elseif list.size - list.live >= math.max(DEAD_MIN, list.live) then
     compact(list)
   end
@@ -546,10 +546,10 @@ end
 
 -- ---- Making -------------------------------------------------------------------------------------
 
---- A new emitter. options, all of them optional: on_change(owner) is called when the set of heard
--- names has changed; on_blocked(event, seconds, where, owner) when a listener ran for more than
--- blocked_after seconds without waiting; parent is the emitter whose error listeners are told of
--- failures when this one has none.
+--- A new emitter. options, all of them optional: on_change(owner, fewer) is called when the set of
+-- heard names has changed, with true when it got smaller; on_blocked(event, seconds, where, owner)
+-- when a listener ran for more than blocked_after seconds without waiting; parent is the emitter
+-- whose error listeners are told of failures when this one has none.
 function emitter.new(options)
   options = options or {}
   local self = setmetatable({
