@@ -1278,3 +1278,32 @@ it("knows the version and the name of every state", function()
   assert.equal("idle", core.machine {
     token = "t", url = "ws://h", shard_count = 1 }.state)
 end)
+
+describe("session: what hardly ever comes", function()
+  it("a READY of the same session is new when its sequence is, or when it has none", function()
+    local d = helper.drive():reach "ready"
+    local function readies(text) return #helper.pick(d:receive(text), "event", "READY") end
+    assert.equal(0, readies(helper.ready("s1", 1)))
+    assert.equal(1, readies(helper.ready("s1", 5)))
+    assert.equal(5, d.machine:status().seq)
+    assert.equal(1, readies((helper.ready("s1"):gsub('"s":1,', '"s":null,', 1))))
+    assert.equal(0, d.machine:status().seq)
+  end)
+
+  it("1001 ends a session as 1000 does", function()
+    local d = helper.drive():reach "ready"
+    d:input("reconnect", 1001)
+    d:closed()
+    assert.is_nil(d.machine:status().session)
+    assert.equal("backoff", d.machine.state)
+  end)
+
+  it("a presence that is nested too deeply is refused before anything runs", function()
+    local deep = ('{"a":'):rep(200) .. "1" .. ("}"):rep(200)
+    local fine, message = pcall(helper.drive, { presence = deep })
+    assert.is_false(fine)
+    assert.is_string(message)
+    fine = pcall(helper.drive, { presence = '{"status":' })
+    assert.is_false(fine)
+  end)
+end)

@@ -4,8 +4,39 @@
 -- `branches_percent_min` must be taken. A row of `excused` names a file and a function (`name`), a
 -- piece of the source line (`line`), or both.
 
+local SHARD_LOOKS = "the shard drops what comes behind a close before the session sees it"
+local NO_MEMORY = "needs memory to fail between two allocations that a command shares"
+
 return {
   strict = { "src/session.c", "src/heart.c", "src/budget.c", "src/shard.c" },
   branches_percent_min = 95,
-  excused = {},
+  excused = {
+    { file = "src/session.c", name = "gate_session_payload",
+      line = "if (!gate_session_is_open(session)) return false;", reason = SHARD_LOOKS },
+    { file = "src/session.c", name = "gate_session_empty",
+      line = "if (!gate_session_is_open(session)) return;", reason = SHARD_LOOKS },
+    { file = "src/session.c", name = "gate_session_undecodable",
+      line = "if (!gate_session_is_open(session)) return;", reason = SHARD_LOOKS },
+    { file = "src/session.c", name = "gate_session_no_memory",
+      line = "if (session->state != GATE_STATE_CONNECTING) return GATE_OK;",
+      reason = "the shard opens nothing but while it connects" },
+    { file = "src/session.c", name = "overdue", line = "switch (session->state)",
+      reason = "the states without a deadline of their own never come here" },
+    { file = "src/session.c", name = "overdue", line = "default: break;",
+      reason = "the states without a deadline of their own never come here" },
+    { file = "src/session.c", name = "beat_or_bury", line = "switch (gate_heart_pulse(",
+      reason = "a pulse is one of three" },
+    { file = "src/session.c", name = "send_command", reason = NO_MEMORY },
+    { file = "src/session.c", name = "push_command", line = "if (rc < 0) return rc;",
+      reason = NO_MEMORY },
+    { file = "src/budget.c", name = "gate_slots_leave", line = "while (at && at != slot)",
+      reason = "what is queued is in the list of its key" },
+    { file = "src/budget.c", name = "gate_slots_leave", line = "if (!at) return;",
+      reason = "what is queued is in the list of its key" },
+    { file = "src/shard.c", name = "is_heard", line = "!shard->table.len",
+      reason = "a machine that was never told what is heard; the specs' driver tells each" },
+    { file = "src/shard.c", name = "gate_shard_feed",
+      line = "return shard->complete || *used < piece->bytes.len",
+      reason = "a piece is used up unless a message waits, which is asked first" },
+  },
 }

@@ -236,15 +236,19 @@ static int slots_next(lua_State *L) {
 static int slots_deadline(lua_State *L) {
     return push_time(L, gate_slots_deadline(&slots_of(L)->slots, luaL_checkinteger(L, 2)));
 }
+static int slots_put_back(lua_State *L) {
+    gate_slots_put_back(&slots_of(L)->slots, slot_at(L, 2), luaL_checkinteger(L, 3));
+    return 0;
+}
 static int slots_resize(lua_State *L) {
     gate_slots_resize(&slots_of(L)->slots, luaL_checkinteger(L, 2), (int)luaL_checkinteger(L, 3));
     return 0;
 }
 void unit_open_slots(lua_State *L) {
-    static const luaL_Reg methods[] = {{"ask", slots_ask},       {"leave", slots_leave},
-                                       {"spent", slots_spent},   {"done", slots_done},
-                                       {"next", slots_next},     {"deadline", slots_deadline},
-                                       {"resize", slots_resize}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"ask", slots_ask},       {"leave", slots_leave},       {"spent", slots_spent},
+        {"done", slots_done},     {"next", slots_next},         {"deadline", slots_deadline},
+        {"resize", slots_resize}, {"put_back", slots_put_back}, {NULL, NULL}};
     new_class(L, SLOTS, methods, slots_new);
 }
 

@@ -180,10 +180,6 @@ static void emit_dispatch(struct gate_shard *shard, const struct gate_envelope *
     gate_session_emit(&shard->session, &event);
 }
 
-static bool is_space(char c) {
-    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
-}
-
 /* A packed message is replaced by its plain form, with what follows it. */
 static int unpack_message(struct gate_shard *shard) {
     struct gate_span message = {shard->message.data + shard->message_at,
@@ -199,7 +195,7 @@ static int unpack_message(struct gate_shard *shard) {
     return rc;
 }
 
-/* Steps over one payload, and over the space behind it. */
+/* Steps over one payload; the scan counts the space behind it as its own. */
 static int scan_payload(struct gate_shard *shard, struct gate_envelope *envelope) {
     const struct gate_codec *codec = shard->session.options.codec;
     const struct gate_buf *message = &shard->message;
@@ -209,9 +205,6 @@ static int scan_payload(struct gate_shard *shard, struct gate_envelope *envelope
     rc = codec->scan(left, envelope);
     if (rc < 0) return rc;
     shard->message_at += envelope->used;
-    while (!codec->binary && shard->message_at < message->len &&
-           is_space(message->data[shard->message_at]))
-        shard->message_at++;
     if (shard->interest.receive) emit_trace(shard, (struct gate_span){left.data, envelope->used});
     return GATE_OK;
 }

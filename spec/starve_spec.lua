@@ -1,4 +1,4 @@
--- memory_spec.lua: memory is refused, once, at every place where it is asked for: in the pure
+-- starve_spec.lua: memory is refused, once, at every place where it is asked for: in the pure
 -- machine, in the running engine over real sockets, and in Lua itself. Nothing crashes, nothing
 -- leaks (live blocks are counted, also without a sanitizer), no lock stays held, no event is lost
 -- or doubled, and afterwards the shard gets ready.
@@ -86,6 +86,26 @@ describe("memory in the machine", function()
       assert(tried > 20, "only " .. tried .. " allocations")
     end)
   end
+end)
+
+describe("memory in a machine that is ready", function()
+  -- A machine that is ready, then the nth allocation of fn is refused.
+  local function starve(options, n, fn)
+    local driven = helper.drive(options)
+    peer.new(3, options.encoding):bring_up(driven)
+    refuse.arm(n, "mine")
+    local actions = fn(driven)
+    local _, refused = refuse.seen()
+    refuse.arm(0)
+    return driven, actions, refused
+  end
+
+  it("a heartbeat for which there is none costs the connection, not the session", function()
+    local driven, actions = starve({}, 1, function(d) return d:tick() end)
+    assert.equal("backoff", driven.machine.state)
+    assert.equal(1, #helper.pick(actions, "abort"))
+    assert.is_string(driven.machine:status().session)
+  end)
 end)
 
 -- An identify window outlives its client by five seconds, and the next claim forgets it.
@@ -188,6 +208,12 @@ describe("memory in the engine #sockets", function()
     end)
   end
 
+  it("R67 all of that leaves not one block behind, once the windows are over", function()
+    witness.block(core.limits.IDENTIFY_WINDOW_MS / 1000 + 0.2)
+    live(0, {})
+    assert.equal(first_blocks, blocks())
+  end)
+
   it("R66 a client stops in time while there is no memory at all", function()
     for _, n in ipairs { 1, 34 } do
       discord = witness.sandbox { token = "stops.without.memory." .. n }
@@ -203,7 +229,6 @@ describe("memory in the engine #sockets", function()
       bot, discord = nil, nil
     end
   end)
-
 end)
 
 -- ---- Lua's own memory --------------------------------------------------------------------------
