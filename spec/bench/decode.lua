@@ -33,10 +33,11 @@ local function median(list)
   return list[(#list + 1) // 2]
 end
 
+local in_etf, in_json = { encoding = "etf" }, { encoding = "json" }
 local contestants = {
   { "cjson", "json", cjson.decode },
-  { "json", "json", core.decode },
-  { "etf", "etf", core.decode_etf },
+  { "json", "json", function(text) return core.decode(text, in_json) end },
+  { "etf", "etf", function(term) return core.decode(term, in_etf) end },
 }
 
 local traffic = { json = read_traffic "json", etf = read_traffic "etf" }
@@ -46,7 +47,7 @@ for _ = 1, rounds do
     times[kind] = times[kind] or { cjson = {}, json = {}, etf = {} }
     for _, contestant in ipairs(contestants) do
       local name, encoding, decode = table.unpack(contestant)
-      table.insert(times[kind][name], decode and cost(decode, traffic[encoding][kind]) or 0)
+      table.insert(times[kind][name], cost(decode, traffic[encoding][kind]))
     end
   end
 end
