@@ -24,7 +24,7 @@ export MOONGATE_BUILD := $(CURDIR)/$(BUILD)
 SOURCES := $(wildcard *.rockspec src/*.[ch] lua/moongate/*.lua)
 PURE    := $(patsubst %,src/%.c,codes text buf heart budget quota pace backoff outbox json etf \
   transcode inflate event machine payload report connection session shard door)
-UNITS   := $(filter-out src/tls.c src/transport.c src/link.c src/seat.c src/loop.c src/engine.c src/sandbox% src/lua_%, $(wildcard src/*.c))
+UNITS   := $(filter-out src/tls.c src/transport.c src/link.c src/websocket.c src/seat.c src/loop.c src/engine.c src/sandbox% src/lua_%, $(wildcard src/*.c))
 
 all: $(BUILD)/installed
 
@@ -147,7 +147,7 @@ endif
 
 $(BUILD)/moongate_unit.so: $(wildcard spec/unit*.[ch]) $(UNITS) $(wildcard src/*.h)
 	mkdir -p $(BUILD)
-	$(CC) $(C) $(CFLAGS) -shared -o $@ $(wildcard spec/unit*.c) $(UNITS) -lz -lzstd
+	$(CC) $(C) $(CFLAGS) -shared -o $@ $(wildcard spec/unit*.c) $(UNITS) -lz -lzstd -lcrypto
 
 SIMULATOR_OBJECTS = $(patsubst %.c,$(BUILD)/simulated/%.o,$(notdir $(wildcard spec/simulator*.c) $(PURE)))
 

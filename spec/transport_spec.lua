@@ -1,71 +1,25 @@
 -- transport_spec.lua: HTTP requests, upgrades and proxies against servers that are made wrong by
--- hand, one for each way a stranger can behave. The servers are coroutines of this thread; the
--- engine has its own, so the two ends really talk over sockets. What TLS refuses is in faults_spec.
+-- hand. What is said after the upgrade is in websocket_spec, what TLS refuses in faults_spec.
 
 local core = require "moongate.core"
 local cqueues = require "cqueues"
-local digest = require "openssl.digest"
-local socket = require "cqueues.socket"
+local stranger = require "stranger"
 
-local PATIENCE_S = 20 -- only ever reached by a failure
+local read_head, accept_line = stranger.read_head, stranger.accept_line
+local frame, forever, nobody = stranger.frame, stranger.forever, stranger.nobody
 
 describe("transport #sockets", function()
-  local loop, engine, listeners
+  local world, engine
 
-  before_each(function()
-    loop = cqueues.new()
-    listeners = {}
-  end)
+  before_each(function() world = stranger.new() end)
 
   after_each(function()
     if engine then engine:close() end
     engine = nil
-    for _, listener in ipairs(listeners) do listener:close() end
+    world:stop()
   end)
 
-  local function address_of(listener)
-    local _, host, port = listener:localname()
-    return ("%s:%d"):format(host, port)
-  end
-
-  -- An address on which nobody listens any more.
-  local function nobody()
-    local listener = assert(socket.listen { host = "127.0.0.1", port = 0 })
-    assert(listener:listen())
-    local address = address_of(listener)
-    listener:close()
-    return address
-  end
-
-  -- Listens on a port of its own; each connection is handled by serve(peer). Returns its address.
-  local function server(serve)
-    local listener = socket.listen { host = "127.0.0.1", port = 0, reuseaddr = true }
-    assert(listener:listen())
-    listeners[#listeners + 1] = listener
-    loop:wrap(function()
-      while true do
-        local peer = listener:accept()
-        if not peer then return end
-        peer:setmode("b", "b")
-        peer:onerror(function(_, _, code) return code end)
-        loop:wrap(function() serve(peer) end)
-      end
-    end)
-    return address_of(listener)
-  end
-
-  -- The head of a request: its first line and its headers, names in lower case.
-  local function read_head(peer)
-    local first, headers = peer:read("*l"), {}
-    if not first then return nil, headers end
-    for line in function() return peer:read("*l") end do
-      line = line:gsub("\r$", "")
-      if line == "" then break end
-      local name, value = line:match("^([^:]+):%s*(.*)$")
-      headers[name:lower()] = value
-    end
-    return (first:gsub("\r$", "")), headers
-  end
+  local function server(serve) return world:server(serve) end
 
   -- A server that answers every request with these bytes; `after` runs before it hangs up.
   local function answering(bytes, after)
@@ -74,7 +28,7 @@ describe("transport #sockets", function()
       seen.line, seen.headers = read_head(peer)
       local length = tonumber(seen.headers["content-length"] or 0)
       if length > 0 then seen.body = peer:read(length) end
-      peer:write(bytes)
+      peer:write(type(bytes) == "function" and bytes(seen.headers) or bytes)
       peer:flush()
       if after then after(peer) end
       peer:close()
@@ -82,21 +36,7 @@ describe("transport #sockets", function()
     return address, seen
   end
 
-  -- Steps the servers and takes events until one is named `name`; returns its data.
-  local function await(name)
-    local deadline = os.time() + PATIENCE_S
-    while os.time() < deadline do
-      local record, found = engine:next()
-      if record then
-        local data = record:data()
-        record:done()
-        if found == name then return data end
-      else
-        assert(loop:step(0.005))
-      end
-    end
-    error("waited in vain for " .. name, 2)
-  end
+  local function await(name) return world:await(engine, name) end
 
   local function request(options)
     engine = engine or assert(core.engine {})
@@ -109,10 +49,6 @@ describe("transport #sockets", function()
   local function get(bytes, after)
     local address, seen = answering(bytes, after)
     return request { url = "http://" .. address .. "/x" }, seen
-  end
-
-  local function forever()
-    cqueues.sleep(PATIENCE_S)
   end
 
   describe("requests", function()
@@ -310,30 +246,6 @@ describe("transport #sockets", function()
       intents = 1, connect_timeout_ms = 300 })
   end
 
-  local function base64(bytes)
-    local letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-    local out = bytes:gsub("..?.?", function(three)
-      local bits = string.unpack(">I3", three .. ("\0"):rep(3 - #three))
-      local text = ""
-      for shift = 18, 0, -6 do
-        local at = (bits >> shift & 63) + 1
-        text = text .. letters:sub(at, at)
-      end
-      return text:sub(1, #three + 1) .. ("="):rep(3 - #three)
-    end)
-    return out
-  end
-
-  local function accept_line(headers)
-    local key = headers["sec-websocket-key"] .. "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-    return "HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\z
-      Sec-WebSocket-Accept: " .. base64(digest.new("sha1"):final(key)) .. "\r\n\r\n"
-  end
-
-  local function frame(text)
-    return "\x81" .. string.pack(#text < 126 and "B" or ">B", #text) .. text
-  end
-
   describe("upgrades", function()
     it("R43 that are refused tell the status", function()
       for _, status in ipairs { 301, 401, 403, 429, 500, 503, 520 } do
@@ -391,14 +303,104 @@ describe("transport #sockets", function()
       assert.equal(10, await("receive").op)
     end)
 
-    it("offer no extension and name the host as the URL has it", function()
+    it("are asked for in full, offer no extension and name the host as the URL has it", function()
       local address, seen = answering "HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n"
+      engine = assert(core.engine { user_agent = "DiscordBot (test, 1)" })
       connect(address)
       await("error")
       assert.equal("GET /?v=10&encoding=json HTTP/1.1", seen.line)
+      assert.equal("Upgrade", seen.headers.connection)
+      assert.equal("websocket", seen.headers.upgrade)
+      assert.equal("13", seen.headers["sec-websocket-version"])
+      assert.equal(24, #seen.headers["sec-websocket-key"])
+      assert.equal("DiscordBot (test, 1)", seen.headers["user-agent"])
       assert.equal(address, seen.headers.host)
       assert.is_nil(seen.headers["sec-websocket-extensions"])
       assert.is_nil(seen.headers.origin)
+    end)
+  end)
+
+  describe("upgrades that are granted", function()
+    -- The error that an answer with these headers ends in.
+    local function refusal(lines, status)
+      connect((answering(function(headers)
+        local good = { Upgrade = "websocket", Connection = "Upgrade",
+          ["Sec-WebSocket-Accept"] = stranger.accept(headers) }
+        local out = { "HTTP/1.1 " .. (status or "101 S") }
+        for name, value in pairs(lines) do good[name] = value or nil end
+        for name, value in pairs(good) do out[#out + 1] = name .. ": " .. value end
+        return table.concat(out, "\r\n") .. "\r\n\r\n"
+      end)))
+      local report = await("error")
+      engine:close()
+      engine = nil
+      return report
+    end
+
+    local rows = {
+      { "Upgrade", { Upgrade = "h2c" } },
+      { "Upgrade", { Upgrade = false } },
+      { "Connection", { Connection = "close" } },
+      { "Connection", { Connection = false } },
+      { "Accept", { ["Sec-WebSocket-Accept"] = "AAAAAAAAAAAAAAAAAAAAAAAAAAA=" } },
+      { "Accept", { ["Sec-WebSocket-Accept"] = false } },
+      { "extension", { ["Sec-WebSocket-Extensions"] = "permessage-deflate" } },
+      { "subprotocol", { ["Sec-WebSocket-Protocol"] = "chat" } },
+      { "body", { ["Content-Length"] = "5" } },
+      { "body", { ["Transfer-Encoding"] = "chunked" } },
+    }
+    for _, row in ipairs(rows) do
+      local name, value = next(row[2])
+      it(("are refused with %s: %s"):format(name, value or "none"), function()
+        local report = refusal(row[2])
+        assert.same({ "EUPGRADE", "upgrade" }, { report.code, report.phase })
+        assert.truthy(report.message:find(row[1], 1, true), report.message)
+      end)
+    end
+
+    it("are refused with another status, whatever the headers say", function()
+      local report = refusal({}, "200 OK")
+      assert.same({ "EUPGRADE", 200 }, { report.code, report.http_status })
+    end)
+
+    it("are refused with a head over the limit", function()
+      local report = refusal { ["X-Pad"] = ("v"):rep(20000) }
+      assert.same({ "EUPGRADE", "upgrade" }, { report.code, report.phase })
+    end)
+
+    it("have another key each time", function()
+      local keys = {}
+      for round = 1, 3 do
+        local address, seen = answering "HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n"
+        connect(address)
+        await("error")
+        keys[round] = seen.headers["sec-websocket-key"]
+        engine:close()
+        engine = nil
+      end
+      assert.is_true(keys[1] ~= keys[2] and keys[2] ~= keys[3] and keys[1] ~= keys[3])
+    end)
+
+    it("may be cut in two anywhere, with the first message behind", function()
+      local cut, size = 1, nil
+      local address = server(function(peer)
+        local _, headers = read_head(peer)
+        local bytes = accept_line(headers) .. frame '{"op":10,"d":{"heartbeat_interval":41250}}'
+        size = #bytes
+        peer:write(bytes:sub(1, cut))
+        peer:flush()
+        cqueues.sleep(0.001)
+        peer:write(bytes:sub(cut + 1))
+        peer:flush()
+        forever()
+      end)
+      repeat
+        connect(address, { receive = true })
+        assert.equal(10, await("receive").op)
+        engine:close()
+        engine = nil
+        cut = cut + 7
+      until cut >= size
     end)
   end)
 

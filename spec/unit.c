@@ -80,6 +80,8 @@ static const struct {
     {"deflate", unit_open_deflate},
     {"url", unit_open_url},
     {"http", unit_open_http},
+    {"frames", unit_open_frames},
+    {"upgrade", unit_open_upgrade},
     {"window", unit_open_window},
     {"queue", unit_open_queue},
     {"letters", unit_open_letters},

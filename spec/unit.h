@@ -20,6 +20,8 @@ void unit_open_inflate(lua_State *L);
 void unit_open_deflate(lua_State *L);
 void unit_open_url(lua_State *L);
 void unit_open_http(lua_State *L);
+void unit_open_frames(lua_State *L);
+void unit_open_upgrade(lua_State *L);
 void unit_open_window(lua_State *L);
 void unit_open_queue(lua_State *L);
 void unit_open_letters(lua_State *L);

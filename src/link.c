@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "queue.h"
+#include "websocket.h"
 
 static struct gate_link *new_link(struct gate_transport *transport, int64_t timeout_ms) {
     struct gate_links *links = gate_transport_links(transport);
@@ -32,6 +33,7 @@ void gate_link_unlist(struct gate_link *link) {
 void gate_link_del(struct gate_link *link) {
     gate_link_unlist(link);
     while (link->first) gate_link_drop_first(link);
+    gate_websocket_free(&link->socket);
     gate_exchange_del(link->exchange);
     gate_allocate(link, 0);
 }
@@ -174,6 +176,7 @@ bool gate_link_may_try_another(const struct gate_link *link) {
 
 int64_t gate_link_deadline(const struct gate_link *link) {
     if (link->stage == GATE_STAGE_NEXT || link->stage == GATE_STAGE_ENDED) return 0;
+    if (gate_websocket_may_resume(link)) return 0;
     if (link->expired || (link->stage == GATE_STAGE_OPEN && !link->exchange)) return -1;
     bool trying = link->stage == GATE_STAGE_BUSY && link->phase < GATE_PHASE_UPGRADE;
     return trying ? link->address_deadline_ms : link->deadline_ms;
@@ -239,7 +242,8 @@ struct gate_link *gate_link_open(struct gate_transport *transport,
 }
 
 int gate_link_send(struct gate_link *link, struct gate_buf *take, bool binary, bool secret) {
-    if (link->stage != GATE_STAGE_OPEN || link->close_wanted) return GATE_ECLOSED;
+    bool closing = link->close_wanted || link->socket.farewell_code;
+    if (link->stage != GATE_STAGE_OPEN || closing) return GATE_ECLOSED;
     if (take->headroom_bytes < GATE_HEADROOM_BYTES) return GATE_EUSAGE;
     int rc = queue_message(link, take, binary, secret);
     if (rc < 0) return rc;
@@ -270,6 +274,7 @@ void gate_link_abort(struct gate_link *link) {
     link->detached = true;
     link->user = NULL;
     while (link->first) gate_link_drop_first(link);
+    link->socket.out.len = 0;
     if (link->stage == GATE_STAGE_RESOLVING)
         gate_resolver_forget(gate_transport_links(link->transport)->resolver, link);
     if (link->wsi)
@@ -278,12 +283,12 @@ void gate_link_abort(struct gate_link *link) {
         link->stage = GATE_STAGE_ENDED;
 }
 
-/* Trap: flow control while a close is under way would leave the peer's answer unread. */
+/* What was kept comes before what can be read. */
 void gate_link_pause(struct gate_link *link, bool paused) {
     if (link->paused == paused) return;
     link->paused = paused;
-    if (link->wsi && link->stage == GATE_STAGE_OPEN && !link->close_sent && !link->close_received)
-        gate_socket_read(link, !paused);
+    if (!paused && link->wsi && link->stage == GATE_STAGE_OPEN && !link->socket.kept.len)
+        gate_socket_read(link);
 }
 
 int gate_transport_request(struct gate_transport *transport, const struct gate_request *request,

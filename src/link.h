@@ -11,10 +11,12 @@
 #define MOONGATE_LINK_H
 
 #include "exchange.h"
+#include "frame.h"
 #include "proxy.h"
 #include "resolver.h"
 #include "tls.h"
 #include "transport.h"
+#include "upgrade.h"
 
 enum gate_stage {
     GATE_STAGE_RESOLVING,
@@ -28,6 +30,24 @@ struct gate_outgoing {
     struct gate_outgoing *next;
     struct gate_buf bytes;
     bool binary, secret;
+    bool begun; /* it is a frame by now, and being written */
+};
+
+/* The frames of a link; see websocket.c. */
+struct gate_websocket {
+    struct gate_frames frames;
+    struct gate_buf kept; /* read, but paused before it was looked at */
+    size_t kept_at;       /* how far that has been used up */
+    bool has_read;        /* the first read is over */
+
+    struct gate_span out; /* what is left of the frame that is being written */
+    bool ending;          /* that frame, or the one before, is a close */
+    bool mute;            /* a write has failed: no other is tried */
+    int farewell_code;    /* of the close that answers one, or a fault; 0: none */
+    bool pong_wanted;
+    size_t ping_len;
+    char ping[GATE_CONTROL_BYTES_MAX];                                /* payload of the last one */
+    char control[GATE_FRAME_HEAD_BYTES_MAX + GATE_CONTROL_BYTES_MAX]; /* where `out` may lie */
 };
 
 struct gate_link {
@@ -50,7 +70,9 @@ struct gate_link {
     /* WebSocket. */
     void *user;
     uint32_t connection;
-    size_t message_bytes, message_bytes_max;
+    size_t message_bytes_max;
+    struct gate_upgrade upgrade;
+    struct gate_websocket socket;
     struct gate_outgoing *first, *last;
     bool paused, close_wanted, close_sent, close_received;
     int close_code;
@@ -75,14 +97,22 @@ struct gate_links {
     struct gate_proxy proxy;
     struct gate_transport_calls calls;
     void *owner;
+    uint64_t bytes_in; /* of messages, of all links */
 };
 struct gate_links *gate_transport_links(struct gate_transport *transport);
 
 /* What transport.c does with the socket of a link that has one: asks to be called when it can be
- * written, goes on or stops reading, and drops it, of which the link hears later. */
+ * written, goes on reading after a pause, and drops it, of which the link hears later. */
 void gate_socket_write(struct gate_link *link);
-void gate_socket_read(struct gate_link *link, bool wanted);
+void gate_socket_read(struct gate_link *link);
 void gate_socket_kill(struct gate_link *link);
+/* Writes, and returns how many bytes the socket took, maybe none; -1: it takes no more for ever.
+ * What was not taken has to be offered again as it is. */
+GATE_MUST_CHECK int64_t gate_socket_send(struct gate_link *link, struct gate_span bytes);
+
+/* Unpredictable bytes, at most 16 at a time. GATE_ESYSTEM: none to be had. */
+GATE_MUST_CHECK int gate_transport_random(struct gate_transport *transport, unsigned char *out,
+                                          size_t len);
 
 /* Takes it out of its list, if it is in one. */
 void gate_link_unlist(struct gate_link *link);

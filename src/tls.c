@@ -10,6 +10,7 @@
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/rand.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
@@ -161,6 +162,21 @@ void *gate_tls_new(const char *ca_file, gate_tls_find *find, void *owner, int *e
 
 void gate_tls_del(void *context) {
     SSL_CTX_free(context);
+}
+
+/* ---- Bytes ----------------------------------------------------------------------------------- */
+
+int64_t gate_tls_write(void *ssl, struct gate_span bytes) {
+    size_t written = 0;
+    ERR_clear_error();
+    if (SSL_write_ex(ssl, bytes.data, bytes.len, &written) == 1) return (int64_t)written;
+    int reason = SSL_get_error(ssl, 0);
+    ERR_clear_error();
+    return reason == SSL_ERROR_WANT_READ || reason == SSL_ERROR_WANT_WRITE ? 0 : -1;
+}
+
+int gate_tls_random(unsigned char *out, size_t len) {
+    return RAND_bytes(out, (int)len) == 1 ? GATE_OK : GATE_ESYSTEM;
 }
 
 int gate_tls_fingerprint(struct gate_span secret, char out[GATE_FINGERPRINT_TEXT_MAX]) {

@@ -35,6 +35,13 @@ void gate_tls_del(void *context); /* NULL is fine */
  * X509_STORE_CTX, `ok` OpenSSL's own opinion. True: accepted. */
 bool gate_tls_judge(struct gate_tls_state *state, void *store, bool ok);
 
+/* Writes to an SSL object. Returns how many bytes it took, 0 when it cannot take any now, or -1.
+ * What it did not take has to be offered again, from the same byte on. */
+GATE_MUST_CHECK int64_t gate_tls_write(void *ssl, struct gate_span bytes);
+
+/* Unpredictable bytes. GATE_ESYSTEM: none to be had. Any thread. */
+GATE_MUST_CHECK int gate_tls_random(unsigned char *out, size_t len);
+
 /* The first 16 hex digits of the SHA-256 of a secret: enough to tell two apart, nothing to find one
  * by. GATE_EMEMORY. Any thread. */
 GATE_MUST_CHECK int gate_tls_fingerprint(struct gate_span secret,

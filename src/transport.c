@@ -1,6 +1,13 @@
 /* transport.c - see transport.h. libwebsockets 4.1, from Debian 12, has traps; each has its guard
  * here, and the guard says which it is.
  *
+ * A WebSocket is an HTTP request here: libwebsockets resolves nothing, but connects, goes through
+ * the proxy, does TLS and reads the head of the answer; the body of that answer, which has no end,
+ * are the frames, and those are websocket.c's. Its own WebSocket role looks at each byte of a
+ * payload on its own, which took 21 % of this process with zlib-stream and 85 % without
+ * compression, rewrites some close codes, and lets through much that RFC 6455 forbids. Its raw role
+ * begins TLS before there is a connection, and so never has one.
+ *
  * A link or request goes through the stages of link.h; only gate_transport_turn moves it on from
  * RESOLVING, NEXT and ENDED, so that nothing starts or is reported from inside another one's
  * callback.
@@ -20,14 +27,15 @@
 
 #include "link.h"
 #include "queue.h"
-
-_Static_assert(GATE_HEADROOM_BYTES >= LWS_PRE, "libwebsockets writes its header in front");
+#include "websocket.h"
 
 #define PROTOCOL          "moongate"
 #define LWS_PATIENCE_S    3600 /* its own timeouts close without a reason: ours come long before */
 #define KEEPALIVE_IDLE_S  60
 #define KEEPALIVE_EVERY_S 10
 #define KEEPALIVE_PROBES  3
+#define HEADERS_HELD_S    1000000000 /* a connection that holds its headers longer is closed */
+#define RANDOM_BYTES      512        /* drawn at once: a mask each would cost a call each */
 
 #define SOCKETS_MAX (GATE_LINKS_MAX - 8) /* it has descriptors of its own in the same table */
 
@@ -38,12 +46,13 @@ struct gate_transport {
     struct gate_links links;
     lws_sorted_usec_list_t alarm;
     size_t sockets; /* of links; libwebsockets has room for so many */
-    uint64_t bytes_in;
     bool insecure;
     char *user_agent; /* NULL: none */
     /* Where libwebsockets has composed a header with a secret, to be wiped after use. */
     struct gate_span secret;
-    char scratch[LWS_PRE + GATE_READ_BYTES]; /* bodies of answers */
+    unsigned char dice[RANDOM_BYTES]; /* unpredictable, each byte for one use */
+    size_t dice_left;                 /* bytes not used yet */
+    char scratch[GATE_READ_BYTES];    /* what is read: frames, bodies of answers */
 };
 
 /* Trap: what must close is killed by a timer of libwebsockets that is due at once, as closing from
@@ -56,8 +65,34 @@ void gate_socket_write(struct gate_link *link) {
     lws_callback_on_writable(link->wsi);
 }
 
-void gate_socket_read(struct gate_link *link, bool wanted) {
-    lws_rx_flow_control(link->wsi, wanted);
+/* Trap: libwebsockets stops looking at a socket when it tells of bytes, and looks again when they
+ * are read, which makes a pause of not reading. Its flow control would hold up writing as well, and
+ * is good for nothing but to make it look again. */
+void gate_socket_read(struct gate_link *link) {
+    lws_rx_flow_control(link->wsi, 0);
+    lws_rx_flow_control(link->wsi, 1);
+}
+
+/* Trap: in the role of an HTTP client libwebsockets never comes to writing while bytes keep coming
+ * in; so what is to be written goes to the socket directly. */
+int64_t gate_socket_send(struct gate_link *link, struct gate_span bytes) {
+    void *ssl = lws_get_ssl(link->wsi);
+    if (ssl) return gate_tls_write(ssl, bytes);
+    ssize_t sent = send(lws_get_socket_fd(link->wsi), bytes.data, bytes.len, MSG_NOSIGNAL);
+    if (sent >= 0) return sent;
+    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? 0 : -1;
+}
+
+int gate_transport_random(struct gate_transport *transport, unsigned char *out, size_t len) {
+    if (transport->dice_left < len) {
+        int rc = gate_tls_random(transport->dice, sizeof transport->dice);
+        if (rc < 0) return rc;
+        transport->dice_left = sizeof transport->dice;
+    }
+    transport->dice_left -= len;
+    memcpy(out, transport->dice + transport->dice_left, len);
+    gate_wipe(transport->dice + transport->dice_left, len);
+    return GATE_OK;
 }
 
 /* Trap: libwebsockets keeps it to itself that there was no descriptor for a socket. Whether there
@@ -131,7 +166,7 @@ static void connect_next(struct gate_link *link) {
                                            .opaque_user_data = link,
                                            .pwsi = &link->wsi};
     connect_flags(link, &info);
-    if (link->exchange) info.method = link->exchange->request.method;
+    info.method = link->exchange ? link->exchange->request.method : "GET";
     if (link->proxy->used) use_proxy(link, &info, bracketed);
     transport->sockets++;
     link->tls = (struct gate_tls_state){
@@ -167,82 +202,52 @@ static void set_alarm(struct gate_transport *transport, int64_t deadline_ms) {
 
 /* ---- WebSocket ------------------------------------------------------------------------------- */
 
-static int on_open(struct gate_link *link, void *in, size_t len) {
-    (void)in, (void)len;
-    link->stage = GATE_STAGE_OPEN;
-    link->phase = GATE_PHASE_OPEN;
-    link->error = 0;
-    if (link->paused) lws_rx_flow_control(link->wsi, 0);
-    link->transport->links.calls.opened(link->user, link->connection);
-    /* Trap: closing from here would be no close frame but a "connection error", so a close that is
-     * wanted by now waits for the writable callback. */
-    if (link->close_wanted && !link->detached) lws_callback_on_writable(link->wsi);
-    return 0;
+/* Trap: libwebsockets has asked for the end of the connection by now, which is the last thing it
+ * wrote; an upgrade asks for the opposite. */
+static void take_back_close(struct gate_pen *pen) {
+    static const char unwanted[] = "connection: close\r\n";
+    const size_t len = sizeof unwanted - 1;
+    if (memcmp(pen->at - len, unwanted, len) != 0) return;
+    pen->at -= len;
+    pen->room += len;
 }
 
-/* Trap: libwebsockets has no limit on a message and hands it over piece by piece; the header of a
- * frame tells how much is to come, so a gigabyte is refused at its first bytes. */
-static bool is_over_limit(const struct gate_link *link, size_t len) {
-    uint64_t remaining = lws_remaining_packet_payload(link->wsi);
-    return remaining > link->message_bytes_max ||
-           link->message_bytes + len > link->message_bytes_max - remaining;
+static bool compose_upgrade(struct gate_link *link, struct gate_pen *pen) {
+    unsigned char nonce[GATE_NONCE_BYTES];
+    return gate_transport_random(link->transport, nonce, sizeof nonce) == GATE_OK &&
+           gate_upgrade_init(&link->upgrade, nonce) == GATE_OK &&
+           gate_upgrade_compose(&link->upgrade, pen);
 }
 
-/* Trap: text is not checked to be UTF-8 here; the JSON decoder does that where it matters. */
-static int on_piece(struct gate_link *link, void *in, size_t len) {
-    if (is_over_limit(link, len)) {
-        gate_link_fail(link, GATE_EMESSAGE, "a message over the size limit");
-        return -1;
+static struct gate_span copy_header(struct lws *wsi, enum lws_token_indexes token, char *room,
+                                    size_t room_bytes);
+
+/* From here on the body of the answer, which has no end, are the frames. */
+static int on_upgrade_answer(struct gate_link *link) {
+    struct lws *wsi = link->wsi;
+    char upgrade[GATE_HEADER_VALUE_MAX], connection[GATE_HEADER_VALUE_MAX];
+    char accept[GATE_HEADER_VALUE_MAX], words[GATE_TLS_WORDS_MAX];
+    struct gate_upgrade_answer answer = {
+        .status = link->http_status,
+        .upgrade = copy_header(wsi, WSI_TOKEN_UPGRADE, upgrade, sizeof upgrade),
+        .connection = copy_header(wsi, WSI_TOKEN_CONNECTION, connection, sizeof connection),
+        .accept = copy_header(wsi, WSI_TOKEN_ACCEPT, accept, sizeof accept),
+        .extensions = {"?", lws_hdr_total_length(wsi, WSI_TOKEN_EXTENSIONS) > 0},
+        .protocol = {"?", lws_hdr_total_length(wsi, WSI_TOKEN_PROTOCOL) > 0}};
+    const char *fault = gate_upgrade_judge(&link->upgrade, &answer);
+    /* Trap: libwebsockets would take these two for what they say, and no frame would come. */
+    if (!fault && (lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH) > 0 ||
+                   lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING) > 0))
+        fault = "it has a body";
+    if (!fault) {
+        gate_websocket_open(link);
+        return 0;
     }
-    struct gate_piece piece = {.connection = link->connection,
-                               .bytes = {in, len},
-                               .final = lws_is_final_fragment(link->wsi) != 0,
-                               .binary = lws_frame_is_binary(link->wsi) != 0};
-    link->message_bytes = piece.final ? 0 : link->message_bytes + len;
-    link->transport->bytes_in += len;
-    link->transport->links.calls.piece(link->user, &piece);
-    return 0;
-}
-
-/* Trap: a peer that does not answer is waited for by libwebsockets for five seconds, and what comes
- * behind our close is swallowed; so the close is reported with our own code, and the shard's own
- * deadline aborts. */
-static int send_close(struct gate_link *link) {
-    link->close_sent = true;
-    /* Nothing that comes now is of interest, but the peer's answer has to be read. */
-    lws_rx_flow_control(link->wsi, 1);
-    lws_close_reason(link->wsi, (enum lws_close_status)link->close_code,
-                     (unsigned char *)link->reason, link->reason_len);
+    /* gate_link_explain has better words for another status. */
+    if (link->http_status != 101 && link->http_status > 0) return -1;
+    snprintf(words, sizeof words, "the answer is no WebSocket upgrade: %s", fault);
+    gate_link_fail(link, GATE_EUPGRADE, words);
     return -1;
-}
-
-/* Trap: one write a callback, and only from here. */
-static int on_writable(struct gate_link *link, void *in, size_t len) {
-    (void)in, (void)len;
-    if (link->close_sent || link->stage != GATE_STAGE_OPEN) return 0;
-    struct gate_outgoing *out = link->first;
-    if (!out) return link->close_wanted ? send_close(link) : 0;
-    enum lws_write_protocol kind = out->binary ? LWS_WRITE_BINARY : LWS_WRITE_TEXT;
-    int written = lws_write(link->wsi, (unsigned char *)out->bytes.data, out->bytes.len, kind);
-    bool failed = written < (int)out->bytes.len;
-    gate_link_drop_first(link);
-    if (failed) return -1;
-    if (link->first || link->close_wanted) lws_callback_on_writable(link->wsi);
-    return 0;
-}
-
-/* Trap: codes below 1000, 1004 to 1006 and 1012 to 2999 arrive as 1002; nothing is to be done. */
-static int on_peer_close(struct gate_link *link, void *in, size_t len) {
-    const unsigned char *bytes = in;
-    if (link->close_sent) return 0;
-    link->close_received = true;
-    link->close_code = GATE_CLOSE_EMPTY;
-    link->reason_len = 0;
-    if (len < 2) return 0;
-    link->close_code = bytes[0] << 8 | bytes[1];
-    link->reason_len = len - 2 > GATE_REASON_BYTES_MAX ? GATE_REASON_BYTES_MAX : len - 2;
-    memcpy(link->reason, bytes + 2, link->reason_len);
-    return 0;
 }
 
 /* ---- HTTP and the upgrade -------------------------------------------------------------------- */
@@ -254,9 +259,12 @@ static int on_compose(struct gate_link *link, void *in, size_t len) {
     struct gate_pen pen = {*at, len};
     struct gate_span secret = {NULL, 0};
     link->phase = GATE_PHASE_UPGRADE;
+    if (!link->exchange) take_back_close(&pen);
     bool fits =
         !agent || gate_pen_header(&pen, "User-Agent", (struct gate_span){agent, strlen(agent)});
-    if (fits && link->exchange) fits = gate_exchange_compose(link->exchange, &pen, &secret);
+    if (fits)
+        fits = link->exchange ? gate_exchange_compose(link->exchange, &pen, &secret)
+                              : compose_upgrade(link, &pen);
     if (secret.len) link->transport->secret = secret;
     *at = pen.at;
     if (!fits) {
@@ -270,9 +278,13 @@ static int on_compose(struct gate_link *link, void *in, size_t len) {
     return 0;
 }
 
-static int on_body_writable(struct gate_link *link, void *in, size_t len) {
+static int on_writable(struct gate_link *link, void *in, size_t len) {
     (void)in, (void)len;
-    if (!link->exchange || link->stage != GATE_STAGE_BUSY) return 0;
+    if (!link->exchange) {
+        gate_websocket_write(link);
+        return 0;
+    }
+    if (link->stage != GATE_STAGE_BUSY) return 0;
     struct gate_span body = link->exchange->request.body;
     if (body.len == 0) return 0;
     link->exchange->request.body.len = 0;
@@ -359,7 +371,7 @@ static int on_answer(struct gate_link *link, void *in, size_t len) {
     if (!link->exchange) {
         link->http_status = status;
         link->retry_after_ms = read_retry_after_ms(link->wsi);
-        return 0;
+        return on_upgrade_answer(link);
     }
     link->exchange->status = status;
     read_headers(link);
@@ -375,17 +387,23 @@ static int on_answer(struct gate_link *link, void *in, size_t len) {
     return link->exchange->complete ? -1 : 0;
 }
 
-static int on_body_ready(struct gate_link *link, void *in, size_t len) {
+static int on_ready(struct gate_link *link, void *in, size_t len) {
     (void)in, (void)len;
     int room = GATE_READ_BYTES;
-    if (!link->exchange) return -1;
-    link->exchange->at = link->transport->scratch + LWS_PRE;
-    return lws_http_client_read(link->wsi, &link->exchange->at, &room) < 0 ? -1 : 0;
+    char *at = link->transport->scratch, **end = link->exchange ? &link->exchange->at : &at;
+    if (!link->exchange && !gate_websocket_may_read(link)) return 0;
+    *end = at;
+    if (lws_http_client_read(link->wsi, end, &room) < 0) return -1;
+    if (!link->exchange) gate_websocket_write(link);
+    return 0;
 }
 
 /* Trap: the length of a chunk is an int that wraps, and so may be negative here. */
 static int on_body(struct gate_link *link, void *in, size_t len) {
-    if (!link->exchange) return -1;
+    if (!link->exchange) {
+        gate_websocket_take(link, (struct gate_span){in, len});
+        return 0;
+    }
     if (len > GATE_READ_BYTES) {
         gate_link_fail(link, GATE_EHTTP, "a chunk's length is none");
         return -1;
@@ -403,7 +421,7 @@ static int on_complete(struct gate_link *link, void *in, size_t len) {
     (void)in, (void)len;
     struct gate_exchange *exchange = link->exchange;
     if (!exchange) return -1;
-    bool cut = exchange->chunked && exchange->at == link->transport->scratch + LWS_PRE;
+    bool cut = exchange->chunked && exchange->at == link->transport->scratch;
     exchange->complete = !cut;
     return -1;
 }
@@ -434,16 +452,12 @@ static const struct {
     enum lws_callback_reasons reason;
     int (*handle)(struct gate_link *link, void *in, size_t len);
 } handlers[] = {
-    {LWS_CALLBACK_CLIENT_RECEIVE, on_piece},
-    {LWS_CALLBACK_CLIENT_WRITEABLE, on_writable},
+    {LWS_CALLBACK_RECEIVE_CLIENT_HTTP, on_ready},
+    {LWS_CALLBACK_RECEIVE_CLIENT_HTTP_READ, on_body},
+    {LWS_CALLBACK_CLIENT_HTTP_WRITEABLE, on_writable},
     {LWS_CALLBACK_WSI_CREATE, on_connected},
     {LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER, on_compose},
     {LWS_CALLBACK_ESTABLISHED_CLIENT_HTTP, on_answer},
-    {LWS_CALLBACK_CLIENT_ESTABLISHED, on_open},
-    {LWS_CALLBACK_WS_PEER_INITIATED_CLOSE, on_peer_close},
-    {LWS_CALLBACK_CLIENT_HTTP_WRITEABLE, on_body_writable},
-    {LWS_CALLBACK_RECEIVE_CLIENT_HTTP, on_body_ready},
-    {LWS_CALLBACK_RECEIVE_CLIENT_HTTP_READ, on_body},
     {LWS_CALLBACK_COMPLETED_CLIENT_HTTP, on_complete},
     {LWS_CALLBACK_CLIENT_CONNECTION_ERROR, on_connect_error},
     {LWS_CALLBACK_WSI_DESTROY, on_destroy},
@@ -513,6 +527,9 @@ static struct lws_context *create_context(struct gate_transport *transport) {
                    LWS_SERVER_OPTION_SKIP_SERVER_CANONICAL_NAME,
         .provided_client_ssl_ctx = transport->tls,
         .max_http_header_data = GATE_HEADER_BYTES_MAX,
+        /* Trap: the headers of an answer are held as long as its body comes, and after 370 s that
+           would be held against it. */
+        .timeout_secs_ah_idle = HEADERS_HELD_S,
         .pt_serv_buf_size = GATE_READ_BYTES + LWS_PRE,
         /* Trap: without it the tables are as large as the limit on descriptors, which may be 17 GB.
          */
@@ -646,6 +663,9 @@ static void serve(struct gate_transport *transport) {
          * way out of an answer whose header names confuse its parser ("X", "Content"), which then
          * waits for ever. */
         if (gate_link_expire(link, now_ms) && link->wsi) gate_socket_kill(link);
+        if (!gate_websocket_may_resume(link)) continue;
+        gate_websocket_resume(link);
+        gate_websocket_write(link);
     }
     while ((link = find_work(transport)) != NULL) {
         bool next = link->stage == GATE_STAGE_NEXT;
@@ -667,10 +687,10 @@ void gate_transport_turn(struct gate_transport *transport, int64_t deadline_ms) 
 }
 
 bool gate_transport_poll(struct gate_transport *transport) {
-    uint64_t before = transport->bytes_in;
+    uint64_t before = transport->links.bytes_in;
     set_alarm(transport, 0);
     serve(transport);
-    return transport->bytes_in != before;
+    return transport->links.bytes_in != before;
 }
 
 bool gate_transport_matches(const char **built, const char **found) {

@@ -1,0 +1,307 @@
+-- websocket.c: what is said on a connection that is open, against servers that are made by hand.
+-- What a frame may be is in frame_spec; here it is who answers what, in which order, and what the
+-- session is told of it.
+
+local core = require "moongate.core"
+local cqueues = require "cqueues"
+local stranger = require "stranger"
+
+local frame, read_frame, forever = stranger.frame, stranger.read_frame, stranger.forever
+
+local READY = '{"op":0,"t":"READY","s":1,"d":{"session_id":"a","resume_gateway_url":"ws://x"}}'
+local TEXT, CLOSE, PING, PONG = 0x81, 0x88, 0x89, 0x8a
+
+local function hello(interval_ms)
+  return frame(('{"op":10,"d":{"heartbeat_interval":%d}}'):format(interval_ms or 41250))
+end
+
+local function close(code, reason)
+  return frame(string.pack(">I2", code) .. (reason or ""), CLOSE)
+end
+
+describe("websocket #sockets", function()
+  local world, engine
+
+  before_each(function()
+    world = stranger.new()
+    engine = assert(core.engine {})
+  end)
+
+  after_each(function()
+    if engine then engine:close() end
+    engine = nil
+    world:stop()
+  end)
+
+  local function await(name) return world:await(engine, name) end
+  local function wait_for(done) world:watch(engine, nil, done) end
+
+  -- Connects to a server that grants the upgrade, writes `opening` in the same breath, and goes on
+  -- with serve(peer). Only the first connection is served.
+  local function connect(opening, serve, names, flags)
+    local served = false
+    local address = world:server(function(peer)
+      local _, headers = stranger.read_head(peer)
+      if served then return peer:close() end
+      served = true
+      peer:write(stranger.accept_line(headers), opening)
+      peer:flush()
+      serve(peer)
+    end)
+    assert(engine:interest(0, names or {}, flags or {}))
+    assert(engine:start { token = "t", url = "ws://" .. address, shard_id = 0, shard_count = 1,
+      intents = 1 })
+  end
+
+  -- The frames of the client up to its end, each { first byte, payload }.
+  local function collect(peer, into)
+    for first, payload in function() return read_frame(peer) end do
+      into[#into + 1] = { first, payload }
+    end
+    into.ended = true
+  end
+
+  describe("what is sent", function()
+    it("R63 is masked, each time with another mask", function()
+      local masks = {}
+      connect(hello(20), function(peer)
+        for _, mask in function() return select(2, read_frame(peer)) end do
+          masks[#masks + 1] = mask
+          peer:write(frame '{"op":11}')
+          peer:flush()
+        end
+      end)
+      wait_for(function() return #masks >= 5 end)
+      local seen = {}
+      for _, mask in ipairs(masks) do
+        assert.is_nil(seen[mask])
+        seen[mask] = true
+      end
+    end)
+
+    it("R63 leaves on time while the server writes without a pause", function()
+      local beats, owed, flooded = 0, 0, 0
+      local flood = frame('{"op":99,"d":"' .. ("x"):rep(60000) .. '"}')
+      connect(hello(200), function(peer)
+        world.loop:wrap(function()
+          repeat
+            local acks = frame('{"op":11}'):rep(owed)
+            owed, flooded = 0, flooded + #flood
+          until not (peer:write(acks, flood) and peer:flush())
+        end)
+        for _, payload in function() return read_frame(peer) end do
+          if payload:find('"op":1,', 1, true) then beats, owed = beats + 1, owed + 1 end
+        end
+      end)
+      wait_for(function() return beats >= 6 end)
+      assert(flooded > 1 << 20, flooded)
+    end)
+
+    it("R63 stays whole and in order when the server is slow to read", function()
+      local pad, got = ("x"):rep(3900), {}
+      connect(hello(), function(peer)
+        read_frame(peer) -- the Identify
+        peer:write(frame(READY))
+        peer:flush()
+        cqueues.sleep(0.3)
+        for _, payload in function() return read_frame(peer) end do
+          got[#got + 1] = tonumber(payload:match '"n":(%d+)')
+        end
+      end, { "READY" })
+      await "READY"
+      for n = 1, 100 do
+        assert(engine:send(0, ('{"op":3,"d":{"n":%d,"p":"%s"}}'):format(n, pad)))
+      end
+      wait_for(function() return #got >= 100 end)
+      for n = 1, 100 do assert.equal(n, got[n]) end
+    end)
+  end)
+
+  describe("pings", function()
+    it("are answered with their payload, also between the fragments of a message", function()
+      local frames = {}
+      local text = '{"op":10,"d":{"heartbeat_interval":41250}}'
+      connect(frame(text:sub(1, 9), 0x01) .. frame("are you there", PING)
+        .. frame(text:sub(10), 0x80), function(peer) collect(peer, frames) end)
+      wait_for(function() return #frames >= 2 end)
+      assert.same({ PONG, "are you there" }, frames[1])
+      assert.equal(TEXT, frames[2][1])
+    end)
+
+    it("of a flood are answered at least once, and the last one for certain", function()
+      local frames, pings = {}, {}
+      for n = 1, 1000 do pings[n] = frame(tostring(n), PING) end
+      connect(hello() .. table.concat(pings), function(peer) collect(peer, frames) end)
+      local function answered()
+        for _, one in ipairs(frames) do
+          if one[1] == PONG and one[2] == "1000" then return true end
+        end
+      end
+      wait_for(answered)
+    end)
+
+    it("that are empty, and pongs that nobody asked for, change nothing", function()
+      local frames = {}
+      connect(frame("", PONG) .. frame("x", PONG) .. frame("", PING) .. hello(),
+        function(peer) collect(peer, frames) end)
+      wait_for(function() return #frames >= 2 end)
+      assert.same({ PONG, "" }, frames[1])
+    end)
+  end)
+
+  describe("a close of the server", function()
+    for _, code in ipairs { 1000, 1001, 1008, 1011, 1012, 1013, 1014, 3000, 4000, 4009, 4999 } do
+      it(("R40 with %d reaches the session as it is, and is answered"):format(code), function()
+        local frames = {}
+        connect(hello() .. close(code, "so long"), function(peer) collect(peer, frames) end)
+        local report = await "close"
+        assert.same({ code, "so long" }, { report.code, report.reason })
+        wait_for(function() return frames.ended end)
+        local last = frames[#frames]
+        assert.same({ CLOSE, code }, { last[1], (string.unpack(">I2", last[2])) })
+      end)
+    end
+
+    it("without a code is 1005 here, and answered without one", function()
+      local frames = {}
+      connect(hello() .. frame("", CLOSE), function(peer) collect(peer, frames) end)
+      assert.equal(1005, await("close").code)
+      wait_for(function() return frames.ended end)
+      assert.same({ CLOSE, "" }, frames[#frames])
+    end)
+
+    it("is heard when the server hangs up right behind it", function()
+      connect(hello() .. close(4008, "too fast"), function(peer) peer:close() end)
+      assert.equal(4008, await("close").code)
+    end)
+
+    it("is heard when the server resets the connection right behind it", function()
+      connect(hello(), function(peer)
+        cqueues.poll(peer, 1) -- what the client says lies unread, so hanging up is a reset
+        peer:write(close(4008, "much too fast"))
+        peer:flush()
+        peer:close()
+      end)
+      assert.equal(4008, await("close").code)
+    end)
+
+    it("is heard behind a thousand events, and none of them is lost", function()
+      local flood, heard = {}, 0
+      for at = 1, 1000 do
+        flood[at] = frame(('{"op":0,"t":"TYPING_START","s":%d,"d":%d}'):format(at + 1, at))
+      end
+      connect(hello(), function(peer)
+        read_frame(peer)
+        peer:write(frame(READY), table.concat(flood), close(4000))
+        peer:flush()
+        peer:close()
+      end, { "TYPING_START" })
+      world:watch(engine, "TYPING_START", function(d)
+        heard = heard + 1
+        assert.equal(heard, d)
+        return heard == 1000
+      end)
+      assert.equal(4000, await("close").code)
+    end)
+
+    it("is the last that is heard: what comes behind it is not", function()
+      connect(hello() .. close(4000) .. frame '{"op":7}' .. close(4004),
+        function(peer) collect(peer, {}) end, {}, { receive = true })
+      local ops = {}
+      local deadline = os.time() + 20
+      repeat
+        local record, name = engine:next()
+        if record then
+          local data = record:data()
+          if name == "receive" then ops[#ops + 1] = data.op end
+          record:done()
+          if name == "close" then
+            assert.equal(4000, data.code)
+            break
+          end
+        else
+          world.loop:step(0.005)
+        end
+      until os.time() > deadline
+      assert.same({ 10 }, ops)
+    end)
+  end)
+
+  describe("what breaks the protocol", function()
+    local rows = {
+      { "a mask", "\x81\x81maskx", 1002, "masked" },
+      { "a reserved bit", frame("x", 0xc1), 1002, "reserved bit" },
+      { "a length that is not minimal", "\x81\x7e\0\1x", 1002, "not minimal" },
+      { "a close with a code that may not travel", close(1006), 1002, "may not travel" },
+      { "a close whose reason is no UTF-8", close(1000, "\xff"), 1007, "UTF-8" },
+      { "R50 a message of a gigabyte", "\x82\x7f" .. string.pack(">I8", 1 << 30), 1009,
+        "over the size limit" },
+    }
+    for _, row in ipairs(rows) do
+      it(row[1] .. " is told to the server, and the session is lost to a fault", function()
+        local frames = {}
+        connect(hello() .. row[2], function(peer) collect(peer, frames) end)
+        local report = await "close"
+        assert.equal(1006, report.code)
+        assert.truthy(report.detail:find(row[4], 1, true), report.detail)
+        wait_for(function() return frames.ended end)
+        local last = frames[#frames]
+        assert.same({ CLOSE, row[3] }, { last[1], (string.unpack(">I2", last[2])) })
+      end)
+    end
+  end)
+
+  describe("a close of our own", function()
+    it("comes behind what was sent, with its code and its reason", function()
+      local frames = {}
+      connect(hello(), function(peer)
+        read_frame(peer)
+        peer:write(frame(READY))
+        peer:flush()
+        for first, payload in function() return read_frame(peer) end do
+          frames[#frames + 1] = { first, payload }
+          if first == CLOSE then
+            peer:write(close(1000))
+            peer:flush()
+          end
+        end
+        frames.ended = true
+      end, { "READY" })
+      await "READY"
+      for n = 1, 5 do assert(engine:send(0, ('{"op":3,"d":%d}'):format(n))) end
+      assert(engine:stop_shard(0, 1000, "bye"))
+      wait_for(function() return frames.ended end)
+      assert.same({ CLOSE, "\x03\xe8bye" }, frames[#frames])
+      local said = {}
+      for _, one in ipairs(frames) do
+        said[#said + 1] = one[1] == TEXT and one[2]:match '^{"op":3,"d":(%d)}$' or nil
+      end
+      assert.equal("12345", table.concat(said))
+    end)
+
+    it("ends when it is answered, and what came before the answer is not heard any more", function()
+      connect(hello(), function(peer)
+        read_frame(peer)
+        peer:write(frame(READY))
+        peer:flush()
+        repeat local first = read_frame(peer) until not first or first == CLOSE
+        peer:write(frame '{"op":0,"t":"TYPING_START","s":2,"d":1}', close(1000))
+        peer:flush()
+        forever()
+      end, { "READY", "TYPING_START" })
+      await "READY"
+      assert(engine:stop_shard(0, 1000))
+      local names = {}
+      repeat
+        local record, name = engine:next()
+        if record then
+          names[name] = true
+          record:done()
+        else
+          world.loop:step(0.005)
+        end
+      until name == "close"
+      assert.is_nil(names.TYPING_START)
+    end)
+  end)
+end)
