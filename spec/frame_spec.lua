@@ -56,7 +56,7 @@ local function expect(bytes, wanted, limit)
 end
 
 local function fault(code, words, error)
-  return { kind = "fault", code = code, words = words, error = error or "ESTREAM" }
+  return { kind = "fault", code = code, words = words, error = error or "ESYNTAX" }
 end
 
 -- The bytes are refused, with a message behind them that nobody sees any more.

@@ -82,7 +82,7 @@ static const char *read_length(struct gate_frames *frames) {
 static bool begin_payload(struct gate_frames *frames, struct gate_seen *out) {
     const char *fault = read_length(frames);
     if (fault) {
-        find_fault(frames, out, CLOSE_PROTOCOL, GATE_ESTREAM, fault);
+        find_fault(frames, out, CLOSE_PROTOCOL, GATE_ESYNTAX, fault);
         return false;
     }
     unsigned type = type_of(frames);
@@ -111,7 +111,7 @@ static size_t read_head(struct gate_frames *frames, struct gate_span in, struct 
                             : frames->head_len == 2 ? judge_second(frames)
                                                     : NULL;
         if (fault) {
-            find_fault(frames, out, CLOSE_PROTOCOL, GATE_ESTREAM, fault);
+            find_fault(frames, out, CLOSE_PROTOCOL, GATE_ESYNTAX, fault);
             return in.len;
         }
         if (frames->head_len < head_size(frames)) continue;
@@ -130,14 +130,14 @@ static void read_close(struct gate_frames *frames, struct gate_seen *out) {
     struct gate_span all = {frames->control, frames->control_len};
     int code = GATE_CLOSE_EMPTY;
     if (all.len == 1) {
-        find_fault(frames, out, CLOSE_PROTOCOL, GATE_ESTREAM, "a close with half a code");
+        find_fault(frames, out, CLOSE_PROTOCOL, GATE_ESYNTAX, "a close with half a code");
         return;
     }
     if (all.len) {
         code = (unsigned char)all.data[0] << 8 | (unsigned char)all.data[1];
         all = (struct gate_span){all.data + 2, all.len - 2};
         if (!is_close_code(code)) {
-            find_fault(frames, out, CLOSE_PROTOCOL, GATE_ESTREAM,
+            find_fault(frames, out, CLOSE_PROTOCOL, GATE_ESYNTAX,
                        "a close with a code that may not travel");
             return;
         }

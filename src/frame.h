@@ -52,7 +52,7 @@ struct gate_seen {
     struct gate_span bytes; /* of a piece; the payload of a ping; the reason of a close */
     bool final, binary;     /* of a piece */
     int code;               /* of a close, GATE_CLOSE_EMPTY without one; of a fault: to be sent */
-    int error;              /* of a fault: GATE_ESTREAM, GATE_EUTF8, GATE_EMESSAGE */
+    int error;              /* of a fault: GATE_ESYNTAX, GATE_EUTF8, GATE_EMESSAGE */
     const char *words;      /* of a fault, a constant */
 };
 
