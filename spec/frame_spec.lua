@@ -175,6 +175,12 @@ describe("control frames", function()
     end
   end)
 
+  it("one after the other have each their own payload", function()
+    expect(frame(0x89, "first") .. frame(0x89, "2") .. frame(0x8a, "third") .. close(4000, "4"),
+      { { kind = "ping", bytes = "first" }, { kind = "ping", bytes = "2" },
+        { kind = "close", code = 4000, bytes = "4" } })
+  end)
+
   it("a pong is passed over", function()
     expect(frame(0x8a, "") .. frame(0x8a, ("x"):rep(125)) .. text "x", { message "x" })
   end)

@@ -82,6 +82,7 @@ static const struct {
     {"http", unit_open_http},
     {"frames", unit_open_frames},
     {"upgrade", unit_open_upgrade},
+    {"websocket", unit_open_websocket},
     {"window", unit_open_window},
     {"queue", unit_open_queue},
     {"letters", unit_open_letters},

@@ -22,6 +22,7 @@ void unit_open_url(lua_State *L);
 void unit_open_http(lua_State *L);
 void unit_open_frames(lua_State *L);
 void unit_open_upgrade(lua_State *L);
+void unit_open_websocket(lua_State *L);
 void unit_open_window(lua_State *L);
 void unit_open_queue(lua_State *L);
 void unit_open_letters(lua_State *L);

@@ -5,6 +5,7 @@
 local core = require "moongate.core"
 local cqueues = require "cqueues"
 local stranger = require "stranger"
+local unit = require "moongate_unit"
 
 local frame, read_frame, forever = stranger.frame, stranger.read_frame, stranger.forever
 
@@ -303,5 +304,181 @@ describe("websocket #sockets", function()
       until name == "close"
       assert.is_nil(names.TYPING_START)
     end)
+  end)
+end)
+
+-- The same without a socket, where every write can be cut short and every read interrupted.
+describe("an open link", function()
+  -- The frames in `bytes`, each { first byte, payload }; nil for bytes that are no frames.
+  local function frames_of(bytes)
+    local out, at = {}, 1
+    while at <= #bytes do
+      local first, second = bytes:byte(at, at + 1)
+      local length = second & 0x7f
+      at = at + 2
+      if length == 126 then length, at = string.unpack(">I2", bytes, at) end
+      local mask, masked = bytes:sub(at, at + 3), bytes:sub(at + 4, at + 3 + length)
+      if #masked < length then return nil end
+      out[#out + 1] = { first, (masked:gsub("()(.)", function(i, c)
+        return string.char(c:byte() ~ mask:byte((i - 1) % 4 + 1))
+      end)) }
+      at = at + 4 + length
+    end
+    return out
+  end
+
+  it("R63 cuts its frames anywhere, and nothing comes in between", function()
+    local long = ("m"):rep(200)
+    for step = 1, 240 do
+      local link, out = unit.websocket(), {}
+      assert(link:send "first")
+      assert(link:send(long))
+      out[1] = link:write(step)
+      link:take(frame("ping", PING))
+      link:close(4000, "bye")
+      assert.is_nil((link:send "late"))
+      repeat out[#out + 1] = link:write(step) until out[#out] == ""
+      local got = assert(frames_of(table.concat(out)), step)
+      local texts = {}
+      for _, one in ipairs(got) do
+        if one[1] == TEXT then texts[#texts + 1] = one[2] end
+      end
+      assert.same({ "first", long }, texts)
+      assert.equal(4, #got)
+      assert.same({ CLOSE, "\x0f\xa0bye" }, got[4])
+      local state = link:state()
+      assert.same({ true, false }, { state.close_sent, state.killed })
+    end
+  end)
+
+  it("answers a ping before the messages that wait, with the last of them", function()
+    local link = unit.websocket()
+    assert(link:send "first")
+    assert(link:send "second")
+    local out = link:write(1)
+    link:take(frame("1", PING) .. frame("2", PING))
+    assert.same({ { TEXT, "first" }, { PONG, "2" }, { TEXT, "second" } },
+      frames_of(out .. link:write()))
+  end)
+
+  it("answers a close behind the frame that is under way, and drops the rest", function()
+    local link = unit.websocket()
+    assert(link:send "first")
+    assert(link:send "second")
+    local out = link:write(3)
+    link:take(close(4008, "too fast"))
+    assert.is_nil((link:send "late"))
+    out = out .. link:write()
+    assert.same({ { TEXT, "first" }, { CLOSE, "\x0f\xa8" } }, frames_of(out))
+    local state = link:state()
+    assert.same({ 4008, true, true }, { state.close_code, state.close_received, state.killed })
+  end)
+
+  it("waits for the answer to its own close, and then ends", function()
+    local link = unit.websocket()
+    link:close(1000, "")
+    link:write()
+    assert.is_false(link:state().killed)
+    link:take(frame "late" .. close(1001))
+    assert.equal("", link:messages())
+    assert.same({ 1000, true }, { link:state().close_code, link:state().killed })
+  end)
+
+  it("hears a close although it cannot write any more", function()
+    local link = unit.websocket()
+    assert(link:send "x")
+    assert.equal("", link:write(-1))
+    assert.is_false(link:state().killed)
+    link:take(frame "last words" .. close(4004))
+    link:write(-1)
+    assert.equal("last words\0", link:messages())
+    assert.same({ 4004, true }, { link:state().close_code, link:state().killed })
+  end)
+
+  it("does not wait for a server that breaks the protocol to read", function()
+    for room = 0, 3 do
+      local link = unit.websocket()
+      link:take "\xff"
+      link:write(room)
+      assert.is_true(link:state().killed)
+      assert.equal("a frame with a reserved bit", link:state().words)
+    end
+  end)
+
+  it("keeps what comes behind a pause, wherever that falls, and goes on with it", function()
+    local bytes = frame "one" .. frame("t", 0x01) .. frame("p", PING) .. frame("wo", 0x80)
+      .. frame "" .. frame "four"
+    for cut = 1, #bytes do
+      for pause = 1, 6 do
+        local link = unit.websocket()
+        link:pause_after(pause)
+        link:take(bytes:sub(1, cut))
+        if not link:state().may_read then
+          assert.is_false(link:resume())
+          link:pause(false)
+          link:resume()
+        end
+        assert.is_true(link:state().may_read)
+        link:take(bytes:sub(cut + 1))
+        link:pause(false)
+        link:resume()
+        assert.equal("one\0two\0\0four\0", link:messages())
+        assert.same({ { PONG, "p" } }, frames_of(link:write()))
+      end
+    end
+  end)
+
+  it("does not look at what is kept before it may, and then reads on", function()
+    local link = unit.websocket()
+    link:pause_after(1)
+    link:take(frame "one" .. frame "two" .. frame "three")
+    assert.equal("one\0", link:messages())
+    assert.is_false(link:state().may_read)
+    link:pause_after(1)
+    link:pause(false)
+    assert.is_true(link:resume())
+    assert.equal("one\0two\0", link:messages())
+    assert.is_false(link:state().reading)
+    link:pause(false)
+    assert.is_true(link:resume())
+    assert.same({ "one\0two\0three\0", true }, { link:messages(), link:state().reading })
+    link:pause_after(1)
+    link:take(frame "four" .. frame "five")
+    link:pause(false)
+    assert.is_true(link:resume())
+    assert.equal("one\0two\0three\0four\0five\0", link:messages())
+  end)
+
+  it("takes what comes while something is kept behind it", function()
+    local link = unit.websocket()
+    link:pause_after(1)
+    link:take(frame "one" .. frame "two")
+    link:pause(false)
+    assert.is_false(link:state().may_read)
+    link:take(frame "three")
+    assert.equal("one\0", link:messages())
+    assert.is_true(link:resume())
+    assert.equal("one\0two\0three\0", link:messages())
+  end)
+
+  it("that is paused from the start takes one read, and no other", function()
+    local link = unit.websocket(1000, true)
+    assert.is_true(link:state().may_read)
+    link:take(frame "one")
+    assert.same({ "", false }, { link:messages(), link:state().may_read })
+    link:pause(false)
+    link:resume()
+    assert.same({ "one\0", true }, { link:messages(), link:state().may_read })
+  end)
+
+  it("that is paused hears the answer to its own close", function()
+    local link = unit.websocket()
+    link:pause_after(1)
+    link:take(frame "one" .. frame "two" .. close(1000))
+    link:close(1000, "")
+    link:write()
+    assert.is_true(link:resume())
+    assert.is_true(link:state().killed)
+    assert.equal("one\0", link:messages())
   end)
 end)

@@ -162,10 +162,9 @@ static bool begin_message(struct gate_link *link) {
     return wrap(link, type, first->bytes.data, first->bytes.len);
 }
 
-/* False: there is nothing to write. Behind a close nothing more is. */
+/* False: there is nothing to write. */
 static bool begin_next(struct gate_link *link) {
     const struct gate_websocket *socket = &link->socket;
-    if (socket->ending) return false;
     if (socket->farewell_code) {
         struct gate_span words = {link->words, link->close_received ? 0 : strlen(link->words)};
         return begin_close(link, socket->farewell_code, words);
