@@ -111,7 +111,7 @@ describe("websocket #sockets", function()
       end, { "READY" })
       await "READY"
       for n = 1, 100 do
-        assert(engine:send(0, ('{"op":3,"d":{"n":%d,"p":"%s"}}'):format(n, pad)))
+        assert(engine:send(0, ('{"op":4,"d":{"n":%d,"p":"%s"}}'):format(n, pad)))
       end
       wait_for(function() return #got >= 100 end)
       for n = 1, 100 do assert.equal(n, got[n]) end
@@ -269,13 +269,13 @@ describe("websocket #sockets", function()
         frames.ended = true
       end, { "READY" })
       await "READY"
-      for n = 1, 5 do assert(engine:send(0, ('{"op":3,"d":%d}'):format(n))) end
+      for n = 1, 5 do assert(engine:send(0, ('{"op":4,"d":%d}'):format(n))) end
       assert(engine:stop_shard(0, 1000, "bye"))
       wait_for(function() return frames.ended end)
       assert.same({ CLOSE, "\x03\xe8bye" }, frames[#frames])
       local said = {}
       for _, one in ipairs(frames) do
-        said[#said + 1] = one[1] == TEXT and one[2]:match '^{"op":3,"d":(%d)}$' or nil
+        said[#said + 1] = one[1] == TEXT and one[2]:match '^{"op":4,"d":(%d)}$' or nil
       end
       assert.equal("12345", table.concat(said))
     end)
