@@ -382,25 +382,32 @@ describe("transport #sockets", function()
     end)
 
     it("may be cut in two anywhere, with the first message behind", function()
-      local cut, size = 1, nil
+      local message = frame '{"op":10,"d":{"heartbeat_interval":41250}}'
+      local size = #accept_line { ["sec-websocket-key"] = ("x"):rep(24) } + #message
       local address = server(function(peer)
-        local _, headers = read_head(peer)
-        local bytes = accept_line(headers) .. frame '{"op":10,"d":{"heartbeat_interval":41250}}'
-        size = #bytes
+        local line, headers = read_head(peer)
+        local bytes, cut = accept_line(headers) .. message, tonumber(line:match "/(%d+)")
+        assert.equal(size, #bytes)
         peer:write(bytes:sub(1, cut))
         peer:flush()
-        cqueues.sleep(0.001)
+        cqueues.sleep(0.01)
         peer:write(bytes:sub(cut + 1))
         peer:flush()
         forever()
       end)
-      repeat
-        connect(address, { receive = true })
-        assert.equal(10, await("receive").op)
-        engine:close()
-        engine = nil
-        cut = cut + 7
-      until cut >= size
+      engine = assert(core.engine {})
+      assert(engine:concurrency(size))
+      for cut = 1, size - 1 do
+        assert(engine:interest(cut, {}, { receive = true }))
+        assert(engine:start { token = "t", url = ("ws://%s/%d"):format(address, cut),
+          shard_id = cut, shard_count = size, intents = 1 })
+      end
+      local heard = 0
+      world:watch(engine, "receive", function(packet)
+        assert.equal(10, packet.op)
+        heard = heard + 1
+        return heard == size - 1
+      end)
     end)
   end)
 
