@@ -346,7 +346,8 @@ struct sim_climate {
 
 struct sim_weather {
     struct sim_climate climate;
-    bool peace;
+    bool peace; /* no faults */
+    bool quiet; /* and no new events */
     struct sim_timer fault, turn, command;
 };
 

@@ -251,7 +251,7 @@ static void go_live(struct sim_session *session) {
     struct sim_world *world = session->world;
     session->live = true;
     session->detached_at_ms = -1;
-    if (!session->timer.place)
+    if (!session->timer.place && !world->weather.quiet)
         sim_arm(&world->clock, &session->timer,
                 world->clock.now_ms +
                     sim_wait(&world->clock, world->weather.climate.traffic_every_ms),

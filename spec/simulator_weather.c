@@ -315,6 +315,7 @@ static void begin_peace(void *owner) {
 static void be_quiet(void *owner) {
     struct sim_world *world = owner;
     sim_judge_peace(world, false);
+    world->weather.quiet = true;
     for (int id = 0; id < world->shard_count; id++)
         for (int i = 0; i < SIM_SESSIONS; i++)
             sim_disarm(&world->clock, &world->gateway.sessions[id][i].timer);
@@ -327,7 +328,7 @@ static void begin_storm(void *owner) {
     struct sim_clock *clock = &world->clock;
     if (world->weather.peace) sim_judge_peace(world, true);
     draw_climate(world);
-    world->weather.peace = false;
+    world->weather.peace = world->weather.quiet = false;
     for (int i = 0; i < world->shard_count; i++) {
         const struct sim_link *link = world->seats[i].link;
         if (link && link->session && link->session->live)
