@@ -251,6 +251,19 @@ describe("etf: a client #sockets", function()
     end)
   end
 
+  it("hears JSON text where raw data is asked for, and values where lazy tables are", function()
+    discord = witness.sandbox()
+    bot = witness.client(discord, { encoding = "etf" })
+    local raw, lazy
+    bot:on("MESSAGE_CREATE", function(text) raw = text end, { raw = true })
+    bot:on("MESSAGE_CREATE", function(d) lazy = d end, { lazy = true })
+    witness.ready(bot)
+    discord:dispatch("MESSAGE_CREATE", core.decode(EVENT, { null = "keep" }), { filter = false })
+    witness.await(bot, "an event", function() return raw and lazy end)
+    assert.same(core.decode(EVENT, { null = "keep" }), core.decode(raw, { null = "keep" }))
+    assert.same(core.decode(EVENT), lazy)
+  end)
+
   it("sends commands in ETF, given as values, as JSON or as ETF, and resumes in ETF", function()
     run { encoding = "etf", compress = false }
     local one = bot.shards[0]
