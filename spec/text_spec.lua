@@ -148,6 +148,33 @@ describe("text: numbers", function()
     end
   end)
 
+  -- MOONGATE_NUMBERS=1000000 tries so many.
+  it("reads every kind of number to the last bit", function()
+    math.randomseed(20)
+    local function digits(most)
+      local list = {}
+      for i = 1, math.random(most) do list[i] = math.random(0, 9) end
+      return table.concat(list)
+    end
+    local function bits(from, to)
+      return string.unpack("d", string.pack("I8", math.random(from, to)))
+    end
+    local kinds = {
+      function()
+        return ("%d.%se%d"):format(math.random(0, 9), digits(25), math.random(-330, 310))
+      end,
+      function() return ("%.17e"):format(bits(0, 0x7FEFFFFFFFFFFFFF)) end,
+      function() return ("%.60f"):format(bits(0x3C00000000000000, 0x4400000000000000)) end,
+      function() return ("%.60f"):format(bits(1 << 60, 0x4400000000000000)) .. digits(30) end,
+      function() return math.random(0, 1 << 53) .. "." .. digits(6) end,
+      function() return math.random(0, 1 << 60) .. "e" .. math.random(-40, 40) end,
+      function() return "0." .. ("0"):rep(math.random(40)) .. digits(40) .. "E" .. digits(2) end,
+    }
+    for i = 1, tonumber(os.getenv "MOONGATE_NUMBERS") or 20000 do
+      same((i % 2 == 0 and "-" or "") .. kinds[i % #kinds + 1]())
+    end
+  end)
+
   it("writes the shortest text that reads back the same", function()
     for wanted, value in pairs {
       ["0.0"] = 0.0, ["-0.0"] = -0.0, ["1.0"] = 1.0, ["-1.5"] = -1.5, ["0.1"] = 0.1,

@@ -15,8 +15,12 @@
 #include "lua_key.h"
 #include "lua_space.h"
 
-#define EVENT_BYTES_MAX   1024 /* of an event that is decoded for what a few touches of it cost */
-#define SMALL_BYTES_MAX   192  /* of a container within: the same */
+/* A build for tests makes these smaller, so that small texts are lazy as well. */
+#ifndef EVENT_BYTES_MAX
+#define EVENT_BYTES_MAX 1024 /* of an event that is decoded for what a few touches of it cost */
+#define SMALL_BYTES_MAX 192  /* of a container within: the same */
+#endif
+
 #define MAP_MEMBERS_MAX   256  /* an object with more is no event's; it is decoded whole */
 #define ENTRIES_ABOVE     8    /* of the outermost table: its own, and what is likely touched */
 #define ENTRIES_BELOW     4    /* of those in it: two of its own, of which one stays */
@@ -86,21 +90,21 @@ static bool has_key(const char *text, const struct member *member, struct gate_s
     return member->key_len == key.len && memcmp(text + member->key_at, key.data, key.len) == 0;
 }
 
-/* Of equal keys the last one counts: it takes the place of the one before. */
-static void keep_member(struct scan *scan, struct gate_span key, struct member member) {
+/* GATE_AGAIN: the key is there already. Of both values only the last one counts, but each has to be
+ * read to know whether it is one. */
+static int keep_member(struct scan *scan, struct gate_span key, struct member member) {
     uint64_t *seen = &scan->seen[member.tag >> 30], bit = UINT64_C(1) << (member.tag >> 24 & 63);
-    uint32_t at = scan->count;
     if (*seen & bit) {
         for (uint32_t i = 0; i < scan->count; i++)
             if (scan->members[i].tag == member.tag && has_key(scan->text, &scan->members[i], key))
-                at = i;
+                return GATE_AGAIN;
     }
     *seen |= bit;
-    scan->members[at] = member;
-    if (at == scan->count) scan->count++;
+    scan->members[scan->count++] = member;
+    return GATE_OK;
 }
 
-/* GATE_AGAIN: a key that has to be rewritten, or too many of them. */
+/* GATE_AGAIN: a key that has to be rewritten, one that comes twice, or too many of them. */
 static int find_pair(struct scan *scan) {
     struct reader *reader = &scan->reader;
     reader->at = skip_space(reader->at, reader->end);
@@ -114,12 +118,12 @@ static int find_pair(struct scan *scan) {
     reader->at = stop + 1;
     int rc = read_colon(reader);
     if (rc < 0 || reader->at == reader->end) return GATE_ESYNTAX;
-    keep_member(scan, key,
-                (struct member){.tag = tag_key(key),
-                                .key_at = (uint32_t)(from - scan->text),
-                                .key_len = (uint32_t)key.len,
-                                .value_at = (uint32_t)(reader->at - scan->text) & INT32_MAX});
-    return skip_value(reader);
+    rc = keep_member(scan, key,
+                     (struct member){.tag = tag_key(key),
+                                     .key_at = (uint32_t)(from - scan->text),
+                                     .key_len = (uint32_t)key.len,
+                                     .value_at = (uint32_t)(reader->at - scan->text) & INT32_MAX});
+    return rc == GATE_OK ? skip_value(reader) : rc;
 }
 
 /* Counts elements beyond the room that there is. */
