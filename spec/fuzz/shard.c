@@ -113,6 +113,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len) {
     /* The fuzzer finds the token by itself; what it says itself is no leak. */
     if (len < 2 || memmem(bytes, len, TOKEN, strlen(TOKEN))) return 0;
     options.compress = (enum gate_compress)(bytes[0] >> 3 & 3);
+    options.codec = bytes[0] & 32 ? &gate_etf : &gate_json;
     options.seed = bytes[1];
     int error;
     struct run run = {.shard = gate_shard_new(&options, &error)};
