@@ -34,7 +34,7 @@
 #define KEEPALIVE_IDLE_S  60
 #define KEEPALIVE_EVERY_S 10
 #define KEEPALIVE_PROBES  3
-#define HEADERS_HELD_S    1000000000 /* a connection that holds its headers longer is closed */
+#define HEADERS_HELD_S    1000000000 /* longer than any connection lives */
 #define RANDOM_BYTES      512        /* drawn at once: a mask each would cost a call each */
 
 #define SOCKETS_MAX (GATE_LINKS_MAX - 8) /* it has descriptors of its own in the same table */
@@ -527,8 +527,8 @@ static struct lws_context *create_context(struct gate_transport *transport) {
                    LWS_SERVER_OPTION_SKIP_SERVER_CANONICAL_NAME,
         .provided_client_ssl_ctx = transport->tls,
         .max_http_header_data = GATE_HEADER_BYTES_MAX,
-        /* Trap: the headers of an answer are held as long as its body comes, and after 370 s that
-           would be held against it. */
+        /* Trap: the headers of an answer are held as long as its body comes, and who holds them for
+           more than this and 360 s may be closed for it. */
         .timeout_secs_ah_idle = HEADERS_HELD_S,
         .pt_serv_buf_size = GATE_READ_BYTES + LWS_PRE,
         /* Trap: without it the tables are as large as the limit on descriptors, which may be 17 GB.
