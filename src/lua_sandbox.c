@@ -147,6 +147,9 @@ static void read_options(lua_State *L, int table, struct gate_sandbox_options *o
         .username = field_text(L, table, "username"),
         .certificate_name = field_text(L, table, "certificate_name"),
         .resume_path = field_text(L, table, "resume_path"),
+        .resume_host = field_flag(L, table, "resume_host"),
+        .presence_close_code = field_int(L, table, "presence_close_code"),
+        .clock_skew_ms = field_integer(L, table, "clock_skew_ms"),
     };
     if (out->max_concurrency < 1) luaL_error(L, "option 'max_concurrency': out of range");
 }
@@ -174,6 +177,8 @@ static int core_start(lua_State *L) {
     }
     lua_pushinteger(L, gate_sandbox_port(box->sandbox));
     lua_setfield(L, 2, "port");
+    lua_pushinteger(L, gate_sandbox_resume_port(box->sandbox));
+    lua_setfield(L, 2, "resume_port");
     if (options.tls) {
         lua_pushstring(L, gate_sandbox_ca_file(box->sandbox));
         lua_setfield(L, 2, "ca_file");
@@ -248,6 +253,11 @@ static const struct verb {
     {"stall", GATE_ORDER_STALL},
     {"split", GATE_ORDER_SPLIT},
     {"split_messages", GATE_ORDER_SPLIT_MESSAGES},
+    {"stutter", GATE_ORDER_STUTTER},
+    {"mask", GATE_ORDER_MASK},
+    {"enforce_limits", GATE_ORDER_LIMITS},
+    {"set_clock", GATE_ORDER_CLOCK},
+    {"resume_host", GATE_ORDER_RESUME_HOST},
     {"trickle", GATE_ORDER_TRICKLE},
     {"cut", GATE_ORDER_CUT},
 };
@@ -259,7 +269,8 @@ static enum gate_sandbox_verb read_verb(lua_State *L, const char *name) {
     return GATE_ORDER_DROP;
 }
 
-/* order(sandbox, verb, target, on, number, text, pause_ms) -> count, or nil, message, code. */
+/* order(sandbox, verb, target, on, number, text, pause_ms, most) -> count, or nil, message, code.
+ */
 static int core_order(lua_State *L) {
     struct gate_sandbox *sandbox = check_sandbox(L);
     const char *name = luaL_checkstring(L, 2);
@@ -270,6 +281,7 @@ static int core_order(lua_State *L) {
         .number = (int64_t)luaL_optinteger(L, 5, 0),
         .text = lua_isnoneornil(L, 6) ? (struct gate_span){"", 0} : check_span(L, 6),
         .pause_ms = (int64_t)luaL_optinteger(L, 7, 0),
+        .most = (int64_t)luaL_optinteger(L, 8, 0),
     };
     if (!sandbox) return fail(L, GATE_ECLOSED, name);
     return push_count(L, gate_sandbox_order(sandbox, &order), name);
@@ -286,19 +298,23 @@ static int encode_value(lua_State *L, int index, struct gate_buf *out, char *whe
     return gate_lua_encode(L, index, gate_json.writer, &writer, where, GATE_LUA_WHERE_BYTES);
 }
 
-/* dispatch(sandbox, name, d, target, unfiltered, direct) -> count, or nil, message, code. */
+/* dispatch(sandbox, name, d, target, unfiltered, direct, text) -> count, or nil, message, code.
+ * `text` in place of d is sent as it is. */
 static int core_dispatch(lua_State *L) {
     struct gate_sandbox *sandbox = check_sandbox(L);
     struct gate_sandbox_event event = {.name = check_span(L, 2)};
     struct gate_sandbox_target target = read_target(L, 4);
     char where[GATE_LUA_WHERE_BYTES];
     struct gate_buf data;
-    lua_settop(L, 6);
+    lua_settop(L, 7);
     event.unfiltered = lua_toboolean(L, 5) != 0;
     event.direct = lua_toboolean(L, 6) != 0;
     if (!sandbox) return fail(L, GATE_ECLOSED, "dispatch");
     gate_buf_init(&data, 0, 0);
-    int rc = encode_value(L, 3, &data, where);
+    event.broken = !lua_isnil(L, 7);
+    where[0] = '\0';
+    int rc =
+        event.broken ? gate_buf_append(&data, check_span(L, 7)) : encode_value(L, 3, &data, where);
     if (rc == GATE_OK) {
         event.data = gate_buf_span(&data);
         rc = gate_sandbox_dispatch(sandbox, &target, &event);
@@ -325,6 +341,31 @@ static int core_respond(lua_State *L) {
     if (!sandbox) return fail(L, GATE_ECLOSED, "respond");
     int rc = gate_sandbox_respond(sandbox, &answer);
     if (rc < 0) return fail(L, rc, "respond");
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* instead(sandbox, phase, deed, on, code, times, text) -> true, or nil, message, code. */
+static int core_instead(lua_State *L) {
+    static const char *const phases[] = {"hello", "ready", "resumed", "ack", NULL};
+    static const char *const deeds[] = {"payload", "close", "drop", "invalid_session", NULL};
+    struct gate_sandbox *sandbox = check_sandbox(L);
+    struct gate_sandbox_instead instead = {
+        .phase = (enum gate_sandbox_phase)luaL_checkoption(L, 2, NULL, phases),
+        .on = lua_toboolean(L, 4) != 0,
+        .code = (int)luaL_checkinteger(L, 5),
+        .times = (int64_t)luaL_checkinteger(L, 6),
+        .text = check_span(L, 7),
+    };
+    switch (luaL_checkoption(L, 3, NULL, deeds)) {
+    case 0: instead.deed = GATE_INSTEAD_PAYLOAD; break;
+    case 1: instead.deed = GATE_INSTEAD_CLOSE; break;
+    case 2: instead.deed = GATE_INSTEAD_DROP; break;
+    default: instead.deed = GATE_INSTEAD_INVALID; break;
+    }
+    if (!sandbox) return fail(L, GATE_ECLOSED, "instead");
+    int rc = gate_sandbox_instead(sandbox, &instead);
+    if (rc < 0) return fail(L, rc, "instead");
     lua_pushboolean(L, 1);
     return 1;
 }
@@ -476,11 +517,19 @@ static void make_classes(lua_State *L) {
 }
 
 int luaopen_moongate_sandbox_core(lua_State *L) {
-    static const luaL_Reg functions[] = {
-        {"start", core_start},       {"stop", core_stop},       {"order", core_order},
-        {"dispatch", core_dispatch}, {"respond", core_respond}, {"list", core_list},
-        {"count", core_count},       {"forget", core_forget},   {"wait", core_wait},
-        {"intent", core_intent},     {"events", core_events},   {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"start", core_start},
+                                         {"stop", core_stop},
+                                         {"order", core_order},
+                                         {"dispatch", core_dispatch},
+                                         {"respond", core_respond},
+                                         {"list", core_list},
+                                         {"count", core_count},
+                                         {"forget", core_forget},
+                                         {"wait", core_wait},
+                                         {"instead", core_instead},
+                                         {"intent", core_intent},
+                                         {"events", core_events},
+                                         {NULL, NULL}};
     luaL_newlib(L, functions);
     gate_lua_value_open(L);
     make_classes(L);

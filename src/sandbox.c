@@ -1,24 +1,21 @@
 /* sandbox.c - a sandbox's birth and death, and what its other files share; see sandbox.h. */
 #include "sandbox.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "sandbox_guild.h"
 #include "sandbox_http.h"
+#include "sandbox_instead.h"
 #include "sandbox_loop.h"
+#include "sandbox_port.h"
 #include "sandbox_seat.h"
 #include "sandbox_state.h"
 
-#define BACKLOG        1024     /* thousands of shards may come at once */
 #define LOG_TEXT_BYTES 400      /* one line */
 #define DAY_MS         86400000 /* session starts are counted in such windows */
 
@@ -37,6 +34,26 @@ int64_t gate_sandbox_now(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int64_t gate_sandbox_wall_ms(const struct gate_sandbox *sandbox) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 + sandbox->options.clock_skew_ms;
+}
+
+/* strftime would speak the language of the process. */
+struct gate_span gate_sandbox_date(const struct gate_sandbox *sandbox,
+                                   char out[GATE_SANDBOX_DATE_BYTES]) {
+    static const char days[] = "SunMonTueWedThuFriSat";
+    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    time_t seconds = (time_t)(gate_sandbox_wall_ms(sandbox) / 1000);
+    struct tm at;
+    if (!gmtime_r(&seconds, &at)) return (struct gate_span){"", 0};
+    int len = snprintf(out, GATE_SANDBOX_DATE_BYTES, "%.3s, %02d %.3s %04d %02d:%02d:%02d GMT",
+                       days + at.tm_wday * 3, at.tm_mday, months + at.tm_mon * 3, at.tm_year + 1900,
+                       at.tm_hour, at.tm_min, at.tm_sec);
+    return (struct gate_span){out, (size_t)len};
 }
 
 void gate_sandbox_log(struct gate_sandbox *sandbox, const struct gate_link *link, const char *what,
@@ -58,12 +75,21 @@ void gate_sandbox_log(struct gate_sandbox *sandbox, const struct gate_link *link
     gate_loop_changed();
 }
 
+static struct gate_span write_url(const struct gate_sandbox *sandbox, const char *scheme, int port,
+                                  char out[GATE_SANDBOX_URL_BYTES]) {
+    int len = snprintf(out, GATE_SANDBOX_URL_BYTES, "%s%s://127.0.0.1:%d", scheme,
+                       sandbox->tls ? "s" : "", port);
+    return (struct gate_span){out, (size_t)len};
+}
+
 struct gate_span gate_sandbox_url(const struct gate_sandbox *sandbox, bool web,
                                   char out[GATE_SANDBOX_URL_BYTES]) {
-    const char *scheme = web ? "http" : "ws";
-    int len = snprintf(out, GATE_SANDBOX_URL_BYTES, "%s%s://127.0.0.1:%d", scheme,
-                       sandbox->tls ? "s" : "", sandbox->port);
-    return (struct gate_span){out, (size_t)len};
+    return write_url(sandbox, web ? "http" : "ws", sandbox->port, out);
+}
+
+struct gate_span gate_sandbox_resume_url(const struct gate_sandbox *sandbox,
+                                         char out[GATE_SANDBOX_URL_BYTES]) {
+    return write_url(sandbox, "ws", sandbox->resume_port, out);
 }
 
 int64_t gate_sandbox_starts_left(struct gate_sandbox *sandbox, int64_t now_ms, int64_t *reset_ms) {
@@ -113,6 +139,7 @@ static void init_journal(struct gate_journal *journal, const struct gate_sandbox
 /* The sandbox is in nobody else's hands any more. */
 static void free_sandbox(struct gate_sandbox *sandbox) {
     gate_http_forget(sandbox);
+    gate_instead_forget(sandbox);
     gate_journal_clear(&sandbox->received);
     gate_journal_clear(&sandbox->log);
     gate_journal_clear(&sandbox->requests);
@@ -128,7 +155,7 @@ static void free_sandbox(struct gate_sandbox *sandbox) {
 static struct gate_sandbox *make_sandbox(const struct gate_sandbox_options *options) {
     struct gate_sandbox *sandbox = gate_allocate(NULL, sizeof *sandbox);
     if (!sandbox) return NULL;
-    *sandbox = (struct gate_sandbox){.options = *options, .fd = -1};
+    *sandbox = (struct gate_sandbox){.options = *options, .fd = -1, .resume_fd = -1};
     sandbox->process = (int64_t)getpid();
     sandbox->random = (uint64_t)options->seed;
     gate_buf_init(&sandbox->words, 0, 0);
@@ -148,28 +175,6 @@ static struct gate_sandbox *make_sandbox(const struct gate_sandbox_options *opti
     return NULL;
 }
 
-/* Loopback only: a sandbox is nobody else's business. */
-static bool open_port(struct gate_sandbox *sandbox) {
-    struct sockaddr_in address = {.sin_family = AF_INET};
-    socklen_t len = sizeof address;
-    int on = 1, fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (fd < 0) return false;
-    address.sin_port = htons((uint16_t)sandbox->options.port);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (bind(fd, (struct sockaddr *)&address, sizeof address) == 0 && listen(fd, BACKLOG) == 0 &&
-        getsockname(fd, (struct sockaddr *)&address, &len) == 0 &&
-        fcntl(fd, F_SETFL, O_NONBLOCK) == 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0) {
-        sandbox->fd = fd;
-        sandbox->port = ntohs(address.sin_port);
-        return true;
-    }
-    int error = errno;
-    close(fd);
-    errno = error;
-    return false;
-}
-
 static int open_sandbox(struct gate_sandbox *sandbox, char why[GATE_SANDBOX_WHY_BYTES]) {
     const struct gate_sandbox_options *options = &sandbox->options;
     const char *reason = NULL;
@@ -183,7 +188,7 @@ static int open_sandbox(struct gate_sandbox *sandbox, char why[GATE_SANDBOX_WHY_
             return GATE_ECERTIFICATE;
         }
     }
-    if (!open_port(sandbox)) {
+    if (!gate_port_open(sandbox)) {
         snprintf(why, GATE_SANDBOX_WHY_BYTES,
                  "start: port %d: %s; leave the port out, and a free one is chosen", options->port,
                  strerror(errno));
@@ -193,7 +198,7 @@ static int open_sandbox(struct gate_sandbox *sandbox, char why[GATE_SANDBOX_WHY_
     if (rc < 0) {
         snprintf(why, GATE_SANDBOX_WHY_BYTES, "start: the server's thread: %s",
                  gate_error_text(rc));
-        close(sandbox->fd);
+        gate_port_close(sandbox);
     }
     return rc;
 }
@@ -228,6 +233,10 @@ int gate_sandbox_port(const struct gate_sandbox *sandbox) {
     return sandbox->port;
 }
 
+int gate_sandbox_resume_port(const struct gate_sandbox *sandbox) {
+    return sandbox->resume_port;
+}
+
 const char *gate_sandbox_ca_file(const struct gate_sandbox *sandbox) {
     return sandbox->ca_file;
 }
@@ -239,6 +248,14 @@ int gate_sandbox_respond(struct gate_sandbox *sandbox, const struct gate_sandbox
     if (!gate_loop_owns(sandbox)) return GATE_EFORK;
     gate_loop_lock();
     int rc = gate_http_script(sandbox, answer);
+    gate_loop_unlock();
+    return rc;
+}
+
+int gate_sandbox_instead(struct gate_sandbox *sandbox, const struct gate_sandbox_instead *instead) {
+    if (!gate_loop_owns(sandbox)) return GATE_EFORK;
+    gate_loop_lock();
+    int rc = gate_instead_keep(sandbox, instead);
     gate_loop_unlock();
     return rc;
 }

@@ -6,9 +6,9 @@
 #define MOONGATE_SANDBOX_H
 
 #include "sandbox_etf.h"
+#include "sandbox_script.h"
 
-#define GATE_SANDBOX_WHY_BYTES 320  /* a sentence that names operation, value and remedy */
-#define GATE_SANDBOX_ANYONE    (-1) /* no connection or shard is numbered below zero */
+#define GATE_SANDBOX_WHY_BYTES 320 /* a sentence that names operation, value and remedy */
 
 struct gate_sandbox;
 
@@ -36,6 +36,9 @@ struct gate_sandbox_options {
     struct gate_span token, user, user_id, username; /* user: a JSON object */
     struct gate_span certificate_name;               /* len 0: the names of loopback */
     struct gate_span resume_path;                    /* behind the URL that READY tells */
+    bool resume_host;                                /* a port of its own for resumes */
+    int presence_close_code; /* for one presence too many; 0: it is ignored */
+    int64_t clock_skew_ms;   /* what the wall clock of the server is ahead of this machine's */
 };
 
 /* Starts listening. *out belongs to the caller until gate_sandbox_stop. On failure a negative error
@@ -49,77 +52,8 @@ void gate_sandbox_stop(struct gate_sandbox *sandbox);
 
 /* What never changes; borrowed until the stop. Without TLS the file is "". */
 int gate_sandbox_port(const struct gate_sandbox *sandbox);
+int gate_sandbox_resume_port(const struct gate_sandbox *sandbox); /* without one: the port */
 const char *gate_sandbox_ca_file(const struct gate_sandbox *sandbox);
-
-/* The connections an order is meant for: those that match all that is given. */
-struct gate_sandbox_target {
-    int64_t connection; /* GATE_SANDBOX_ANYONE: all, also future ones where that makes sense */
-    int64_t shard;      /* the same */
-    struct gate_span session; /* len 0: all */
-};
-
-enum gate_sandbox_verb {
-    GATE_ORDER_DROP,  /* `on`: with a reset, else with a plain end; waits until it has happened */
-    GATE_ORDER_CLOSE, /* `number` (-1: none), `text` */
-    GATE_ORDER_INVALID_SESSION, /* `on`: resumable */
-    GATE_ORDER_RECONNECT,
-    GATE_ORDER_HEARTBEAT,
-    GATE_ORDER_PAYLOAD,  /* `text`: JSON, sent as any message */
-    GATE_ORDER_RAW,      /* `text`, `number`: the first byte of the frame, -1: no frame around it */
-    GATE_ORDER_CORRUPT,  /* `number` messages from now on */
-    GATE_ORDER_SWALLOW,  /* the same: compressed, then thrown away */
-    GATE_ORDER_WITHHOLD, /* `on`; these five are also knobs of connections to come */
-    GATE_ORDER_HALF_OPEN,      /* `on` */
-    GATE_ORDER_STALL,          /* `on`, `number`: a GATE_STALL_ bit */
-    GATE_ORDER_SPLIT,          /* `number` bytes of each frame; 0: whole */
-    GATE_ORDER_SPLIT_MESSAGES, /* `number` bytes of each message; 0: whole */
-    GATE_ORDER_TRICKLE,        /* `number` bytes every `pause_ms`; 0: all at once */
-    GATE_ORDER_CUT             /* `number` bytes more, then an end; 0: none. To all: the next */
-};
-
-#define GATE_STALL_ACCEPT  1u  /* connections stay in the kernel's queue */
-#define GATE_STALL_UPGRADE 2u  /* the request for a WebSocket gets no answer */
-#define GATE_STALL_HELLO   4u  /* no HELLO */
-#define GATE_STALL_READY   8u  /* Identify is read, READY held */
-#define GATE_STALL_RESUMED 16u /* the replay is sent, RESUMED held */
-#define GATE_STALL_CLOSE   32u /* a close frame gets no answer and no end of the connection */
-
-struct gate_sandbox_order {
-    enum gate_sandbox_verb verb;
-    struct gate_sandbox_target target;
-    bool on;
-    int64_t number;
-    int64_t pause_ms;
-    struct gate_span text; /* copied */
-};
-
-/* Does it. The number of connections it touched, or a negative error (GATE_EMEMORY, GATE_EFORK). */
-GATE_MUST_CHECK int gate_sandbox_order(struct gate_sandbox *, const struct gate_sandbox_order *);
-
-/* An event to be told; both spans are copied. */
-struct gate_sandbox_event {
-    struct gate_span name, data; /* data: JSON */
-    bool unfiltered;             /* also to those whose shard or intents do not want it */
-    bool direct;                 /* of a direct message; else, without guild_id, of either kind */
-};
-
-/* Sends an event to the sessions of the target. Those that wait for a resume get it into their
- * replay. The number of sessions, or a negative error. */
-GATE_MUST_CHECK int gate_sandbox_dispatch(struct gate_sandbox *sandbox,
-                                          const struct gate_sandbox_target *target,
-                                          const struct gate_sandbox_event *event);
-
-/* A scripted answer for requests to `path` (without /api/vN). All spans are copied. */
-struct gate_sandbox_answer {
-    struct gate_span path, method; /* method len 0: any */
-    int status;                    /* 0: the connection is dropped instead */
-    struct gate_span headers;      /* whole lines, each ended by CR LF */
-    struct gate_span body;
-    int64_t times; /* 0: for ever */
-    int64_t delay_ms;
-};
-GATE_MUST_CHECK int gate_sandbox_respond(struct gate_sandbox *sandbox,
-                                         const struct gate_sandbox_answer *answer);
 
 enum gate_sandbox_list {
     GATE_LIST_CONNECTIONS, /* those that are open */

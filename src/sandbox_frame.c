@@ -87,8 +87,9 @@ int gate_close_read(struct gate_span payload, int *code, struct gate_span *reaso
     return gate_text_is_utf8(*reason) ? *code : -1007;
 }
 
-int gate_frame_write(struct gate_buf *out, int first, struct gate_span payload) {
-    char head[10] = {(char)first};
+/* The head of a frame, without a mask: its size. */
+static size_t write_head(char head[10], int first, struct gate_span payload) {
+    head[0] = (char)first;
     size_t size = 2;
     if (payload.len < 126) {
         head[1] = (char)payload.len;
@@ -99,8 +100,31 @@ int gate_frame_write(struct gate_buf *out, int first, struct gate_span payload) 
             head[2 + i] = (char)((uint64_t)payload.len >> (8 * (bytes - 1 - i)));
         size += bytes;
     }
+    return size;
+}
+
+int gate_frame_write(struct gate_buf *out, int first, struct gate_span payload) {
+    char head[10];
+    size_t size = write_head(head, first, payload);
     int rc = gate_buf_reserve(out, size + payload.len);
     if (rc < 0) return rc;
     rc = gate_buf_append(out, (struct gate_span){head, size});
     return rc < 0 ? rc : gate_buf_append(out, payload);
+}
+
+int gate_frame_write_masked(struct gate_buf *out, int first, struct gate_span payload,
+                            uint32_t mask) {
+    char head[10], key[4];
+    size_t size = write_head(head, first, payload);
+    int rc = gate_buf_reserve(out, size + sizeof key + payload.len);
+    if (rc < 0) return rc;
+    head[1] = (char)(head[1] | 0x80);
+    for (size_t i = 0; i < sizeof key; i++) key[i] = (char)(mask >> (8 * i));
+    rc = gate_buf_append(out, (struct gate_span){head, size});
+    if (rc == GATE_OK) rc = gate_buf_append(out, (struct gate_span){key, sizeof key});
+    size_t from = out->len;
+    if (rc == GATE_OK) rc = gate_buf_append(out, payload);
+    for (size_t i = 0; rc == GATE_OK && i < payload.len; i++)
+        out->data[from + i] = (char)(out->data[from + i] ^ key[i % sizeof key]);
+    return rc;
 }

@@ -51,4 +51,8 @@ GATE_MUST_CHECK int gate_close_read(struct gate_span payload, int *code, struct 
 /* Appends one frame; `first` is its first byte as it stands. Errors as gate_buf_append. */
 GATE_MUST_CHECK int gate_frame_write(struct gate_buf *out, int first, struct gate_span payload);
 
+/* The same with a mask, as no server may send it. */
+GATE_MUST_CHECK int gate_frame_write_masked(struct gate_buf *out, int first,
+                                            struct gate_span payload, uint32_t mask);
+
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "codec.h"
+#include "sandbox_instead.h"
 #include "sandbox_loop.h"
 #include "sandbox_seat.h"
 #include "sandbox_state.h"
@@ -48,6 +49,8 @@ static void expect_beat(struct gate_link *link) {
 static void say_hello(struct gate_link *link) {
     struct gate_buf data;
     if (link->hello_sent || (link->knobs.stalls & GATE_STALL_HELLO)) return;
+    link->hello_sent = true;
+    if (gate_instead_play(link, GATE_PHASE_HELLO)) return;
     gate_buf_init(&data, 0, 0);
     int rc = GATE_FILL(&data, "{'heartbeat_interval':$,'_trace':['[\\'moongate-sandbox\\',{}]']}",
                        gate_integer_blank(link->sandbox->options.heartbeat_interval_ms));
@@ -56,7 +59,6 @@ static void say_hello(struct gate_link *link) {
     else
         gate_link_ask_drop(link, true);
     gate_buf_free(&data);
-    link->hello_sent = true;
     expect_beat(link);
 }
 
@@ -119,7 +121,7 @@ static bool ends_session(int code) {
 
 void gate_gateway_left(struct gate_link *link) {
     link->beat_due_ms = GATE_NEVER_MS;
-    link->resumed_held = false;
+    link->resumed_held = link->guilds_held = false;
     gate_buf_clear(&link->identify, 0);
     if (!link->seat) return;
     bool by_client = link->close_received == 1000 || link->close_received == 1001;
@@ -135,7 +137,7 @@ void gate_gateway_left(struct gate_link *link) {
 void gate_gateway_invalidate(struct gate_link *link, bool resumable) {
     struct gate_seat *seat = link->seat;
     gate_sandbox_log(link->sandbox, link, "invalid", resumable ? "resumable" : "not resumable");
-    link->resumed_held = false;
+    link->resumed_held = link->guilds_held = false;
     gate_buf_clear(&link->identify, 0);
     link->identified = false;
     gate_gateway_send(link, GATE_OP_INVALID_SESSION,
@@ -165,6 +167,7 @@ void gate_gateway_release(struct gate_link *link) {
     if (link->encoding && !link->hello_sent) say_hello(link);
     if (link->identify.len > 0 && !(link->knobs.stalls & GATE_STALL_READY))
         gate_identify_finish(link);
+    if (!(link->knobs.stalls & GATE_STALL_GUILDS)) gate_identify_guilds(link);
     if (link->resumed_held && !(link->knobs.stalls & GATE_STALL_RESUMED)) gate_resume_finish(link);
 }
 
@@ -187,7 +190,7 @@ static void take_beat(struct gate_link *link, struct gate_span data) {
                          link->seat->seq);
     link->beats++;
     expect_beat(link);
-    if (!link->knobs.withhold_acks)
+    if (!link->knobs.withhold_acks && !gate_instead_play(link, GATE_PHASE_ACK))
         gate_gateway_send(link, GATE_OP_HEARTBEAT_ACK, GATE_SPAN("null"));
 }
 

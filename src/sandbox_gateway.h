@@ -37,6 +37,7 @@ void gate_gateway_refuse(struct gate_link *link, int code, const char *reason);
 /* sandbox_identify.c: op 2 and op 6, once their data is read. */
 void gate_identify_take(struct gate_link *link, struct gate_span data);
 void gate_identify_finish(struct gate_link *link); /* the half that a stalled READY holds back */
+void gate_identify_guilds(struct gate_link *link); /* the GUILD_CREATEs, if they are still owed */
 void gate_resume_take(struct gate_link *link, struct gate_span data);
 void gate_resume_finish(struct gate_link *link); /* RESUMED */
 

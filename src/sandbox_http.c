@@ -264,18 +264,23 @@ static void record(struct gate_link *link, const struct request *request, int st
                      request->method.data, (int)request->target.len, request->target.data, status);
 }
 
-static bool names_type(struct gate_span headers) {
+static bool names_header(struct gate_span headers, const char *name) {
     struct request fake = {.headers = headers};
-    return find_header(&fake, "Content-Type").data != NULL;
+    return find_header(&fake, name).data != NULL;
 }
 
 /* Discord answers errors in JSON, so that is the type unless somebody says otherwise. */
-static int write_answer(struct gate_buf *out, const struct answer *answer, bool keeps_alive) {
-    char head[256];
-    int len = snprintf(head, sizeof head, "HTTP/1.1 %d %s\r\nContent-Length: %zu\r\n%s%s",
-                       answer->status, status_word(answer->status), answer->body.len,
-                       names_type(answer->headers) ? "" : "Content-Type: application/json\r\n",
-                       keeps_alive ? "" : "Connection: close\r\n");
+static int write_answer(struct gate_link *link, const struct answer *answer, struct gate_buf *out) {
+    char head[256], date[GATE_SANDBOX_DATE_BYTES];
+    bool dated = names_header(answer->headers, "Date");
+    bool typed = names_header(answer->headers, "Content-Type");
+    int len =
+        snprintf(head, sizeof head, "HTTP/1.1 %d %s\r\nContent-Length: %zu\r\n%s%s%s%s%s",
+                 answer->status, status_word(answer->status), answer->body.len,
+                 typed ? "" : "Content-Type: application/json\r\n",
+                 link->keeps_alive ? "" : "Connection: close\r\n",
+                 dated ? "" : "Date: ", dated ? "" : gate_sandbox_date(link->sandbox, date).data,
+                 dated ? "" : "\r\n");
     int rc = gate_buf_append(out, (struct gate_span){head, (size_t)len});
     if (rc == GATE_OK) rc = gate_buf_append(out, answer->headers);
     if (rc == GATE_OK) rc = gate_buf_append(out, GATE_SPAN("\r\n"));
@@ -285,7 +290,7 @@ static int write_answer(struct gate_buf *out, const struct answer *answer, bool 
 static void send_answer(struct gate_link *link, const struct answer *answer) {
     struct gate_buf text;
     gate_buf_init(&text, 0, 0);
-    int rc = write_answer(&text, answer, link->keeps_alive);
+    int rc = write_answer(link, answer, &text);
     if (rc < 0) {
         gate_link_ask_drop(link, true);
     } else if (answer->delay_ms > 0) {

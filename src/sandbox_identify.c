@@ -6,6 +6,7 @@
 
 #include "sandbox_gateway.h"
 #include "sandbox_guild.h"
+#include "sandbox_instead.h"
 #include "sandbox_intents.h"
 #include "sandbox_loop.h"
 #include "sandbox_seat.h"
@@ -159,7 +160,7 @@ static int list_guilds(const struct gate_seat *seat, struct gate_buf *out) {
 
 static int name_resume_url(const struct gate_sandbox *sandbox, struct gate_buf *out) {
     char url[GATE_SANDBOX_URL_BYTES];
-    int rc = gate_buf_append(out, gate_sandbox_url(sandbox, false, url));
+    int rc = gate_buf_append(out, gate_sandbox_resume_url(sandbox, url));
     return rc < 0 ? rc : gate_buf_append(out, sandbox->options.resume_path);
 }
 
@@ -187,8 +188,11 @@ static int fill_ready(const struct gate_seat *seat, struct gate_buf *out) {
     return rc;
 }
 
-static void tell_guilds(struct gate_seat *seat) {
+void gate_identify_guilds(struct gate_link *link) {
+    struct gate_seat *seat = link->seat;
     struct gate_buf data;
+    if (!link->guilds_held || !seat) return;
+    link->guilds_held = false;
     gate_buf_init(&data, 0, 0);
     for (int i = 0; i < seat->sandbox->options.guilds; i++) {
         if (!is_of_shard(&seat->sandbox->guilds[i], &seat->claim)) continue;
@@ -215,6 +219,11 @@ void gate_identify_finish(struct gate_link *link) {
     struct gate_claim claim;
     struct gate_buf texts, data;
     const char *words;
+    if (gate_instead_play(link, GATE_PHASE_READY)) {
+        gate_buf_wipe(&link->identify);
+        gate_buf_clear(&link->identify, 0);
+        return;
+    }
     gate_buf_init(&texts, 0, 0);
     gate_buf_init(&data, 0, 0);
     int rc = read_identify(gate_buf_span(&link->identify), fields, &texts);
@@ -227,7 +236,8 @@ void gate_identify_finish(struct gate_link *link) {
         gate_sandbox_log(link->sandbox, link, "session", "%s, shard %" PRId64 " of %" PRId64,
                          seat->id, claim.shard_id, claim.shard_count);
         gate_seat_tell(seat, GATE_SPAN("READY"), gate_buf_span(&data));
-        if (claim.intents & GATE_INTENT_GUILDS) tell_guilds(seat);
+        link->guilds_held = (claim.intents & GATE_INTENT_GUILDS) != 0;
+        if (!(link->knobs.stalls & GATE_STALL_GUILDS)) gate_identify_guilds(link);
         gate_loop_changed();
     } else {
         gate_link_ask_drop(link, true);
@@ -280,6 +290,7 @@ static void resume(struct gate_link *link, struct gate_span id, int64_t seq) {
         return;
     }
     take_over(seat, link);
+    if (gate_instead_play(link, GATE_PHASE_RESUMED)) return;
     gate_seat_replay(seat, seq);
     link->resumed_held = (link->knobs.stalls & GATE_STALL_RESUMED) != 0;
     if (!link->resumed_held) gate_resume_finish(link);

@@ -56,7 +56,8 @@ struct gate_link *gate_link_new(struct gate_sandbox *sandbox, int fd) {
     *link = (struct gate_link){.sandbox = sandbox, .fd = fd, .knobs = sandbox->knobs};
     sandbox->knobs.cut_bytes = 0;
     link->state = GATE_LINK_HTTP;
-    link->deadline_ms = gate_sandbox_now() + HANDSHAKE_WAIT_MS;
+    bool stalls = sandbox->tls && (link->knobs.stalls & GATE_STALL_TLS);
+    link->deadline_ms = stalls ? GATE_NEVER_MS : gate_sandbox_now() + HANDSHAKE_WAIT_MS;
     link->held_at_ms = link->beat_due_ms = GATE_NEVER_MS;
     gate_buf_init(&link->in, 0, 0);
     gate_buf_init(&link->out, 0, 0);
@@ -205,7 +206,7 @@ static bool is_cut(struct gate_link *link, size_t sent) {
     if (link->knobs.cut_bytes == 0) return false;
     link->knobs.cut_bytes -= sent < link->knobs.cut_bytes ? sent : link->knobs.cut_bytes;
     if (link->knobs.cut_bytes > 0) return false;
-    gate_link_drop(link, false, "cut");
+    gate_link_drop(link, link->knobs.cut_reset, "cut");
     return true;
 }
 
@@ -240,15 +241,29 @@ void gate_link_flush(struct gate_link *link, int64_t now_ms) {
 /* ---- Messages ----------------------------------------------------------------------------------
  */
 
+/* The size of the next piece of `left` bytes: from `least` to `most`, by the sandbox's seed. */
+static size_t draw_share(struct gate_link *link, size_t least, size_t most, size_t left) {
+    if (least == 0) return left;
+    size_t share = least;
+    if (most > least) share += (size_t)(gate_sandbox_random(link->sandbox) % (most - least + 1));
+    return share < left ? share : left;
+}
+
+static int write_frame(struct gate_link *link, struct gate_buf *out, int first,
+                       struct gate_span bytes) {
+    if (!link->knobs.mask_frames) return gate_frame_write(out, first, bytes);
+    return gate_frame_write_masked(out, first, bytes, (uint32_t)gate_sandbox_random(link->sandbox));
+}
+
 static int write_frames(struct gate_link *link, int opcode, struct gate_span bytes) {
     struct gate_buf frames;
     gate_buf_init(&frames, 0, 0);
-    size_t share = link->knobs.frame_bytes;
+    const struct gate_knobs *knobs = &link->knobs;
     int rc;
     do {
-        size_t len = share > 0 && share < bytes.len ? share : bytes.len;
+        size_t len = draw_share(link, knobs->frame_bytes, knobs->frame_bytes_most, bytes.len);
         int final = len == bytes.len ? GATE_FRAME_FINAL : 0;
-        rc = gate_frame_write(&frames, opcode | final, (struct gate_span){bytes.data, len});
+        rc = write_frame(link, &frames, opcode | final, (struct gate_span){bytes.data, len});
         opcode = GATE_FRAME_CONTINUATION;
         if (len > 0) bytes.data += len;
         bytes.len -= len;
@@ -296,9 +311,11 @@ static int pack(struct gate_link *link, struct gate_span json, struct gate_buf *
 static int write_messages(struct gate_link *link, struct gate_span wire, bool compressed) {
     bool binary = compressed || link->encoding->binary;
     int opcode = binary ? GATE_FRAME_BINARY : GATE_FRAME_TEXT, rc;
-    size_t share = compressed ? link->knobs.message_bytes : 0;
+    const struct gate_knobs *knobs = &link->knobs;
     do {
-        size_t len = share > 0 && share < wire.len ? share : wire.len;
+        size_t len = wire.len;
+        if (compressed)
+            len = draw_share(link, knobs->message_bytes, knobs->message_bytes_most, wire.len);
         rc = write_frames(link, opcode, (struct gate_span){wire.data, len});
         if (len > 0) wire.data += len;
         wire.len -= len;
@@ -306,8 +323,7 @@ static int write_messages(struct gate_link *link, struct gate_span wire, bool co
     return rc;
 }
 
-void gate_link_send(struct gate_link *link, struct gate_span json) {
-    if (link->state != GATE_LINK_OPEN) return;
+static int send_message(struct gate_link *link, struct gate_span json) {
     struct gate_buf wire;
     bool compressed;
     gate_buf_init(&wire, 0, 0);
@@ -321,6 +337,18 @@ void gate_link_send(struct gate_link *link, struct gate_span json) {
         link->messages_out++;
     }
     gate_buf_free(&wire);
+    return rc;
+}
+
+/* One that is sent twice is compressed twice as well, so that the stream stays whole. */
+void gate_link_send(struct gate_link *link, struct gate_span json) {
+    if (link->state != GATE_LINK_OPEN) return;
+    int rc = send_message(link, json);
+    if (rc == GATE_OK && link->stutter > 0) {
+        link->stutter--;
+        gate_sandbox_log(link->sandbox, link, "stutter", "a message of %d bytes", (int)json.len);
+        rc = send_message(link, json);
+    }
     if (rc == GATE_OK) return;
     gate_sandbox_log(link->sandbox, link, "failure", "%s", gate_error_text(rc));
     gate_link_ask_drop(link, true);
@@ -352,6 +380,11 @@ void gate_link_close(struct gate_link *link, int code, struct gate_span reason) 
 /* ---- Reading -----------------------------------------------------------------------------------
  */
 
+bool gate_link_is_deaf(const struct gate_link *link) {
+    bool stalls = link->state == GATE_LINK_TLS && (link->knobs.stalls & GATE_STALL_TLS);
+    return link->knobs.half_open || stalls;
+}
+
 bool gate_link_may_read(const struct gate_link *link) {
     return link->in.len - link->in_used < IN_BYTES_MAX;
 }
@@ -381,6 +414,8 @@ static void answer_close(struct gate_link *link, struct gate_span payload) {
 
 void gate_link_release(struct gate_link *link) {
     if (!link->knobs.half_open) link->more_in = true;
+    if (link->state == GATE_LINK_TLS && !gate_link_is_deaf(link))
+        link->deadline_ms = gate_sandbox_now() + HANDSHAKE_WAIT_MS;
     if (link->state != GATE_LINK_CLOSING || (link->knobs.stalls & GATE_STALL_CLOSE)) return;
     link->deadline_ms = gate_sandbox_now() + CLOSE_WAIT_MS;
     if (link->close_received == 0) return;
@@ -476,7 +511,7 @@ static bool shake_hands(struct gate_link *link) {
 }
 
 void gate_link_readable(struct gate_link *link) {
-    if (link->state == GATE_LINK_CLOSED || link->knobs.half_open) return;
+    if (link->state == GATE_LINK_CLOSED || gate_link_is_deaf(link)) return;
     link->more_in = false;
     if (link->state == GATE_LINK_TLS && !shake_hands(link)) return;
     take_input(link);

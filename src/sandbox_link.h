@@ -14,7 +14,8 @@
 struct gate_sandbox;
 struct gate_seat;
 
-#define GATE_NEVER_MS INT64_MAX /* a deadline that does not come */
+#define GATE_NEVER_MS        INT64_MAX /* a deadline that does not come */
+#define GATE_PRESENCES_TAKEN 5         /* of a connection in 20 s; what more do is not documented */
 
 enum gate_link_state {
     GATE_LINK_TLS,      /* the handshake is under way */
@@ -28,13 +29,14 @@ enum gate_link_state {
 
 /* What a connection does wrong on purpose. The sandbox has a set for those to come. */
 struct gate_knobs {
-    bool withhold_acks, half_open;
-    uint32_t stalls;      /* GATE_STALL_ bits */
-    size_t frame_bytes;   /* of each frame of a message; 0: whole */
-    size_t message_bytes; /* of each WebSocket message of a compressed one; 0: whole */
-    size_t trickle_bytes; /* written every trickle_ms; 0: all at once */
+    bool withhold_acks, half_open, mask_frames;
+    uint32_t stalls;                          /* GATE_STALL_ bits */
+    size_t frame_bytes, frame_bytes_most;     /* of each frame of a message, drawn; 0: whole */
+    size_t message_bytes, message_bytes_most; /* of each WebSocket message of a compressed one */
+    size_t trickle_bytes;                     /* written every trickle_ms; 0: all at once */
     int64_t trickle_ms;
     size_t cut_bytes; /* until the connection ends; 0: it does not. Of the next one only */
+    bool cut_reset;   /* and how */
 };
 
 struct gate_link {
@@ -43,7 +45,7 @@ struct gate_link {
     int64_t id; /* 1, 2, ... in the order of upgrades; 0: only HTTP so far */
     enum gate_link_state state;
     struct gate_knobs knobs;
-    int64_t corrupt, swallow; /* messages yet to be damaged, thrown away */
+    int64_t corrupt, swallow, stutter; /* messages yet to be damaged, thrown away, sent twice */
 
     int fd;         /* the server's thread only */
     SSL *ssl;       /* the same; NULL without TLS */
@@ -81,10 +83,12 @@ struct gate_link {
     int version;                   /* 0: one that is not served */
     bool hello_sent, identified, ready_sent;
     struct gate_buf identify; /* its data, while READY is held; len 0: none */
-    bool resumed_held;
+    bool resumed_held, guilds_held;
     int64_t opened_ms, beat_due_ms, beats;
     int64_t sends_ms[GATE_SENDS_MAX]; /* when the last ones came, as a ring */
     uint64_t sends;
+    int64_t presences_ms[GATE_PRESENCES_TAKEN]; /* the same of presences */
+    uint64_t presences;
     uint64_t messages_out, bytes_out;
 };
 
@@ -97,7 +101,8 @@ void gate_link_free(struct gate_link *link);
 void gate_link_readable(struct gate_link *link);
 void gate_link_flush(struct gate_link *link, int64_t now_ms);
 
-/* Server's thread: whether there is something to wait for. */
+/* Server's thread: whether there is something to wait for. A deaf one is not listened to at all. */
+bool gate_link_is_deaf(const struct gate_link *link);
 bool gate_link_may_read(const struct gate_link *link);
 bool gate_link_has_out(const struct gate_link *link);
 

@@ -21,6 +21,7 @@
 
 #include "sandbox_gateway.h"
 #include "sandbox_http.h"
+#include "sandbox_port.h"
 #include "sandbox_seat.h"
 #include "sandbox_state.h"
 
@@ -161,7 +162,7 @@ static void watch(struct watches *watches, int fd, short events, struct watch wh
 }
 
 static void watch_link(struct watches *watches, struct gate_link *link) {
-    if (link->knobs.half_open) return;
+    if (gate_link_is_deaf(link)) return;
     short events = 0;
     if (gate_link_may_read(link)) events |= POLLIN;
     if (link->wants_out) events |= POLLOUT;
@@ -173,15 +174,20 @@ static void watch_link(struct watches *watches, struct gate_link *link) {
     if (gate_link_has_out(link)) remind(watches, link->trickle_at_ms);
 }
 
+static void watch_ports(struct watches *watches, struct gate_sandbox *sandbox) {
+    if (sandbox->accept_at_ms > 0) remind(watches, sandbox->accept_at_ms);
+    if (sandbox->accept_at_ms > 0 || (sandbox->knobs.stalls & GATE_STALL_ACCEPT)) return;
+    watch(watches, sandbox->fd, POLLIN, (struct watch){sandbox, NULL});
+    if (sandbox->resume_fd >= 0 && sandbox->resume_alive)
+        watch(watches, sandbox->resume_fd, POLLIN, (struct watch){sandbox, NULL});
+}
+
 static void collect(struct watches *watches) {
     watches->fds.len = watches->whose.len = watches->count = 0;
     watches->due_ms = GATE_NEVER_MS;
     watch(watches, loop.wake[0], POLLIN, (struct watch){NULL, NULL});
     for (struct gate_sandbox *sandbox = loop.sandboxes; sandbox; sandbox = sandbox->next) {
-        if (sandbox->accept_at_ms > 0)
-            remind(watches, sandbox->accept_at_ms);
-        else if (!(sandbox->knobs.stalls & GATE_STALL_ACCEPT))
-            watch(watches, sandbox->fd, POLLIN, (struct watch){sandbox, NULL});
+        watch_ports(watches, sandbox);
         for (struct gate_link *link = sandbox->links; link; link = link->next)
             watch_link(watches, link);
         remind(watches, gate_seats_due(sandbox));
@@ -195,9 +201,9 @@ static int timeout_until(int64_t due_ms) {
     return left_ms < POLL_MS_MAX ? (int)left_ms : POLL_MS_MAX;
 }
 
-static void accept_clients(struct gate_sandbox *sandbox) {
+static void accept_from(struct gate_sandbox *sandbox, int port_fd) {
     for (int i = 0; i < ACCEPTS_MAX; i++) {
-        int fd = accept(sandbox->fd, NULL, NULL);
+        int fd = accept(port_fd, NULL, NULL);
         if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)) {
             gate_sandbox_log(sandbox, NULL, "accept", "%s", strerror(errno));
             sandbox->accept_at_ms = gate_sandbox_now() + ACCEPT_WAIT_MS;
@@ -209,6 +215,11 @@ static void accept_clients(struct gate_sandbox *sandbox) {
         while (*end) end = &(*end)->next;
         *end = link;
     }
+}
+
+static void accept_clients(struct gate_sandbox *sandbox) {
+    accept_from(sandbox, sandbox->fd);
+    if (sandbox->resume_fd >= 0 && sandbox->resume_alive) accept_from(sandbox, sandbox->resume_fd);
 }
 
 static void empty_pipe(void) {
@@ -242,7 +253,7 @@ static void tick_link(struct gate_link *link, int64_t now_ms) {
         gate_link_flush(link, now_ms);
         gate_link_drop(link, link->drop == GATE_DROP_RESET, "dropped on request");
     }
-    if (link->knobs.half_open || link->state == GATE_LINK_CLOSED) return;
+    if (gate_link_is_deaf(link) || link->state == GATE_LINK_CLOSED) return;
     if (link->more_in) gate_link_readable(link);
     gate_http_tick(link, now_ms);
     gate_gateway_tick(link, now_ms);
@@ -273,7 +284,7 @@ static void say_goodbye(struct gate_sandbox *sandbox) {
         if (link->state != GATE_LINK_CLOSED) gate_link_drop(link, false, "the sandbox stops");
     }
     bury_links(sandbox);
-    close(sandbox->fd);
+    gate_port_close(sandbox);
     sandbox->gone = true;
     gate_loop_changed();
 }
@@ -284,6 +295,7 @@ static void tick(void) {
     while (*place) {
         struct gate_sandbox *sandbox = *place;
         if (sandbox->accept_at_ms <= now_ms) sandbox->accept_at_ms = 0;
+        gate_port_tick(sandbox);
         for (struct gate_link *link = sandbox->links; link; link = link->next)
             tick_link(link, now_ms);
         bury_links(sandbox);
@@ -350,7 +362,7 @@ static void close_pipe(void) {
  * that the parent's connections end when the parent ends them. */
 static void forget_after_fork(void) {
     for (struct gate_sandbox *sandbox = loop.sandboxes; sandbox; sandbox = sandbox->next) {
-        close(sandbox->fd);
+        gate_port_close(sandbox);
         for (struct gate_link *link = sandbox->links; link; link = link->next) close(link->fd);
     }
     if (loop.running) close_pipe();

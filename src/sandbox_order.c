@@ -41,8 +41,8 @@ static void order_reconnect(struct gate_link *link, const struct gate_sandbox_or
 }
 
 static void order_heartbeat(struct gate_link *link, const struct gate_sandbox_order *order) {
-    (void)order;
-    gate_gateway_send(link, GATE_OP_HEARTBEAT, GATE_SPAN("null"));
+    for (int64_t i = 0; i < order->number; i++)
+        gate_gateway_send(link, GATE_OP_HEARTBEAT, GATE_SPAN("null"));
 }
 
 static void order_payload(struct gate_link *link, const struct gate_sandbox_order *order) {
@@ -73,6 +73,24 @@ static void order_swallow(struct gate_link *link, const struct gate_sandbox_orde
     link->swallow += order->number;
 }
 
+static void order_stutter(struct gate_link *link, const struct gate_sandbox_order *order) {
+    link->stutter += order->number;
+}
+
+/* ---- The sandbox itself ------------------------------------------------------------------------
+ */
+
+static void turn_sandbox(struct gate_sandbox *sandbox, const struct gate_sandbox_order *order) {
+    switch (order->verb) {
+    case GATE_ORDER_LIMITS: sandbox->options.limits = order->on; break;
+    case GATE_ORDER_CLOCK: sandbox->options.clock_skew_ms = order->number; break;
+    case GATE_ORDER_RESUME_HOST: sandbox->resume_wanted = order->on; break;
+    default: break;
+    }
+    gate_loop_changed();
+    gate_loop_wake();
+}
+
 /* ---- Knobs -------------------------------------------------------------------------------------
  */
 
@@ -84,13 +102,23 @@ static void turn_knob(struct gate_knobs *knobs, const struct gate_sandbox_order 
     case GATE_ORDER_STALL:
         knobs->stalls = order->on ? knobs->stalls | bits : knobs->stalls & ~bits;
         break;
-    case GATE_ORDER_SPLIT: knobs->frame_bytes = (size_t)order->number; break;
-    case GATE_ORDER_SPLIT_MESSAGES: knobs->message_bytes = (size_t)order->number; break;
+    case GATE_ORDER_MASK: knobs->mask_frames = order->on; break;
+    case GATE_ORDER_SPLIT:
+        knobs->frame_bytes = (size_t)order->number;
+        knobs->frame_bytes_most = (size_t)order->most;
+        break;
+    case GATE_ORDER_SPLIT_MESSAGES:
+        knobs->message_bytes = (size_t)order->number;
+        knobs->message_bytes_most = (size_t)order->most;
+        break;
     case GATE_ORDER_TRICKLE:
         knobs->trickle_bytes = (size_t)order->number;
         knobs->trickle_ms = order->pause_ms;
         break;
-    case GATE_ORDER_CUT: knobs->cut_bytes = (size_t)order->number; break;
+    case GATE_ORDER_CUT:
+        knobs->cut_bytes = (size_t)order->number;
+        knobs->cut_reset = order->on;
+        break;
     default: break;
     }
 }
@@ -106,6 +134,7 @@ static const struct order_row {
     enum gate_sandbox_verb verb;
     bool knob;    /* also of connections to come, and of those that are HTTP yet */
     bool closing; /* makes sense after a close frame */
+    /* NULL: it is meant for the sandbox itself. */
     void (*apply)(struct gate_link *link, const struct gate_sandbox_order *order);
 } order_rows[] = {
     {GATE_ORDER_DROP, false, true, order_drop},
@@ -117,6 +146,11 @@ static const struct order_row {
     {GATE_ORDER_RAW, false, true, order_raw},
     {GATE_ORDER_CORRUPT, false, false, order_corrupt},
     {GATE_ORDER_SWALLOW, false, false, order_swallow},
+    {GATE_ORDER_STUTTER, false, false, order_stutter},
+    {GATE_ORDER_LIMITS, false, false, NULL},
+    {GATE_ORDER_CLOCK, false, false, NULL},
+    {GATE_ORDER_RESUME_HOST, false, false, NULL},
+    {GATE_ORDER_MASK, true, true, order_knob},
     {GATE_ORDER_WITHHOLD, true, true, order_knob},
     {GATE_ORDER_HALF_OPEN, true, true, order_knob},
     {GATE_ORDER_STALL, true, true, order_knob},
@@ -143,6 +177,10 @@ static bool can_take(const struct gate_link *link, const struct order_row *row) 
 static int give_order(struct gate_sandbox *sandbox, const struct gate_sandbox_order *order) {
     const struct order_row *row = find_order(order->verb);
     int count = 0;
+    if (!row->apply) {
+        turn_sandbox(sandbox, order);
+        return 0;
+    }
     if (row->knob && is_everybody(&order->target)) turn_knob(&sandbox->knobs, order);
     bool to_come = order->verb == GATE_ORDER_CUT && is_everybody(&order->target);
     for (struct gate_link *link = to_come ? NULL : sandbox->links; link; link = link->next) {
@@ -160,7 +198,8 @@ int gate_sandbox_order(struct gate_sandbox *sandbox, const struct gate_sandbox_o
     gate_loop_lock();
     int count = give_order(sandbox, order);
     gate_loop_unlock();
-    if (order->verb == GATE_ORDER_DROP && count > 0) gate_loop_turn();
+    if ((order->verb == GATE_ORDER_DROP && count > 0) || order->verb == GATE_ORDER_RESUME_HOST)
+        gate_loop_turn();
     return count;
 }
 
@@ -204,7 +243,7 @@ int gate_sandbox_dispatch(struct gate_sandbox *sandbox, const struct gate_sandbo
     int count = 0;
     if (!gate_loop_owns(sandbox)) return GATE_EFORK;
     int rc = read_news(sandbox, event, &news);
-    if (rc < 0) return rc;
+    if (rc < 0 && !event->broken) return rc;
     gate_loop_lock();
     for (struct gate_seat *seat = sandbox->seats; seat; seat = seat->next) {
         if (!matches_seat(seat, target)) continue;

@@ -14,7 +14,8 @@ struct gate_guild {
     int64_t asked_ms; /* when all its members were last asked for; 0: never */
 };
 
-struct gate_reply; /* a scripted answer, see sandbox_http.c */
+struct gate_reply;      /* a scripted answer, see sandbox_http.c */
+struct gate_substitute; /* see sandbox_instead.c */
 
 struct gate_sandbox {
     struct gate_sandbox *next;           /* of the loop's list */
@@ -23,6 +24,9 @@ struct gate_sandbox {
     int64_t process; /* the one that started it: it does not survive fork */
     int fd;          /* listening; the server's thread only */
     int port;
+    int resume_fd; /* the same for resumes; -1: none */
+    int resume_port;
+    bool resume_alive, resume_wanted; /* it listens; it shall */
     SSL_CTX *tls;
     char ca_file[GATE_CA_FILE_BYTES];
     bool stopping;        /* asked for */
@@ -36,6 +40,7 @@ struct gate_sandbox {
     struct gate_seat *seats;
     struct gate_guild *guilds; /* options.guilds of them */
     struct gate_reply *replies;
+    struct gate_substitute *substitutes;
     struct gate_journal received, log, requests, history;
 
     int64_t *slot_ms; /* max_concurrency of them: when a key last identified; 0: never */
@@ -48,6 +53,14 @@ uint64_t gate_sandbox_random(struct gate_sandbox *sandbox);
 /* Milliseconds of a monotonic clock. */
 int64_t gate_sandbox_now(void);
 
+/* Milliseconds of the Unix epoch by the server's clock, which may be wrong on purpose. */
+int64_t gate_sandbox_wall_ms(const struct gate_sandbox *sandbox);
+
+/* The same as HTTP has it (RFC 9110, 5.6.7), into `out`. */
+#define GATE_SANDBOX_DATE_BYTES 40 /* "Sun, 06 Nov 1994 08:49:37 GMT", with room to spare */
+struct gate_span gate_sandbox_date(const struct gate_sandbox *sandbox,
+                                   char out[GATE_SANDBOX_DATE_BYTES]);
+
 /* Adds a line to the log. `link` may be NULL. */
 void gate_sandbox_log(struct gate_sandbox *sandbox, const struct gate_link *link, const char *what,
                       const char *format, ...) __attribute__((format(printf, 4, 5)));
@@ -56,6 +69,10 @@ void gate_sandbox_log(struct gate_sandbox *sandbox, const struct gate_link *link
 #define GATE_SANDBOX_URL_BYTES 64 /* scheme, loopback and a port */
 struct gate_span gate_sandbox_url(const struct gate_sandbox *sandbox, bool web,
                                   char out[GATE_SANDBOX_URL_BYTES]);
+
+/* The same of the host for resumes, a WebSocket's. */
+struct gate_span gate_sandbox_resume_url(const struct gate_sandbox *sandbox,
+                                         char out[GATE_SANDBOX_URL_BYTES]);
 
 /* Session starts that are left, and ms until all are there again. */
 int64_t gate_sandbox_starts_left(struct gate_sandbox *sandbox, int64_t now_ms, int64_t *reset_ms);

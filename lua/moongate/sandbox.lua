@@ -137,6 +137,9 @@ local options = {
   heartbeat_close_code = { integer(0, 65535), 4009 }, -- 0: a drop
   resume_window = { number(0), 120 }, -- seconds that a session outlives its connection
   resume_path = { path, "" }, -- behind the URL that READY tells for resumes
+  resume_host = { flag, false }, -- resumes have a port of their own, see resume_host()
+  presence_close_code = { integer(0, 65535), 0 }, -- for a sixth in 20 s; 0: it is ignored
+  clock_skew = { number(-1e9), 0 }, -- seconds that the server's wall clock is ahead
   disallowed_intents = { intents, 0 },
   seed = { integer(-(1 << 53), 1 << 53), 1 },
   zlib_level = { integer(0, 9), 6 },
@@ -206,6 +209,7 @@ function sandbox.start(given)
   local starts = all.session_start_limit
   all.starts_total, all.starts_remaining = starts.total, starts.remaining
   all.starts_reset_ms = starts.reset_after
+  all.clock_skew_ms = math.floor(all.clock_skew * 1000)
   all.user_json, all.user_id, all.username = all.user.json, all.user.id, all.user.username
   local fields = { token = all.token, user = all.user.values }
   local discord, why, code = core.start(all, fields)
@@ -234,6 +238,19 @@ local function switch(what, on)
   error(("%s: on: boolean expected, got %s"):format(what, type(on)), 3)
 end
 
+-- Sizes of pieces: one number, or { least, most }.
+local function check_sizes(what, bytes)
+  if type(bytes) ~= "table" then
+    bytes = check_integer(what, "bytes", bytes, 0, BYTES_MAX)
+    return bytes, bytes
+  end
+  local least = bytes[1]
+  if not is_integer(least) or least < 1 or not is_integer(bytes[2]) or bytes[2] < least then
+    error(("%s: bytes: an integer, or { least, most } from 1 on expected"):format(what), 3)
+  end
+  return math.tointeger(least), check_integer(what, "bytes[2]", bytes[2], least, BYTES_MAX)
+end
+
 local function is_id(value)
   return is_integer(value) and value >= 0
 end
@@ -251,6 +268,7 @@ local target_keys = {
   connection = { is_id, "a number" }, shard = { is_id, "a number" },
   session = { is_text, "the id of a session" },
   filter = { is_flag, "boolean" }, dm = { is_flag, "boolean" }, reset = { is_flag, "boolean" },
+  count = { is_id, "a number" },
 }
 
 -- What is wrong with a target, or nil. A misspelt key would turn an order to one into an order to
@@ -332,6 +350,17 @@ end
 
 -- ---- Telling clients something ----------------------------------------------------------------
 
+local texts = setmetatable({}, { __mode = "k" }) -- what sandbox.text made -> its bytes
+
+--- Data for dispatch() as JSON text, which is sent as it stands: with fields of a type that nobody
+--- expects, bytes that are no UTF-8, or no JSON at all.
+function sandbox.text(json)
+  check("text", "json", json, "string")
+  local marked = setmetatable({}, { __name = "moongate.sandbox.text" })
+  texts[marked] = json
+  return marked
+end
+
 --- Sends an event to every session whose shard and intents want it, or into the replay of those
 --- that are away. Returns the number of sessions. Without guild_id an event counts as one of a
 --- guild or of a direct message, whichever a session hears; { dm = true } among the target's fields
@@ -345,7 +374,9 @@ function methods:dispatch(name, d, target)
   if meant then
     error(("dispatch: name: '%s' is no event; did you mean %s?"):format(name, meant), 2)
   end
-  return core.dispatch(self, name, d, target, fields.filter == false, fields.dm == true)
+  local as_text = texts[d]
+  if as_text then d = nil end
+  return core.dispatch(self, name, d, target, fields.filter == false, fields.dm == true, as_text)
 end
 
 --- Op 7.
@@ -359,9 +390,10 @@ function methods:invalid_session(resumable, target)
   return core.order(self, "invalid_session", aim("invalid_session", target), resumable == true)
 end
 
---- Op 1: asks for a heartbeat.
+--- Op 1: asks for a heartbeat, { count = 50 } among the target's fields for so many at once.
 function methods:heartbeat(target)
-  return core.order(self, "heartbeat", aim("heartbeat", target))
+  local count = type(target) == "table" and target.count or 1
+  return core.order(self, "heartbeat", aim("heartbeat", target), nil, math.tointeger(count))
 end
 
 --- One gateway message as JSON text, whatever it says, through encoding and compression.
@@ -414,29 +446,81 @@ function methods:half_open(on, target)
   return core.order(self, "half_open", aim("half_open", target), switch("half_open", on))
 end
 
-local stalls = { accept = 1, upgrade = 2, hello = 4, ready = 8, resumed = 16, close = 32 }
+local stalls = { accept = 1, upgrade = 2, hello = 4, ready = 8, resumed = 16, close = 32,
+  tls = 64, guilds = 128 }
 
---- Does not do the next step: "accept", "upgrade", "hello", "ready", "resumed" or "close". With
---- on = false what was held up goes on.
+--- Does not do the next step: "accept", "tls" (the handshake), "upgrade", "hello", "ready",
+--- "guilds" (the GUILD_CREATEs behind READY), "resumed" or "close". With on = false what was held
+--- up goes on.
 function methods:stall(phase, on, target)
   local bit = stalls[phase]
   if not bit then
-    error(("stall: phase: '%s' is none of accept, upgrade, hello, ready, resumed, close")
-      :format(tostring(phase)), 2)
+    error(("stall: phase: '%s' is none of accept, tls, upgrade, hello, ready, guilds, resumed, "
+      .. "close"):format(tostring(phase)), 2)
   end
   return core.order(self, "stall", aim("stall", target), switch("stall", on), bit)
 end
 
---- Cuts every WebSocket message into frames of that many bytes; 0: no more.
-function methods:split(bytes, target)
-  bytes = check_integer("split", "bytes", bytes, 0, BYTES_MAX)
-  return core.order(self, "split", aim("split", target), nil, bytes)
+local phases = { hello = true, ready = true, resumed = true, ack = true }
+local deeds = { payload = true, close = true, drop = true, invalid_session = true }
+
+local function read_deed(what)
+  local deed
+  for key in pairs(what) do
+    if deeds[key] then
+      if deed then error("instead: what: one of payload, close, drop, invalid_session", 3) end
+      deed = key
+    elseif key ~= "times" and key ~= "reason" and key ~= "reset" then
+      error("instead: what: unknown key '" .. tostring(key) .. "'", 3)
+    end
+  end
+  if deed then return deed end
+  error("instead: what: one of payload, close, drop, invalid_session expected", 3)
 end
 
---- Cuts every compressed message into WebSocket messages of that many bytes; 0: no more.
+--- In place of a step, the next time it is due on any connection: "hello", "ready" (an Identify has
+--- passed all checks), "resumed" (a Resume has; nothing is replayed) or "ack". What is done: JSON
+--- text that is sent, or a table with one of payload (a table or text), close (a code, 0 for an
+--- empty frame; with reason), drop = true (with reset = false a plain end), invalid_session
+--- (resumable or not); times = 2: so often, 0: for ever.
+function methods:instead(phase, what)
+  if not phases[phase] then
+    error(("instead: phase: '%s' is none of hello, ready, resumed, ack"):format(tostring(phase)), 2)
+  end
+  if type(what) == "string" then what = { payload = what } end
+  check("instead", "what", what, "table")
+  local deed = read_deed(what)
+  local said, code, on = what.reason or "", 0, what.reset ~= false
+  if deed == "payload" then
+    said = type(what.payload) == "table" and assert(core.encode(what.payload)) or what.payload
+    check("instead", "payload", said, "string")
+  elseif deed == "close" then
+    code = check_integer("instead", "close", what.close, 0, 65535)
+    check("instead", "reason", said, "string")
+  elseif deed == "invalid_session" then
+    on = check("instead", "invalid_session", what.invalid_session, "boolean")
+  end
+  local times = check_integer("instead", "times", what.times or 1, 0, BYTES_MAX)
+  return core.instead(self, phase, deed, on, code, times, said)
+end
+
+--- Cuts every WebSocket message into frames of that many bytes, or { least, most } as the seed
+--- draws them; 0: no more.
+function methods:split(bytes, target)
+  local least, most = check_sizes("split", bytes)
+  return core.order(self, "split", aim("split", target), nil, least, nil, nil, most)
+end
+
+--- Cuts every compressed message into WebSocket messages of that many bytes, in the same way.
 function methods:split_messages(bytes, target)
-  bytes = check_integer("split_messages", "bytes", bytes, 0, BYTES_MAX)
-  return core.order(self, "split_messages", aim("split_messages", target), nil, bytes)
+  local least, most = check_sizes("split_messages", bytes)
+  return core.order(self, "split_messages", aim("split_messages", target), nil, least, nil, nil,
+    most)
+end
+
+--- Masks every frame, as only a client may.
+function methods:mask(on, target)
+  return core.order(self, "mask", aim("mask", target), switch("mask", on))
 end
 
 --- Writes that many bytes every `seconds`; 0: all at once again.
@@ -448,10 +532,12 @@ function methods:trickle(bytes, seconds, target)
 end
 
 --- Ends a connection (without a close frame) behind that many bytes more: those of the target, or
---- without one the next that comes, counted from the first byte of its answer; 0: no more.
+--- without one the next that comes, counted from the first byte of its answer; 0: no more. With
+--- { reset = true } among the target's fields TCP is reset.
 function methods:cut(bytes, target)
   bytes = check_integer("cut", "bytes", bytes, 0, BYTES_MAX)
-  return core.order(self, "cut", aim("cut", target), nil, bytes)
+  local reset = type(target) == "table" and target.reset == true
+  return core.order(self, "cut", aim("cut", target), reset, bytes)
 end
 
 --- Flips one bit in each of the next messages (one, unless told otherwise).
@@ -464,6 +550,33 @@ end
 function methods:swallow(messages, target)
   messages = check_integer("swallow", "messages", messages or 1, 1, BYTES_MAX)
   return core.order(self, "swallow", aim("swallow", target), nil, messages)
+end
+
+--- Sends each of the next messages twice, with the same sequence number.
+function methods:stutter(messages, target)
+  messages = check_integer("stutter", "messages", messages or 1, 1, BYTES_MAX)
+  return core.order(self, "stutter", aim("stutter", target), nil, messages)
+end
+
+--- Whether the host that READY names for resumes lives: false refuses every connection to it, true
+--- listens again. Wants the option resume_host; returns when it is so.
+function methods:resume_host(alive)
+  if self.resume_port == self.port then
+    error("resume_host: the option resume_host gives resumes a host of their own; it is not set", 2)
+  end
+  return core.order(self, "resume_host", nil, switch("resume_host", alive))
+end
+
+--- Enforces the limits (on = true, the default) or not, from now on; see the option of that name.
+function methods:enforce_limits(on)
+  return core.order(self, "enforce_limits", nil, switch("enforce_limits", on))
+end
+
+--- Sets the server's wall clock so many seconds ahead of this machine's (or behind): Date headers
+--- and the times of voice sessions.
+function methods:set_clock(seconds)
+  check("set_clock", "seconds", seconds, "number")
+  return core.order(self, "set_clock", nil, nil, math.floor(seconds * 1000))
 end
 
 local answer_keys = { path = "string", method = "string", status = "number", headers = "table",
