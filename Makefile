@@ -96,6 +96,12 @@ bench: need all $(BUILD)/bench/inflate $(BUILD)/bench/sender $(BUILD)/bench/floo
 	$(LUA) spec/bench/decode.lua $(BUILD)/bench $(ROUNDS)
 	$(LUA) spec/bench/run.lua $(BUILD)/bench $(or $(ROUNDS),5) $(EVENTS)
 
+# A thousand shards in one process: start, idle, and all dropped at once. SHARDS=1000 SECONDS=90
+scale: need all
+	$(LUA) spec/bench/scale.lua ws $(or $(SHARDS),1000) 1000 $(SECONDS)
+	$(LUA) spec/bench/scale.lua wss $(or $(SHARDS),1000) 1000 $(SECONDS)
+	$(LUA) spec/bench/scale.lua wss $(or $(SHARDS),1000) 16 $(SECONDS)
+
 $(BUILD)/bench/sender: spec/bench/sender.c spec/bench/traffic.c src/sandbox_tls.c src/buf.c
 $(BUILD)/bench/floor: spec/bench/floor.c
 $(BUILD)/bench/inflate: spec/bench/inflate.c src/inflate.c src/buf.c src/codes.c
@@ -171,4 +177,4 @@ $(BUILD)/stall.so: spec/stall.c
 	mkdir -p .build/locale
 	localedef -i de_DE -f UTF-8 $@
 
-.PHONY: all demo test specs failures simulate check asan tsan coverage valgrind peers bench fuzz install clean need
+.PHONY: all demo test specs failures simulate check asan tsan coverage valgrind peers bench scale fuzz install clean need
