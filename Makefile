@@ -23,7 +23,7 @@ export MOONGATE_BUILD := $(CURDIR)/$(BUILD)
 
 SOURCES := $(wildcard *.rockspec src/*.[ch] lua/moongate/*.lua)
 PURE    := $(patsubst %,src/%.c,codes text buf heart budget quota pace backoff outbox json etf \
-  transcode inflate event machine payload report connection session shard door)
+  transcode inflate event machine payload report connection greeting session census shard door)
 UNITS   := $(filter-out src/tls.c src/transport.c src/seat.c src/loop.c src/engine.c src/sandbox% src/lua_%, $(wildcard src/*.c))
 
 all: $(BUILD)/installed

@@ -53,7 +53,8 @@ local function take_down(name)
 end
 
 for _, name in ipairs {
-  "start", "send", "interest", "stop_shard", "reconnect", "concurrency", "request", "turn",
+  "start", "send", "interest", "stop_shard", "reconnect", "concurrency", "request", "identify",
+  "resume", "beat", "receive", "turn",
 } do
   Engine[name] = take_down(name)
 end

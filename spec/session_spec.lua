@@ -3,6 +3,12 @@
 local helper = require "helper"
 local core = require "moongate.core"
 
+-- What an Identify is to say from now on, as options: those that a machine insists on do not count.
+local function saying(options)
+  options.token, options.url = "ignored", "ws://ignored"
+  return options
+end
+
 local function texts(actions) return table.concat(helper.describe(actions), "\n") end
 
 describe("transcripts", function()
@@ -152,6 +158,38 @@ describe("every (state, input) pair", function()
       hello = { "closing", "^slot done$", "^close 4000$" },
       identifying = { "closing", "^slot done$", "^close 4000$" },
       resuming = { "closing", "^close 4000$" }, ready = { "closing", "^close 4000$" } },
+    ["identify by hand"] = { function(d)
+        local actions = d:input("identify", saying { intents = 513, large_threshold = 77 })
+        local refused = d.machine.state == "idle" or d.machine.state == "dead"
+        assert.equal(refused and "EUSAGE" or nil, d.result[3])
+        if d.machine.state == "backoff" then assert.equal(d.now, d.machine:deadline()) end
+        return actions
+      end },
+    ["resume by hand"] = { function(d)
+        local before = d.machine.state
+        local session = before ~= "idle" and before ~= "dead" and d.machine:status().session
+        local actions = d:input "resume"
+        assert.equal(not session and "EUSAGE" or nil, d.result[3])
+        return actions
+      end,
+      ready = { "closing", "^close 4000$" } },
+    ["beat by hand"] = { function(d)
+        local is_open, actions = open[d.machine.state], d:input "beat"
+        assert.equal(not is_open and "ECLOSED" or nil, d.result[3])
+        return actions
+      end,
+      hello = { "hello", beat }, identifying = { "identifying", beat },
+      resuming = { "resuming", beat }, ready = { "ready", beat } },
+    ["message by hand"] = { function(d)
+        local is_open = open[d.machine.state]
+        local text = helper.dispatch("TYPING_START", 2)
+        local actions = d:input("receive", d:encode(text))
+        assert.equal(not is_open and "ECLOSED" or nil, d.result[3])
+        return actions
+      end,
+      identifying = { "identifying", "^event TYPING_START" },
+      resuming = { "resuming", "^event TYPING_START" },
+      ready = { "ready", "^event TYPING_START" } },
     ["stop 1000"] = { function(d) return d:input("stop", 1000) end,
       backoff = { "idle" }, waiting = { "idle", "^slot done$" },
       connecting = { "idle", "^abort$", "^slot done$" },
@@ -872,6 +910,14 @@ describe("sending", function()
     end
   end)
 
+  it("a second greeting is refused, as the gateway would close (4005)", function()
+    local d = helper.drive():reach "ready"
+    for _, text in ipairs { '{"op":2,"d":{}}', '{"d":{},"op":6}' } do
+      assert.same({}, d:input("send", text))
+      assert.equal("EUSAGE", d.result[3])
+    end
+  end)
+
   it("what is kept goes out in order after READY", function()
     local d = helper.drive():reach "identifying"
     for i = 1, 100 do d:input("send", ('{"op":4,"d":%d}'):format(i)) end
@@ -1188,6 +1234,163 @@ describe("sending", function()
       assert.is_nil(line:find("TOKEN", 1, true), line)
     end
     assert.is_nil(tostring(d.machine):find("TOKEN", 1, true))
+  end)
+end)
+
+describe("by hand", function()
+  it("identify says something else from then on, whatever was said before", function()
+    local d = helper.drive { properties = { browser = "b" }, presence = '{"status":"idle"}' }
+    d:reach "hello"
+    assert.equal(0, #d:input("identify", saying { intents = 1, large_threshold = 99,
+      properties = { os = "o", device = "d" } }))
+    local identify = helper.pick(d:receive(helper.HELLO), "send")[1].packet.d
+    assert.same({ 1, 99, "o", "b", "d", "idle" }, { identify.intents, identify.large_threshold,
+      identify.properties.os, identify.properties.browser, identify.properties.device,
+      identify.presence.status })
+    assert.equal("TOKEN.of.tests", identify.token)
+    d:receive(helper.ready())
+    d:input("send", '{"op":3,"d":{"status":"dnd"}}')
+    d:input("identify", saying { intents = 2, presence = '{"status":"online"}' })
+    d:closed { code = 4007 }
+    d:tick()
+    d:input "grant"
+    d:opened()
+    identify = helper.pick(d:receive(helper.HELLO), "send")[1].packet.d
+    assert.same({ 2, 99, "online" },
+      { identify.intents, identify.large_threshold, identify.presence.status })
+  end)
+
+  it("identify keeps what it said where the new would be refused", function()
+    local d = helper.drive { presence = '{"status":"idle"}' }
+    d:reach "hello"
+    d:input("identify", saying { intents = 1, presence = "no JSON" })
+    assert.equal("EVALUE", d.result[3])
+    d:input("identify", saying {
+      intents = 1, presence = ('{"a":"%s"}'):format(("x"):rep(4096)),
+    })
+    assert.equal("EPAYLOAD", d.result[3])
+    local identify = helper.pick(d:receive(helper.HELLO), "send")[1].packet.d
+    assert.same({ 513, "idle" }, { identify.intents, identify.presence.status })
+  end)
+
+  it("identify and resume end a wait: a session is resumed, else the slot is asked for", function()
+    for _, verb in ipairs { "identify", "resume" } do
+      local d = helper.drive { backoff_base_ms = 50000 }
+      d:reach "ready"
+      for _ = 1, 3 do
+        d:closed { code = 1006 }
+        d:tick()
+      end
+      d:closed { phase = "connect", error = "ECONNECT" }
+      d:input(verb)
+      assert.is_true(d.result[1])
+      assert.equal(d.now, d.machine:deadline())
+      assert.equal(1, #helper.pick(d:tick(d.now), "connect"))
+      d:opened()
+      assert.equal(6, helper.pick(d:receive(helper.HELLO), "send")[1].packet.op)
+    end
+    local d = helper.drive():reach "backoff"
+    d:input "resume"
+    assert.equal("EUSAGE", d.result[3])
+    d:input "identify"
+    assert.equal("slot_ask", d:tick(d.now)[1].type)
+  end)
+
+  it("beats are held where the minute is used up, the timer's are not", function()
+    local d = helper.drive():reach "ready"
+    local beats = 0
+    repeat
+      beats = beats + #helper.pick(d:input "beat", "send")
+    until not d.result[1]
+    assert.equal("EBUSY", d.result[3])
+    assert.is_true(beats > 100 and beats < 120, beats)
+    assert.equal("send", d:tick()[1].type)
+  end)
+
+  it("a message goes between two others, even in the middle of one", function()
+    for _, wire in ipairs(helper.wires) do
+      local d = helper.drive(wire):reach "ready"
+      local bytes, binary = d:encode(helper.dispatch("TYPING_START", 2, '{"a":"' .. ("y"):rep(99)
+        .. '"}'))
+      local middle = #bytes // 2
+      assert.equal(0, #d:feed({ { bytes:sub(1, middle), false } }, binary))
+      local plain = helper.drive { encoding = wire.encoding }
+      local hand = plain:encode(helper.dispatch("BY_HAND", nil, '{"b":1}'))
+      assert.equal("BY_HAND", helper.pick(d:input("receive", hand), "event")[1].name)
+      local events = helper.pick(d:feed({ { bytes:sub(middle + 1), true } }, binary), "event")
+      assert.equal("TYPING_START", events[1].name)
+      assert.equal(2, d.machine:status().seq)
+    end
+  end)
+
+  it("a message is no sign of life, and what is none has no consequences", function()
+    local d = helper.drive():reach "ready"
+    d:tick()
+    for _, text in ipairs { "", "{nonsense", '{"op":0}{"op":0}', ("["):rep(200) } do
+      assert.equal(0, #d:input("receive", text))
+      assert.is_nil(d.result[1])
+    end
+    assert.equal("ready", d.machine.state)
+    d:input("receive", helper.dispatch("A", 2) .. " \r\n")
+    assert.is_true(d.result[1])
+    assert.equal("backoff", (d:tick() and d.machine.state))
+  end)
+
+  it("a HELLO and an ACK by hand do what they would", function()
+    local d = helper.drive():reach "hello"
+    d:input("receive", helper.HELLO)
+    assert.equal("identifying", d.machine.state)
+    d:receive(helper.ready())
+    d:tick()
+    d.now = d.now + 30
+    d:input("receive", helper.ACK)
+    assert.equal(30, d.machine:status().latency_ms)
+  end)
+
+  it("no message is taken before what came of the last ones", function()
+    local d = helper.drive():reach "ready"
+    local machine, taken = d.machine, 0
+    for seq = 2, 40 do
+      if machine:receive(d.now, helper.dispatch("A", seq)) then taken = seq end
+    end
+    assert.is_true(taken > 2 and taken < 40)
+    assert.equal("EBUSY", select(3, machine:receive(d.now, helper.dispatch("A", 50))))
+  end)
+
+  it("what goes over the wire is counted, in all and of a connection", function()
+    local d = helper.drive():reach "ready"
+    local before = d.machine:status()
+    assert.is_true(before.counts.bytes_out > 100)
+    local beat = helper.pick(d:input "beat", "send")[1].bytes
+    assert.equal(before.counts.bytes_out + #beat, d.machine:status().counts.bytes_out)
+    d:closed { code = 4009 }
+    d:tick()
+    d:input "grant"
+    d:opened()
+    assert.same({ bytes_in = 0, bytes_out = 0, messages_in = 0, messages_out = 0 },
+      d.machine:status().traffic)
+    d:receive(helper.HELLO)
+    local after = d.machine:status()
+    assert.equal(#helper.HELLO, after.traffic.bytes_in)
+    assert.equal(1, after.traffic.messages_out)
+    assert.is_true(after.counts.bytes_in > after.traffic.bytes_in)
+    assert.same({ [4009] = 1 }, after.counts.closes)
+  end)
+
+  it("closes are counted by code, and those that are too many together", function()
+    local d = helper.drive { backoff_base_ms = 0, backoff_cap_ms = 0 }
+    for code = 4100, 4130 do
+      d:input(code == 4100 and "start" or "tick")
+      d:tick()
+      d:input "grant"
+      d:opened()
+      d:closed { code = code }
+    end
+    local closes = d.machine:status().counts.closes
+    assert.equal(1, closes[4100])
+    assert.equal(1, closes[4122])
+    assert.is_nil(closes[4123])
+    assert.equal(8, closes.other)
   end)
 end)
 

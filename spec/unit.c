@@ -71,6 +71,7 @@ static const struct {
     {"budget", unit_open_budget},
     {"quota", unit_open_quota},
     {"slots", unit_open_slots},
+    {"census", unit_open_census},
     {"door", unit_open_door},
     {"backoff", unit_open_backoff},
     {"outbox", unit_open_outbox},

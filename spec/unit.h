@@ -9,6 +9,7 @@ void unit_open_json(lua_State *L);
 void unit_open_etf(lua_State *L);
 void unit_open_heart(lua_State *L);
 void unit_open_budget(lua_State *L);
+void unit_open_census(lua_State *L);
 void unit_open_door(lua_State *L);
 void unit_open_quota(lua_State *L);
 void unit_open_slots(lua_State *L);

@@ -8,6 +8,7 @@
 
 #include "../src/backoff.h"
 #include "../src/budget.h"
+#include "../src/census.h"
 #include "../src/door.h"
 #include "../src/heart.h"
 #include "../src/inflate.h"
@@ -250,6 +251,40 @@ void unit_open_slots(lua_State *L) {
         {"done", slots_done},     {"next", slots_next},         {"deadline", slots_deadline},
         {"resize", slots_resize}, {"put_back", slots_put_back}, {NULL, NULL}};
     new_class(L, SLOTS, methods, slots_new);
+}
+
+/* ---- census ---------------------------------------------------------------------------------- */
+
+#define CENSUS "unit.census"
+
+/* census:count(name, heard) */
+static int census_count(lua_State *L) {
+    struct gate_census *census = luaL_checkudata(L, 1, CENSUS);
+    gate_census_count(census, check_text(L, 2), lua_toboolean(L, 3));
+    return 0;
+}
+
+/* census:read(at) -> name, heard, skipped, or nothing */
+static int census_read(lua_State *L) {
+    struct gate_census *census = luaL_checkudata(L, 1, CENSUS);
+    struct gate_census_entry entry;
+    if (!gate_census_read(census, (uint32_t)luaL_checkinteger(L, 2), &entry)) return 0;
+    lua_pushlstring(L, entry.name.data, entry.name.len);
+    lua_pushinteger(L, (lua_Integer)entry.heard);
+    lua_pushinteger(L, (lua_Integer)entry.skipped);
+    return 3;
+}
+
+/* census() */
+static int census_new(lua_State *L) {
+    gate_census_init(new_object(L, sizeof(struct gate_census), CENSUS));
+    return 1;
+}
+
+void unit_open_census(lua_State *L) {
+    static const luaL_Reg methods[] = {
+        {"count", census_count}, {"read", census_read}, {NULL, NULL}};
+    new_class(L, CENSUS, methods, census_new);
 }
 
 /* ---- door ------------------------------------------------------------------------------------ */

@@ -51,6 +51,18 @@ void gate_session_emit(struct gate_session *session, struct gate_event *take) {
     gate_connection_ask(session, &(struct gate_action){.type = GATE_ACT_EVENT, .event = *take});
 }
 
+void gate_connection_send(struct gate_session *session, int64_t now_ms, struct gate_buf *take,
+                          bool secret) {
+    gate_budget_spend(&session->connection.budget, now_ms);
+    session->counts.messages_out++;
+    session->counts.bytes_out += take->len;
+    if (session->trace_send && !secret) gate_report_send(session, gate_buf_span(take));
+    gate_connection_ask(session, &(struct gate_action){.type = GATE_ACT_SEND,
+                                                       .bytes = *take,
+                                                       .binary = session->options.codec->binary,
+                                                       .secret = secret});
+}
+
 void gate_connection_go(struct gate_session *session, enum gate_state state, int64_t deadline_ms) {
     enum gate_state from = session->state;
     session->state = state;
@@ -139,6 +151,7 @@ void gate_connection_begin(struct gate_session *session, int64_t now_ms) {
         .opened_at_ms = NEVER,
         .resume = has_session(session),
         .on_resume_host = on_resume_host,
+        .before = gate_counts_traffic(&session->counts),
     };
     gate_heart_init(&session->connection.heart, 0);
     gate_report_connect(session);
@@ -182,6 +195,15 @@ static int64_t wait_before_next(struct gate_session *session, const struct gate_
     return later(wait_ms, later(session->connection.wait_min_ms, why->retry_after_ms));
 }
 
+/* By the code that the `close` event shows. */
+static void count_close(struct gate_session *session, int code) {
+    struct gate_close_count *rows = session->counts.closes;
+    size_t at = 0;
+    while (at < GATE_CLOSES_MAX - 1 && rows[at].count > 0 && rows[at].code != code) at++;
+    rows[at].code = at < GATE_CLOSES_MAX - 1 ? code : 0;
+    rows[at].count++;
+}
+
 /* The connection is over, whoever ended it. The only way out of connecting to closing. */
 void gate_connection_end(struct gate_session *session, int64_t now_ms,
                          const struct gate_close *why) {
@@ -196,6 +218,7 @@ void gate_connection_end(struct gate_session *session, int64_t now_ms,
     if (c->plan == GATE_PLAN_IDENTIFY) lose_session(session, "the session was given up");
     bool stays_down = fatal || c->plan == GATE_PLAN_STOP;
     int64_t wait_ms = stays_down ? GATE_STAYS_DOWN : wait_before_next(session, why);
+    if (opened) count_close(session, c->sent_code ? c->sent_code : why->code);
     if (opened)
         gate_report_close(session, why, wait_ms);
     else if (!stays_down)

@@ -1,6 +1,6 @@
 /* connection.h - how a session comes by its connections and how they end: attempts, identify slots,
- * URLs, closes, and what is to be waited before the next one. Called by session.c only; the other
- * half of the same machine. */
+ * URLs, closes, and what is to be waited before the next one. Called by session.c and greeting.c;
+ * the other half of the same machine. */
 #ifndef MOONGATE_CONNECTION_H
 #define MOONGATE_CONNECTION_H
 
@@ -9,6 +9,11 @@
 /* Puts an action behind those asked for so far; takes what it holds. */
 void gate_connection_ask(struct gate_session *session, struct gate_action *action);
 void gate_connection_ask_plain(struct gate_session *session, enum gate_action_type type);
+
+/* Sends a payload, which is taken, counts it, and shows it to `send` listeners unless it is
+ * secret. */
+void gate_connection_send(struct gate_session *session, int64_t now_ms, struct gate_buf *take,
+                          bool secret);
 
 /* Enters a state with its deadline (-1: none) and reports the change. */
 void gate_connection_go(struct gate_session *session, enum gate_state state, int64_t deadline_ms);

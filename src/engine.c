@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "loop.h"
+#include "transcode.h"
 #include "window.h"
 
 struct gate_engine {
@@ -239,16 +240,21 @@ static int push_start(struct gate_engine *engine, struct gate_command *command) 
     return rc;
 }
 
-int gate_engine_start(struct gate_engine *engine, const struct gate_options *options) {
-    if (is_foreign(engine)) return GATE_EFORK;
-    struct gate_command *command = gate_command_new(GATE_COMMAND_START, options->shard_id);
-    if (!command) return GATE_EMEMORY;
+/* Keeps a copy of what the options show, with the command that carries them. */
+static int keep_options(struct gate_command *command, const struct gate_options *options) {
     struct gate_options *kept = &command->options;
     *kept = *options;
     struct gate_span *const spans[] = {&kept->token,      &kept->url,        &kept->presence,
                                        &kept->os,         &kept->browser,    &kept->device,
                                        &kept->session_id, &kept->session_url};
-    int rc = keep_spans(&command->bytes, spans, sizeof spans / sizeof spans[0]);
+    return keep_spans(&command->bytes, spans, sizeof spans / sizeof spans[0]);
+}
+
+int gate_engine_start(struct gate_engine *engine, const struct gate_options *options) {
+    if (is_foreign(engine)) return GATE_EFORK;
+    struct gate_command *command = gate_command_new(GATE_COMMAND_START, options->shard_id);
+    if (!command) return GATE_EMEMORY;
+    int rc = keep_options(command, options);
     if (rc == GATE_OK) return push_start(engine, command);
     gate_command_del(command);
     return rc;
@@ -269,12 +275,11 @@ const struct gate_codec *gate_engine_codec(struct gate_engine *engine, int shard
     return known && snapshot.codec ? snapshot.codec : &gate_json;
 }
 
-int gate_engine_send(struct gate_engine *engine, int shard_id, struct gate_buf *take) {
+/* Takes `take` when it returns 0. */
+static int push_bytes(struct gate_engine *engine, enum gate_command_type type, int shard_id,
+                      struct gate_buf *take) {
     if (is_foreign(engine)) return GATE_EFORK;
-    if (take->len > GATE_PAYLOAD_BYTES_MAX) return GATE_EPAYLOAD;
-    if (take->headroom_bytes < GATE_HEADROOM_BYTES) return GATE_EUSAGE;
-    if (!is_running(engine, shard_id)) return GATE_ECLOSED;
-    struct gate_command *command = gate_command_new(GATE_COMMAND_SEND, shard_id);
+    struct gate_command *command = gate_command_new(type, shard_id);
     if (!command) return GATE_EMEMORY;
     struct gate_buf kept = *take;
     command->bytes = kept;
@@ -287,6 +292,14 @@ int gate_engine_send(struct gate_engine *engine, int shard_id, struct gate_buf *
     gate_buf_init(&command->bytes, 0, 0); /* it stays the caller's */
     gate_command_del(command);
     return rc;
+}
+
+int gate_engine_send(struct gate_engine *engine, int shard_id, struct gate_buf *take) {
+    if (is_foreign(engine)) return GATE_EFORK;
+    if (take->len > GATE_PAYLOAD_BYTES_MAX) return GATE_EPAYLOAD;
+    if (take->headroom_bytes < GATE_HEADROOM_BYTES) return GATE_EUSAGE;
+    if (!is_running(engine, shard_id)) return GATE_ECLOSED;
+    return push_bytes(engine, GATE_COMMAND_SEND, shard_id, take);
 }
 
 int gate_engine_interest(struct gate_engine *engine, int shard_id, struct gate_interest *take) {
@@ -333,6 +346,38 @@ int gate_engine_turn(struct gate_engine *engine, int shard_id, int64_t number) {
     if (!command) return GATE_EMEMORY;
     command->turn_number = number;
     return push(engine, command);
+}
+
+int gate_engine_identify(struct gate_engine *engine, int shard_id,
+                         const struct gate_options *wanted) {
+    struct gate_command *command = gate_command_new(GATE_COMMAND_IDENTIFY, shard_id);
+    if (!command) return GATE_EMEMORY;
+    int rc = wanted ? keep_options(command, wanted) : GATE_OK;
+    if (rc == GATE_OK) return push(engine, command);
+    gate_command_del(command);
+    return rc;
+}
+
+static int push_plain(struct gate_engine *engine, enum gate_command_type type, int shard_id) {
+    struct gate_command *command = gate_command_new(type, shard_id);
+    return command ? push(engine, command) : GATE_EMEMORY;
+}
+
+int gate_engine_resume(struct gate_engine *engine, int shard_id) {
+    return push_plain(engine, GATE_COMMAND_RESUME, shard_id);
+}
+
+int gate_engine_beat(struct gate_engine *engine, int shard_id) {
+    return push_plain(engine, GATE_COMMAND_BEAT, shard_id);
+}
+
+int gate_engine_receive(struct gate_engine *engine, int shard_id, struct gate_buf *take) {
+    const struct gate_codec *codec = gate_engine_codec(engine, shard_id);
+    struct gate_envelope envelope;
+    int rc = gate_transcode_packet(codec, take);
+    if (rc == GATE_OK) rc = codec->scan(gate_buf_span(take), &envelope);
+    if (rc < 0) return rc;
+    return push_bytes(engine, GATE_COMMAND_RECEIVE, shard_id, take);
 }
 
 int gate_engine_concurrency(struct gate_engine *engine, int concurrency) {
@@ -415,4 +460,8 @@ bool gate_engine_dropped(struct gate_engine *engine, uint32_t at, struct gate_sp
     gate_queue_count(gate_loop_events(engine->loop), &counts);
     *count = counts.dropped[at];
     return true;
+}
+
+bool gate_engine_census(struct gate_engine *engine, uint32_t at, struct gate_census_entry *out) {
+    return !is_foreign(engine) && gate_census_read(gate_loop_census(engine->loop), at, out);
 }

@@ -72,6 +72,17 @@ GATE_MUST_CHECK int gate_engine_reconnect(struct gate_engine *engine, int shard_
 /* The turn to identify that a `turn` event asked for, with its number. */
 GATE_MUST_CHECK int gate_engine_turn(struct gate_engine *engine, int shard_id, int64_t number);
 
+/* By hand, as shard.h has it; what fails on the thread is told by an `error` event whose phase is
+ * the verb's name ("heartbeat" for beat). identify: `wanted` NULL: nothing new to say; else its
+ * strings are copied, and it has a token, which is not looked at. receive takes `take`, a message
+ * of any encoding, when it returns 0; GATE_ESYNTAX and others at once for what is no message. */
+GATE_MUST_CHECK int gate_engine_identify(struct gate_engine *engine, int shard_id,
+                                         const struct gate_options *wanted);
+GATE_MUST_CHECK int gate_engine_resume(struct gate_engine *engine, int shard_id);
+GATE_MUST_CHECK int gate_engine_beat(struct gate_engine *engine, int shard_id);
+GATE_MUST_CHECK int gate_engine_receive(struct gate_engine *engine, int shard_id,
+                                        struct gate_buf *take);
+
 /* max_concurrency as the gateway reports it. */
 GATE_MUST_CHECK int gate_engine_concurrency(struct gate_engine *engine, int concurrency);
 
@@ -106,5 +117,9 @@ void gate_engine_counts(struct gate_engine *engine, struct gate_engine_counts *o
  * false: there are no more. The name lives as long as the engine. */
 bool gate_engine_dropped(struct gate_engine *engine, uint32_t at, struct gate_span *name,
                          uint64_t *count);
+
+/* Dispatches by name: the row with this number, from 0: true, or false: there are no more. It waits
+ * for nobody. */
+bool gate_engine_census(struct gate_engine *engine, uint32_t at, struct gate_census_entry *out);
 
 #endif

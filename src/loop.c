@@ -44,6 +44,7 @@ struct gate_loop {
     struct gate_queue commands;
     struct gate_letterbox letters;
     struct gate_board board;
+    struct gate_census census; /* without a lock */
 
     /* Shared, under the lock. */
     pthread_mutex_t lock;
@@ -165,6 +166,7 @@ static const char *send_remedy(int error) {
     case GATE_EBUSY: return "send less, or wait until the shard is ready";
     case GATE_EPAYLOAD: return "send less at once";
     case GATE_ECLOSED: return "start the shard first";
+    case GATE_EUSAGE: return "identify() and resume() do that";
     default: return "send something else";
     }
 }
@@ -203,6 +205,67 @@ static int take_reconnect(struct gate_loop *loop, struct gate_command *command) 
                          gate_buf_span(&command->bytes));
     gate_seat_settle(seat);
     return GATE_OK;
+}
+
+static const char *by_hand_remedy(int error) {
+    switch (error) {
+    case GATE_EUSAGE: return "there is nothing to be taken up";
+    case GATE_ECLOSED: return "wait until a connection is open";
+    case GATE_EBUSY: return "wait, and do it again";
+    default: return "give what the gateway would";
+    }
+}
+
+/* What cannot be done is told; GATE_EMEMORY is passed on, and it is tried again. */
+static int tell_by_hand(struct gate_loop *loop, const struct gate_command *command, int rc,
+                        const char *operation) {
+    if (rc == GATE_EMEMORY || rc == GATE_OK) return rc;
+    report_failed(loop, command, rc, operation, by_hand_remedy(rc));
+    return GATE_OK;
+}
+
+static int take_identify(struct gate_loop *loop, struct gate_command *command) {
+    struct gate_seat *seat = gate_seat_find(&loop->seats, command->shard_id);
+    const struct gate_options *wanted = command->options.token.len ? &command->options : NULL;
+    int rc = GATE_EUSAGE;
+    if (seat && seat->shard) {
+        rc = gate_shard_identify(seat->shard, gate_clock_ms(), wanted);
+        gate_seat_settle(seat);
+    }
+    return tell_by_hand(loop, command, rc, "identify");
+}
+
+static int take_resume(struct gate_loop *loop, struct gate_command *command) {
+    struct gate_seat *seat = gate_seat_find(&loop->seats, command->shard_id);
+    int rc = GATE_EUSAGE;
+    if (seat && seat->shard) {
+        rc = gate_shard_resume(seat->shard, gate_clock_ms());
+        gate_seat_settle(seat);
+    }
+    return tell_by_hand(loop, command, rc, "resume");
+}
+
+static int take_beat(struct gate_loop *loop, struct gate_command *command) {
+    struct gate_seat *seat = gate_seat_find(&loop->seats, command->shard_id);
+    int rc = GATE_ECLOSED;
+    if (seat && seat->shard) {
+        rc = gate_shard_beat(seat->shard, gate_clock_ms());
+        gate_seat_settle(seat);
+    }
+    return tell_by_hand(loop, command, rc, "heartbeat");
+}
+
+/* As a message of the wire, it is not let in where an event would find no room. */
+static int take_receive(struct gate_loop *loop, struct gate_command *command) {
+    struct gate_seat *seat = gate_seat_find(&loop->seats, command->shard_id);
+    int rc = GATE_ECLOSED;
+    if (find_refusal(loop)) {
+        rc = GATE_EBUSY;
+    } else if (seat && seat->shard) {
+        rc = gate_shard_receive(seat->shard, gate_clock_ms(), &command->bytes);
+        gate_seat_settle(seat);
+    }
+    return tell_by_hand(loop, command, rc, "receive");
 }
 
 static int take_concurrency(struct gate_loop *loop, struct gate_command *command) {
@@ -246,6 +309,10 @@ static const struct {
     [GATE_COMMAND_INTEREST] = {take_interest, "listen"},
     [GATE_COMMAND_STOP_SHARD] = {take_stop_shard, "stop"},
     [GATE_COMMAND_RECONNECT] = {take_reconnect, "reconnect"},
+    [GATE_COMMAND_IDENTIFY] = {take_identify, "identify"},
+    [GATE_COMMAND_RESUME] = {take_resume, "resume"},
+    [GATE_COMMAND_BEAT] = {take_beat, "heartbeat"},
+    [GATE_COMMAND_RECEIVE] = {take_receive, "receive"},
     [GATE_COMMAND_CONCURRENCY] = {take_concurrency, "concurrency"},
     [GATE_COMMAND_TURN] = {take_turn, "turn"},
     [GATE_COMMAND_REQUEST] = {take_request, "request"},
@@ -530,6 +597,10 @@ bool gate_loop_loose(const struct gate_loop *loop, uint32_t at, struct gate_span
     return gate_letterbox_loose(&loop->letters, at, name);
 }
 
+struct gate_census *gate_loop_census(struct gate_loop *loop) {
+    return &loop->census;
+}
+
 struct gate_board *gate_loop_board(struct gate_loop *loop) {
     return &loop->board;
 }
@@ -563,6 +634,8 @@ struct gate_loop *gate_loop_new(const struct gate_loop_options *options, int *er
     memset(loop, 0, sizeof *loop);
     gate_slots_init(&loop->seats.slots, options->concurrency > 0 ? options->concurrency : 1);
     gate_door_init(&loop->seats.door, GATE_HANDSHAKES_MAX);
+    gate_census_init(&loop->census);
+    loop->seats.census = &loop->census;
     loop->seats.reserve = options->identify_reserve;
     loop->seats.coordinated = options->coordinated;
     loop->sleep_gap_ms = read_sleep_gap_ms();

@@ -11,11 +11,15 @@
 #include "transport.h"
 
 enum gate_command_type {
-    GATE_COMMAND_START,       /* `options` */
-    GATE_COMMAND_SEND,        /* `bytes` is the payload */
-    GATE_COMMAND_INTEREST,    /* `interest` */
-    GATE_COMMAND_STOP_SHARD,  /* `number` is the code, `bytes` the reason */
-    GATE_COMMAND_RECONNECT,   /* likewise */
+    GATE_COMMAND_START,      /* `options` */
+    GATE_COMMAND_SEND,       /* `bytes` is the payload */
+    GATE_COMMAND_INTEREST,   /* `interest` */
+    GATE_COMMAND_STOP_SHARD, /* `number` is the code, `bytes` the reason */
+    GATE_COMMAND_RECONNECT,  /* likewise */
+    GATE_COMMAND_IDENTIFY,   /* `options`; or, without a token in them, nothing new */
+    GATE_COMMAND_RESUME,
+    GATE_COMMAND_BEAT,
+    GATE_COMMAND_RECEIVE,     /* `bytes` is the message */
     GATE_COMMAND_CONCURRENCY, /* `number` */
     GATE_COMMAND_TURN,        /* `turn_number` */
     GATE_COMMAND_REQUEST,     /* `request` */
@@ -75,6 +79,9 @@ struct gate_queue *gate_loop_events(struct gate_loop *loop);
 
 /* As gate_letterbox_loose. */
 bool gate_loop_loose(const struct gate_loop *loop, uint32_t at, struct gate_span *name);
+
+/* What its shards have heard and skipped. */
+struct gate_census *gate_loop_census(struct gate_loop *loop);
 
 /* What is known of its shards. */
 struct gate_board *gate_loop_board(struct gate_loop *loop);

@@ -32,6 +32,16 @@ void gate_lua_class(lua_State *L, const char *name, const luaL_Reg *methods, con
     lua_setfield(L, -2, "__metatable");
 }
 
+/* Makes a class whose __index is `index` over its methods, or the methods themselves. */
+void gate_lua_register(lua_State *L, const char *name, const luaL_Reg *methods,
+                       const luaL_Reg *meta, lua_CFunction index) {
+    gate_lua_class(L, name, methods, meta);
+    lua_pushvalue(L, -2);
+    if (index) lua_pushcclosure(L, index, 1);
+    lua_setfield(L, -2, "__index");
+    lua_pop(L, 1);
+}
+
 int gate_lua_closed(lua_State *L, const char *noun) {
     return luaL_error(L, "attempt to use a closed %s", noun);
 }
@@ -249,11 +259,25 @@ static void set_text(lua_State *L, const char *key, const char *value) {
     lua_setfield(L, -2, key);
 }
 
+/* By code, and "other" for those beyond the limit. */
+static void push_closes(lua_State *L, const struct gate_close_count *rows) {
+    lua_newtable(L);
+    for (int i = 0; i < GATE_CLOSES_MAX; i++) {
+        if (rows[i].count == 0) continue;
+        lua_pushinteger(L, (lua_Integer)rows[i].count);
+        if (rows[i].code)
+            lua_rawseti(L, -2, rows[i].code);
+        else
+            lua_setfield(L, -2, "other");
+    }
+}
+
 static void push_counts(lua_State *L, const struct gate_counts *counts) {
     lua_createtable(L, 0, 24);
 #define COUNT(name) set_integer(L, #name, (int64_t)counts->name)
     COUNT(bytes_in);
     COUNT(bytes_inflated);
+    COUNT(bytes_out);
     COUNT(messages_in);
     COUNT(messages_out);
     COUNT(events_heard);
@@ -273,6 +297,16 @@ static void push_counts(lua_State *L, const struct gate_counts *counts) {
     COUNT(acks);
     COUNT(zombies);
 #undef COUNT
+    push_closes(L, counts->closes);
+    lua_setfield(L, -2, "closes");
+}
+
+static void push_traffic(lua_State *L, const struct gate_traffic *traffic) {
+    lua_createtable(L, 0, 4);
+    set_integer(L, "bytes_in", (int64_t)traffic->bytes_in);
+    set_integer(L, "bytes_out", (int64_t)traffic->bytes_out);
+    set_integer(L, "messages_in", (int64_t)traffic->messages_in);
+    set_integer(L, "messages_out", (int64_t)traffic->messages_out);
 }
 
 void gate_lua_push_status(lua_State *L, const struct gate_status *status) {
@@ -289,6 +323,8 @@ void gate_lua_push_status(lua_State *L, const struct gate_status *status) {
     set_text(L, "session_url", status->session_url);
     set_text(L, "url", status->url);
     set_integer(L, "outbox_commands", (int64_t)status->outbox_commands);
+    push_traffic(L, &status->traffic);
+    lua_setfield(L, -2, "traffic");
     push_counts(L, &status->counts);
     lua_setfield(L, -2, "counts");
 }
@@ -409,10 +445,10 @@ static void push_limits(lua_State *L) {
         LIMIT(STOP_TIMEOUT_MS),    LIMIT(CLOSE_NORMAL),       LIMIT(CLOSE_KEEP),
         LIMIT(READ_BYTES),         LIMIT(RESUMES_MAX),        LIMIT(RESUME_HOST_FAILURES_MAX),
         LIMIT(EMPTY_MESSAGES_MAX), LIMIT(POISONED_MAX),       LIMIT(STABLE_MS),
-        LIMIT(DROP_EVENTS_MAX),    LIMIT(AWAY_MS_MIN),        LIMIT(HANDSHAKES_MAX),
-        LIMIT(QUOTA_TOTAL),        LIMIT(QUOTA_TOTAL_MAX),    LIMIT(QUOTA_RESERVE),
-        LIMIT(QUOTA_DAY_MS),       LIMIT(QUOTA_STEP_MS),      LIMIT(QUOTA_STEPS),
-        LIMIT(HOLD_LOOK_MS)};
+        LIMIT(CENSUS_NAMES_MAX),   LIMIT(DROP_EVENTS_MAX),    LIMIT(AWAY_MS_MIN),
+        LIMIT(HANDSHAKES_MAX),     LIMIT(QUOTA_TOTAL),        LIMIT(QUOTA_TOTAL_MAX),
+        LIMIT(QUOTA_RESERVE),      LIMIT(QUOTA_DAY_MS),       LIMIT(QUOTA_STEP_MS),
+        LIMIT(QUOTA_STEPS),        LIMIT(HOLD_LOOK_MS)};
 #undef LIMIT
     lua_newtable(L);
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)
@@ -465,6 +501,7 @@ int luaopen_moongate_core(lua_State *L) {
     gate_lua_lazy_open(L);
     gate_lua_machine_open(L);
     gate_lua_engine_open(L);
+    gate_lua_shard_open(L);
     gate_lua_store_open(L);
     gate_lua_quota_open(L);
     return 1;

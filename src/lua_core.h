@@ -21,6 +21,11 @@
  * new table of `methods`. __index is left to the caller; the metatable is hidden from Lua. */
 void gate_lua_class(lua_State *L, const char *name, const luaL_Reg *methods, const luaL_Reg *meta);
 
+/* The same with an __index: `index` over the methods, or where that is NULL the methods themselves.
+ * Leaves the table of methods on the stack. */
+void gate_lua_register(lua_State *L, const char *name, const luaL_Reg *methods,
+                       const luaL_Reg *meta, lua_CFunction index);
+
 /* Raises "attempt to use a closed engine": the one place that says so. */
 int gate_lua_closed(lua_State *L, const char *noun);
 
@@ -57,6 +62,7 @@ int gate_lua_error_code(lua_State *L, int index);
 /* Openers: each adds its functions to the module table on top of the stack. */
 void gate_lua_machine_open(lua_State *L);
 void gate_lua_engine_open(lua_State *L);
+void gate_lua_shard_open(lua_State *L);
 void gate_lua_store_open(lua_State *L);
 void gate_lua_quota_open(lua_State *L);
 

@@ -1,15 +1,12 @@
-/* lua_engine.c - the running side as userdata: the engine, the records of its events, the shards.
+/* lua_engine.c - the running side as userdata: the engine, and the records of its events.
  * Called on the Lua thread only. It sees no shard of the core: it sends commands, takes events and
  * reads snapshots. It never calls a function of the user.
  *
  *   what     metatable        user values
  *   engine   moongate.engine  SPARE: a record that is free to be used again
  *   record   moongate.record  DATA, RAW, LAZY: its data, once decoded; as JSON text; as lazy table
- *   shard    moongate.shard   ENGINE, and FIELDS: the table in which shard.lua keeps its side
  *
- * Nothing is kept in the registry, so a cycle through a listener can be collected. A shard points
- * at the memory of its engine's userdata, which that user value keeps alive; a closed engine is a
- * NULL in there, so any order of finalisers is safe. */
+ * Nothing is kept in the registry, so a cycle through a listener can be collected. */
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -19,24 +16,17 @@
 
 #include "engine.h"
 #include "lua_core.h"
+#include "lua_engine.h"
 #include "lua_lazy.h"
 #include "lua_value.h"
 #include "transcode.h"
 
 enum { SPARE = 1 };
 enum { DATA = 1, RAW, LAZY, RECORD_VALUES = LAZY };
-enum { ENGINE = 1, FIELDS = 2 };
 
 #define ENCODE_BYTES_MAX   1048576 /* of one command; far above what is refused, to say how far */
 #define REQUEST_TIMEOUT_MS 15000
-#define PRINTED_BYTES_MAX  96                  /* of a shard */
 #define MONOTONIC_MIX      0x9e3779b97f4a7c15u /* odd, so that no clock value is lost */
-
-struct engine_box {
-    struct gate_engine *engine; /* NULL once closed */
-    struct gate_lua_rules rules;
-    struct gate_buf outgoing; /* a command being encoded; here so that raising leaks nothing */
-};
 
 enum record_state { RECORD_FREE, RECORD_FRESH, RECORD_DECODED, RECORD_BROKEN };
 
@@ -49,21 +39,11 @@ struct record {
     struct gate_lua_rules rules;
 };
 
-struct shard_box {
-    struct engine_box *box; /* kept alive by the user value; NULL: not attached */
-    int id, count;
-    struct gate_status last; /* as it was seen the last time */
-};
-
 /* ---- The engine -------------------------------------------------------------------------------
  */
 
-static struct engine_box *get_engine(lua_State *L, int index) {
-    return luaL_checkudata(L, index, GATE_LUA_ENGINE);
-}
-
-static struct engine_box *check_engine(lua_State *L) {
-    struct engine_box *box = get_engine(L, 1);
+static struct gate_engine_box *check_engine(lua_State *L) {
+    struct gate_engine_box *box = gate_lua_engine(L, 1);
     if (!box->engine) gate_lua_closed(L, "engine");
     return box;
 }
@@ -117,7 +97,7 @@ static int core_engine(lua_State *L) {
     struct gate_lua_rules rules = {.keep_null = is_word(gate_lua_text(L, 1, "null"), "keep"),
                                    .refuse_utf8 =
                                        is_word(gate_lua_text(L, 1, "invalid_utf8"), "refuse")};
-    struct engine_box *box = push_box(L, sizeof *box, 1, GATE_LUA_ENGINE);
+    struct gate_engine_box *box = push_box(L, sizeof *box, 1, GATE_LUA_ENGINE);
     box->rules = rules;
     gate_buf_init(&box->outgoing, GATE_HEADROOM_BYTES, ENCODE_BYTES_MAX);
     int error = GATE_ESYSTEM;
@@ -132,7 +112,7 @@ static int core_engine(lua_State *L) {
 
 /* engine:close(code): the session is kept unless the code says otherwise. At most two seconds. */
 static int close_engine(lua_State *L, int code) {
-    struct engine_box *box = get_engine(L, 1);
+    struct gate_engine_box *box = gate_lua_engine(L, 1);
     struct gate_engine *engine = box->engine;
     box->engine = NULL;
     gate_buf_free(&box->outgoing);
@@ -151,7 +131,7 @@ static int engine_collect(lua_State *L) {
 }
 
 static int engine_tostring(lua_State *L) {
-    struct engine_box *box = get_engine(L, 1);
+    struct gate_engine_box *box = gate_lua_engine(L, 1);
     lua_pushstring(L, box->engine ? "Engine running" : "Engine closed");
     return 1;
 }
@@ -172,7 +152,7 @@ static uint64_t make_seed(const void *salt) {
 
 /* engine:start { token =, url =, shard_id =, shard_count =, intents =, ... } */
 static int engine_start(lua_State *L) {
-    struct engine_box *box = check_engine(L);
+    struct gate_engine_box *box = check_engine(L);
     struct gate_options options;
     gate_lua_options(L, 2, &options);
     if (options.seed == 0) options.seed = make_seed(L);
@@ -180,7 +160,7 @@ static int engine_start(lua_State *L) {
 }
 
 /* Writes { "op": op, "d": d } where d is the value at `data` (0: null). */
-static int encode_packet(lua_State *L, struct engine_box *box, const struct gate_codec *codec,
+static int encode_packet(lua_State *L, struct gate_engine_box *box, const struct gate_codec *codec,
                          int data, char *where) {
     const struct gate_sink *sink = codec->writer;
     struct gate_writer writer;
@@ -197,7 +177,7 @@ static int encode_packet(lua_State *L, struct engine_box *box, const struct gate
     return rc == GATE_OK ? sink->close_map(&writer) : rc;
 }
 
-static int fail_send(lua_State *L, const struct engine_box *box, int rc, const char *where) {
+static int fail_send(lua_State *L, const struct gate_engine_box *box, int rc, const char *where) {
     if (rc == GATE_EPAYLOAD)
         return gate_lua_fail(L, rc, "send: %d bytes, at most %d allowed: send less at once",
                              (int)box->outgoing.len, GATE_PAYLOAD_BYTES_MAX);
@@ -212,7 +192,7 @@ static int fail_send(lua_State *L, const struct engine_box *box, int rc, const c
 /* engine:send(id, bytes) or engine:send(id, op, d), in whatever encoding the shard speaks. Bytes of
  * the other one are read and written anew. */
 static int engine_send(lua_State *L) {
-    struct engine_box *box = check_engine(L);
+    struct gate_engine_box *box = check_engine(L);
     int id = (int)luaL_checkinteger(L, 2);
     char where[GATE_LUA_WHERE_BYTES] = "d";
     const struct gate_codec *codec = gate_engine_codec(box->engine, id);
@@ -230,7 +210,7 @@ static int engine_send(lua_State *L) {
 
 /* engine:interest(id, names, flags) */
 static int engine_interest(lua_State *L) {
-    struct engine_box *box = check_engine(L);
+    struct gate_engine_box *box = check_engine(L);
     int id = (int)luaL_checkinteger(L, 2);
     struct gate_interest interest;
     gate_lua_interest(L, 3, 4, &interest);
@@ -241,7 +221,7 @@ static int engine_interest(lua_State *L) {
 
 /* engine:stop_shard(id, code, reason) */
 static int engine_stop_shard(lua_State *L) {
-    struct engine_box *box = check_engine(L);
+    struct gate_engine_box *box = check_engine(L);
     int id = (int)luaL_checkinteger(L, 2);
     int code = (int)luaL_optinteger(L, 3, GATE_CLOSE_NORMAL);
     return gate_lua_result(L, "disconnect",
@@ -250,22 +230,55 @@ static int engine_stop_shard(lua_State *L) {
 
 /* engine:reconnect(id, code, reason) */
 static int engine_reconnect(lua_State *L) {
-    struct engine_box *box = check_engine(L);
+    struct gate_engine_box *box = check_engine(L);
     int id = (int)luaL_checkinteger(L, 2);
     int code = (int)luaL_optinteger(L, 3, GATE_CLOSE_KEEP);
     return gate_lua_result(L, "reconnect",
                            gate_engine_reconnect(box->engine, id, code, optional_span(L, 4)));
 }
 
+/* engine:identify(id, options or nil): what its Identify says from now on */
+static int engine_identify(lua_State *L) {
+    struct gate_engine_box *box = check_engine(L);
+    int id = (int)luaL_checkinteger(L, 2);
+    struct gate_options wanted;
+    bool given = !lua_isnoneornil(L, 3);
+    if (given) gate_lua_options(L, 3, &wanted);
+    int rc = gate_engine_identify(box->engine, id, given ? &wanted : NULL);
+    return gate_lua_result(L, "identify", rc);
+}
+
+static int engine_resume(lua_State *L) {
+    struct gate_engine_box *box = check_engine(L);
+    int id = (int)luaL_checkinteger(L, 2);
+    return gate_lua_result(L, "resume", gate_engine_resume(box->engine, id));
+}
+
+static int engine_beat(lua_State *L) {
+    struct gate_engine_box *box = check_engine(L);
+    int id = (int)luaL_checkinteger(L, 2);
+    return gate_lua_result(L, "heartbeat", gate_engine_beat(box->engine, id));
+}
+
+/* engine:receive(id, bytes): one message, of any encoding */
+static int engine_receive(lua_State *L) {
+    struct gate_engine_box *box = check_engine(L);
+    int id = (int)luaL_checkinteger(L, 2);
+    gate_buf_free(&box->outgoing);
+    int rc = gate_buf_append(&box->outgoing, check_span(L, 3));
+    if (rc == GATE_OK) rc = gate_engine_receive(box->engine, id, &box->outgoing);
+    return gate_lua_result(L, "receive", rc);
+}
+
 static int engine_concurrency(lua_State *L) {
-    struct engine_box *box = check_engine(L);
+    struct gate_engine_box *box = check_engine(L);
     int concurrency = (int)luaL_checkinteger(L, 2);
     return gate_lua_result(L, "concurrency", gate_engine_concurrency(box->engine, concurrency));
 }
 
 /* engine:turn(id, number): an own event `turn` asked for it. */
 static int engine_turn(lua_State *L) {
-    struct engine_box *box = check_engine(L);
+    struct gate_engine_box *box = check_engine(L);
     int id = (int)luaL_checkinteger(L, 2);
     lua_Integer number = luaL_checkinteger(L, 3);
     return gate_lua_result(L, "turn", gate_engine_turn(box->engine, id, number));
@@ -274,7 +287,7 @@ static int engine_turn(lua_State *L) {
 /* engine:request { id =, url =, method = "GET", authorization =, content_type =, body =,
  * timeout_ms = }: the answer is an event named `http` of shard -1. */
 static int engine_request(lua_State *L) {
-    struct engine_box *box = check_engine(L);
+    struct gate_engine_box *box = check_engine(L);
     luaL_checktype(L, 2, LUA_TTABLE);
     struct gate_span method = gate_lua_text(L, 2, "method");
     struct gate_request request = {.method = method.data ? method.data : "GET",
@@ -317,7 +330,7 @@ static struct record *push_record(lua_State *L) {
 
 /* engine:next() -> record, name, shard id, own, seq, or nil when there is none */
 static int engine_next(lua_State *L) {
-    struct engine_box *box = check_engine(L);
+    struct gate_engine_box *box = check_engine(L);
     struct gate_event event;
     lua_settop(L, 1);
     luaL_checkstack(L, 8, "event");
@@ -447,7 +460,8 @@ static int record_collect(lua_State *L) {
     return 0;
 }
 
-/* Methods first, then name, shard_id, seq (nil for moongate's own events) and own. */
+/* Methods first, then name, shard_id, seq (nil for moongate's own events), own, and broken: it was
+ * wanted decoded, and could not be. */
 static int record_index(lua_State *L) {
     const struct record *record = get_record(L);
     lua_settop(L, 2);
@@ -463,6 +477,8 @@ static int record_index(lua_State *L) {
         lua_pushinteger(L, record->event.shard_id);
     else if (strcmp(key, "own") == 0)
         lua_pushboolean(L, record->event.own);
+    else if (strcmp(key, "broken") == 0)
+        lua_pushboolean(L, record->state == RECORD_BROKEN);
     else if (strcmp(key, "seq") == 0 && !record->event.own)
         lua_pushinteger(L, (lua_Integer)record->event.seq);
     return 1;
@@ -489,7 +505,7 @@ static int engine_fd(lua_State *L) {
 
 /* engine:wait(timeout_s) -> true when an event waits, false when time is up, nil, "EINTR". */
 static int engine_wait(lua_State *L) {
-    struct engine_box *box = check_engine(L);
+    struct gate_engine_box *box = check_engine(L);
     lua_Number seconds = luaL_optnumber(L, 2, -1);
     luaL_argcheck(L, seconds == seconds, 2, "seconds expected, got nan");
     int timeout_ms = seconds < 0 ? -1 : seconds > 86400 ? 86400000 : (int)(seconds * 1000 + 0.999);
@@ -504,11 +520,6 @@ static int engine_wait(lua_State *L) {
     return 1;
 }
 
-static void set_integer(lua_State *L, const char *key, int64_t value) {
-    lua_pushinteger(L, (lua_Integer)value);
-    lua_setfield(L, -2, key);
-}
-
 static void push_dropped(lua_State *L, struct gate_engine *engine) {
     struct gate_span name;
     uint64_t count;
@@ -520,229 +531,49 @@ static void push_dropped(lua_State *L, struct gate_engine *engine) {
     }
 }
 
+/* engine:census() -> name -> { heard =, skipped = }; "" stands for names beyond the limit */
+static int engine_census(lua_State *L) {
+    struct gate_engine_box *box = check_engine(L);
+    struct gate_census_entry entry;
+    lua_newtable(L);
+    for (uint32_t i = 0; gate_engine_census(box->engine, i, &entry); i++) {
+        lua_pushlstring(L, entry.name.data, entry.name.len);
+        lua_createtable(L, 0, 2);
+        gate_lua_set_integer(L, "heard", (int64_t)entry.heard);
+        gate_lua_set_integer(L, "skipped", (int64_t)entry.skipped);
+        lua_rawset(L, -3);
+    }
+    return 1;
+}
+
 /* engine:counts() -> a table; `dropped` in it has a number for each name of drop_events */
 static int engine_counts(lua_State *L) {
-    struct engine_box *box = check_engine(L);
+    struct gate_engine_box *box = check_engine(L);
     struct gate_engine_counts counts;
     gate_engine_counts(box->engine, &counts);
     lua_createtable(L, 0, 16);
-    set_integer(L, "queue_events", (int64_t)counts.queue_events);
-    set_integer(L, "queue_bytes", (int64_t)counts.queue_bytes);
-    set_integer(L, "queue_events_peak", (int64_t)counts.queue_events_peak);
-    set_integer(L, "queue_bytes_peak", (int64_t)counts.queue_bytes_peak);
-    set_integer(L, "events_out", (int64_t)counts.events_out);
-    set_integer(L, "events_dropped", (int64_t)counts.events_dropped);
-    set_integer(L, "notes_dropped", (int64_t)counts.notes_dropped);
-    set_integer(L, "pauses", (int64_t)counts.pauses);
+    gate_lua_set_integer(L, "queue_events", (int64_t)counts.queue_events);
+    gate_lua_set_integer(L, "queue_bytes", (int64_t)counts.queue_bytes);
+    gate_lua_set_integer(L, "queue_events_peak", (int64_t)counts.queue_events_peak);
+    gate_lua_set_integer(L, "queue_bytes_peak", (int64_t)counts.queue_bytes_peak);
+    gate_lua_set_integer(L, "events_out", (int64_t)counts.events_out);
+    gate_lua_set_integer(L, "events_dropped", (int64_t)counts.events_dropped);
+    gate_lua_set_integer(L, "notes_dropped", (int64_t)counts.notes_dropped);
+    gate_lua_set_integer(L, "pauses", (int64_t)counts.pauses);
     lua_pushnumber(L, (lua_Number)counts.lag_ms / 1000);
     lua_setfield(L, -2, "lag");
     push_dropped(L, box->engine);
     lua_setfield(L, -2, "dropped");
-    set_integer(L, "handshakes", counts.handshakes.inside);
-    set_integer(L, "handshakes_peak", counts.handshakes.inside_peak);
-    set_integer(L, "handshakes_waiting", counts.handshakes.waiting);
+    gate_lua_set_integer(L, "handshakes", counts.handshakes.inside);
+    gate_lua_set_integer(L, "handshakes_peak", counts.handshakes.inside_peak);
+    gate_lua_set_integer(L, "handshakes_waiting", counts.handshakes.waiting);
     lua_pushboolean(L, counts.paused);
     lua_setfield(L, -2, "paused");
     return 1;
 }
 
-/* ---- The shard --------------------------------------------------------------------------------
- */
-
-static struct shard_box *get_shard(lua_State *L) {
-    return luaL_checkudata(L, 1, GATE_LUA_SHARD);
-}
-
-/* The status as of now; of a shard whose engine is gone, as of the end. */
-static const struct gate_status *read_status(struct shard_box *shard) {
-    struct gate_status status;
-    if (shard->box && shard->box->engine &&
-        gate_engine_status(shard->box->engine, shard->id, &status) == GATE_OK)
-        shard->last = status;
-    else if (shard->last.state != GATE_STATE_DEAD)
-        shard->last.state = GATE_STATE_IDLE;
-    return &shard->last;
-}
-
-/* core.shard(id, count) -> a shard that is attached to no engine yet */
-static int core_shard(lua_State *L) {
-    int id = (int)luaL_checkinteger(L, 1);
-    int count = (int)luaL_checkinteger(L, 2);
-    luaL_argcheck(L, id >= 0, 1, "a shard id is 0 or more");
-    struct shard_box *shard = push_box(L, sizeof *shard, 2, GATE_LUA_SHARD);
-    lua_newtable(L);
-    lua_setiuservalue(L, -2, FIELDS);
-    shard->id = id;
-    shard->count = count;
-    shard->last.state = GATE_STATE_IDLE;
-    shard->last.seq = -1;
-    shard->last.latency_ms = -1;
-    return 1;
-}
-
-/* core.shard_attach(shard, engine or nil, count): where its state is read from now on. nil keeps
- * what was seen last. */
-static int core_shard_attach(lua_State *L) {
-    struct shard_box *shard = get_shard(L);
-    struct engine_box *box = lua_isnoneornil(L, 2) ? NULL : get_engine(L, 2);
-    read_status(shard);
-    shard->count = (int)luaL_optinteger(L, 3, shard->count);
-    shard->box = NULL;
-    lua_settop(L, 2);
-    lua_setiuservalue(L, 1, ENGINE);
-    shard->box = box;
-    if (!box && shard->last.state != GATE_STATE_DEAD) shard->last.state = GATE_STATE_IDLE;
-    return 0;
-}
-
-/* core.shard_fields(shard) -> the table in which shard.lua keeps its side: cluster, gateway, ... */
-static int core_shard_fields(lua_State *L) {
-    get_shard(L);
-    lua_getiuservalue(L, 1, FIELDS);
-    return 1;
-}
-
-/* core.shard_status(shard) -> everything that is known, as one table */
-static int core_shard_status(lua_State *L) {
-    gate_lua_push_status(L, read_status(get_shard(L)));
-    return 1;
-}
-
-static int shard_tostring(lua_State *L) {
-    struct shard_box *shard = get_shard(L);
-    const struct gate_status *status = read_status(shard);
-    lua_pushfstring(L, "Shard %d/%d %s", shard->id, shard->count, gate_state_word(status->state));
-    if (status->latency_ms >= 0 && status->state == GATE_STATE_READY) {
-        lua_pushfstring(L, ", %d ms", (int)status->latency_ms);
-        lua_concat(L, 2);
-    }
-    if (status->seq >= 0) {
-        lua_pushliteral(L, ", seq ");
-        lua_pushinteger(L, (lua_Integer)status->seq);
-        lua_concat(L, 3);
-    }
-    return 1;
-}
-
-static void push_text_or_nil(lua_State *L, const char *text) {
-    if (text[0])
-        lua_pushstring(L, text);
-    else
-        lua_pushnil(L);
-}
-
-static void push_id(lua_State *L, struct shard_box *shard) {
-    lua_pushinteger(L, shard->id);
-}
-
-static void push_count(lua_State *L, struct shard_box *shard) {
-    lua_pushinteger(L, shard->count);
-}
-
-static void push_seq(lua_State *L, struct shard_box *shard) {
-    int64_t seq = read_status(shard)->seq;
-    if (seq >= 0)
-        lua_pushinteger(L, (lua_Integer)seq);
-    else
-        lua_pushnil(L);
-}
-
-static void push_session(lua_State *L, struct shard_box *shard) {
-    push_text_or_nil(L, read_status(shard)->session_id);
-}
-
-static void push_state(lua_State *L, struct shard_box *shard) {
-    lua_pushstring(L, gate_state_word(read_status(shard)->state));
-}
-
-static void push_url(lua_State *L, struct shard_box *shard) {
-    push_text_or_nil(L, read_status(shard)->url);
-}
-
-static void push_latency(lua_State *L, struct shard_box *shard) {
-    int64_t latency_ms = read_status(shard)->latency_ms;
-    if (latency_ms >= 0)
-        lua_pushnumber(L, (lua_Number)latency_ms / 1000);
-    else
-        lua_pushnil(L);
-}
-
-/* The WebSocket of the moment in Spectacles' words; nil while there is none. */
-static void push_ws(lua_State *L, struct shard_box *shard) {
-    static const char *const ready_states[GATE_STATE_COUNT] = {[GATE_STATE_CONNECTING] =
-                                                                   "connecting",
-                                                               [GATE_STATE_HELLO] = "open",
-                                                               [GATE_STATE_IDENTIFYING] = "open",
-                                                               [GATE_STATE_RESUMING] = "open",
-                                                               [GATE_STATE_READY] = "open",
-                                                               [GATE_STATE_CLOSING] = "closing"};
-    const struct gate_status *status = read_status(shard);
-    const char *ready_state = ready_states[status->state];
-    if (!ready_state) {
-        lua_pushnil(L);
-        return;
-    }
-    lua_createtable(L, 0, 6);
-    lua_pushstring(L, ready_state);
-    lua_setfield(L, -2, "ready_state");
-    lua_pushstring(L, status->url);
-    lua_setfield(L, -2, "url");
-    lua_pushliteral(L, "");
-    lua_setfield(L, -2, "protocol");
-    set_integer(L, "bytes_in", (int64_t)status->counts.bytes_in);
-    set_integer(L, "messages_in", (int64_t)status->counts.messages_in);
-    set_integer(L, "messages_out", (int64_t)status->counts.messages_out);
-}
-
-static const struct shard_property {
-    const char *name;
-    void (*push)(lua_State *L, struct shard_box *shard);
-} shard_properties[] = {{"id", push_id},           {"count", push_count}, {"seq", push_seq},
-                        {"session", push_session}, {"state", push_state}, {"url", push_url},
-                        {"latency", push_latency}, {"ws", push_ws},       {NULL, NULL}};
-
-/* What Lua keeps in the user value and shows under the same name. */
-static const char *const shard_fields[] = {"cluster", "gateway", "version", NULL};
-
-static int push_field(lua_State *L, const char *key) {
-    for (const char *const *field = shard_fields; *field; field++) {
-        if (strcmp(*field, key) != 0) continue;
-        lua_getiuservalue(L, 1, FIELDS);
-        lua_getfield(L, -1, key);
-        return 1;
-    }
-    lua_pushnil(L);
-    return 1;
-}
-
-/* Methods first, then properties. */
-static int shard_index(lua_State *L) {
-    struct shard_box *shard = get_shard(L);
-    lua_settop(L, 2);
-    lua_pushvalue(L, 2);
-    lua_rawget(L, lua_upvalueindex(1));
-    if (!lua_isnil(L, 3) || lua_type(L, 2) != LUA_TSTRING) return 1;
-    const char *key = lua_tostring(L, 2);
-    for (const struct shard_property *property = shard_properties; property->name; property++) {
-        if (strcmp(property->name, key) != 0) continue;
-        property->push(L, shard);
-        return 1;
-    }
-    return push_field(L, key);
-}
-
 /* ---- Registration -----------------------------------------------------------------------------
  */
-
-/* Makes a class whose __index is `index` over its methods, or the methods themselves. */
-static void register_class(lua_State *L, const char *name, const luaL_Reg *methods,
-                           const luaL_Reg *meta, lua_CFunction index) {
-    gate_lua_class(L, name, methods, meta);
-    lua_pushvalue(L, -2);
-    if (index) lua_pushcclosure(L, index, 1);
-    lua_setfield(L, -2, "__index");
-    lua_pop(L, 1);
-}
 
 static void register_engine(lua_State *L) {
     static const luaL_Reg methods[] = {{"start", engine_start},
@@ -750,6 +581,11 @@ static void register_engine(lua_State *L) {
                                        {"interest", engine_interest},
                                        {"stop_shard", engine_stop_shard},
                                        {"reconnect", engine_reconnect},
+                                       {"identify", engine_identify},
+                                       {"resume", engine_resume},
+                                       {"beat", engine_beat},
+                                       {"receive", engine_receive},
+                                       {"census", engine_census},
                                        {"concurrency", engine_concurrency},
                                        {"turn", engine_turn},
                                        {"request", engine_request},
@@ -763,7 +599,7 @@ static void register_engine(lua_State *L) {
                                     {"__close", engine_collect},
                                     {"__tostring", engine_tostring},
                                     {NULL, NULL}};
-    register_class(L, GATE_LUA_ENGINE, methods, meta, NULL);
+    gate_lua_register(L, GATE_LUA_ENGINE, methods, meta, NULL);
     lua_pop(L, 1);
 }
 
@@ -775,27 +611,13 @@ static void register_record(lua_State *L) {
                                        {NULL, NULL}};
     static const luaL_Reg meta[] = {
         {"__gc", record_collect}, {"__tostring", record_tostring}, {NULL, NULL}};
-    register_class(L, GATE_LUA_RECORD, methods, meta, record_index);
+    gate_lua_register(L, GATE_LUA_RECORD, methods, meta, record_index);
     lua_pop(L, 1);
 }
 
-/* shard.lua adds its methods to core.shard_methods. */
-static void register_shard(lua_State *L) {
-    static const luaL_Reg methods[] = {{NULL, NULL}};
-    static const luaL_Reg meta[] = {{"__tostring", shard_tostring}, {NULL, NULL}};
-    register_class(L, GATE_LUA_SHARD, methods, meta, shard_index);
-    lua_setfield(L, -2, "shard_methods");
-}
-
 void gate_lua_engine_open(lua_State *L) {
-    static const luaL_Reg functions[] = {{"engine", core_engine},
-                                         {"shard", core_shard},
-                                         {"shard_attach", core_shard_attach},
-                                         {"shard_fields", core_shard_fields},
-                                         {"shard_status", core_shard_status},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"engine", core_engine}, {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
     register_engine(L);
     register_record(L);
-    register_shard(L);
 }

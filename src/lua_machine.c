@@ -159,6 +159,39 @@ static int machine_reconnect(lua_State *L) {
                            gate_shard_reconnect(machine->shard, now_ms, code, optional_span(L, 4)));
 }
 
+/* machine:identify(now_ms, options or nil) */
+static int machine_identify(lua_State *L) {
+    struct machine *machine = check_machine(L);
+    int64_t now_ms = luaL_checkinteger(L, 2);
+    struct gate_options wanted;
+    bool given = !lua_isnoneornil(L, 3);
+    if (given) gate_lua_options(L, 3, &wanted);
+    int rc = gate_shard_identify(machine->shard, now_ms, given ? &wanted : NULL);
+    return gate_lua_result(L, "identify", rc);
+}
+
+static int machine_resume(lua_State *L) {
+    struct machine *machine = check_machine(L);
+    return gate_lua_result(L, "resume", gate_shard_resume(machine->shard, luaL_checkinteger(L, 2)));
+}
+
+static int machine_beat(lua_State *L) {
+    struct machine *machine = check_machine(L);
+    return gate_lua_result(L, "beat", gate_shard_beat(machine->shard, luaL_checkinteger(L, 2)));
+}
+
+/* machine:receive(now_ms, bytes): one message, which is copied. */
+static int machine_receive(lua_State *L) {
+    struct machine *machine = check_machine(L);
+    int64_t now_ms = luaL_checkinteger(L, 2);
+    struct gate_span bytes = check_span(L, 3);
+    gate_buf_free(&machine->outgoing);
+    gate_buf_init(&machine->outgoing, GATE_HEADROOM_BYTES, 0);
+    int rc = gate_buf_append(&machine->outgoing, bytes);
+    if (rc == GATE_OK) rc = gate_shard_receive(machine->shard, now_ms, &machine->outgoing);
+    return gate_lua_result(L, "receive", rc);
+}
+
 static int machine_line_up(lua_State *L) {
     struct machine *machine = check_machine(L);
     int64_t now_ms = luaL_checkinteger(L, 2);
@@ -394,6 +427,10 @@ void gate_lua_machine_open(lua_State *L) {
                                        {"grant", machine_grant},
                                        {"slept", machine_slept},
                                        {"reconnect", machine_reconnect},
+                                       {"identify", machine_identify},
+                                       {"resume", machine_resume},
+                                       {"beat", machine_beat},
+                                       {"receive", machine_receive},
                                        {"leave", machine_leave},
                                        {"line_up", machine_line_up},
                                        {"resumes_at", machine_resumes_at},

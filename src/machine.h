@@ -113,12 +113,28 @@ struct gate_close {
 struct gate_counts {
     uint64_t bytes_in; /* as they came from the transport: compressed, decrypted */
     uint64_t bytes_inflated;
+    uint64_t bytes_out; /* of payloads, as they go to the transport */
     uint64_t messages_in, messages_out;
     uint64_t events_heard, events_skipped, events_repeated, gaps;
     uint64_t unknown_ops, empty_messages, undecodable;
     uint64_t notes_lost; /* own events that found no memory */
     uint64_t connects, identifies, resumes, resumed, readies, beats, acks, zombies;
+    struct gate_close_count {
+        int code;
+        uint64_t count;
+    } closes[GATE_CLOSES_MAX]; /* by code, whoever closed; the last row counts every further one,
+                                  as code 0. Unused: count 0 */
 };
+
+/* What went over the wire. */
+struct gate_traffic {
+    uint64_t bytes_in, bytes_out, messages_in, messages_out;
+};
+
+static inline struct gate_traffic gate_counts_traffic(const struct gate_counts *counts) {
+    return (struct gate_traffic){counts->bytes_in, counts->bytes_out, counts->messages_in,
+                                 counts->messages_out};
+}
 
 /* Fills in the defaults and lets every span show a copy in `strings` (initialised, empty), but the
  * session's, which are used up at once. GATE_EMEMORY; GATE_EVALUE for a text over its limit. */

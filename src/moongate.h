@@ -154,6 +154,9 @@ extern const struct gate_intent_row gate_intents[]; /* ended by a NULL name */
 #define GATE_DEPTH_MAX            128      /* nesting; the deepest real event has about 15 */
 #define GATE_ACTIONS_MAX          24       /* one input asks for nine at most */
 
+#define GATE_CENSUS_NAMES_MAX 192 /* event names counted apart; Discord has some 80 */
+#define GATE_CLOSES_MAX       24  /* codes that are counted apart; Discord has 14 of them */
+
 #define GATE_SENDS_MAX           120 /* sends of a connection in any window; Discord: 4008 above */
 #define GATE_SEND_WINDOW_MS      60000  /* that window */
 #define GATE_SENDS_RESERVED_MIN  5      /* places kept for beats, identify and resume */

@@ -163,3 +163,20 @@ void gate_report_fatal(struct gate_session *session, const struct gate_close_row
                                GATE_TEXT("remedy", span_of(row->remedy)),
                                {.key = NULL}});
 }
+
+/* ---- Traces ---------------------------------------------------------------------------------- */
+
+void gate_report_send(struct gate_session *session, struct gate_span packet) {
+    struct gate_event event = {.codec = session->options.codec, .own = true, .name_len = 4};
+    gate_buf_init(&event.bytes, 0, 0);
+    int rc = gate_buf_append(&event.bytes, GATE_SPAN("send"));
+    if (rc == GATE_OK) rc = gate_buf_append(&event.bytes, packet);
+    if (rc < 0) {
+        gate_buf_free(&event.bytes);
+        session->counts.notes_lost++;
+        return;
+    }
+    event.data_at = event.name_len;
+    event.data_len = packet.len;
+    gate_session_emit(session, &event);
+}

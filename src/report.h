@@ -35,4 +35,7 @@ void gate_report_close(struct gate_session *session, const struct gate_close *wh
 /* A close code after which nothing is tried any more. */
 void gate_report_fatal(struct gate_session *session, const struct gate_close_row *row);
 
+/* The packet as it leaves, for `send` listeners. */
+void gate_report_send(struct gate_session *session, struct gate_span packet);
+
 #endif

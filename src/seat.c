@@ -83,6 +83,7 @@ int gate_seat_replace(struct gate_seat *seat, struct gate_options *options) {
     gate_shard_del(old);
     drop_link(seat);
     seat->shard = shard;
+    gate_shard_census(shard, seat->seats->census);
     seat->token = gate_window_token(options->token, options->url);
     seat->connect_timeout_ms =
         options->connect_timeout_ms > 0 ? options->connect_timeout_ms : GATE_CONNECT_TIMEOUT_MS;

@@ -19,6 +19,7 @@ struct gate_seats {
     struct gate_transport *transport; /* the loop's, as are the next two */
     struct gate_letterbox *letters;
     struct gate_board *board;
+    struct gate_census *census;
     struct gate_loop *loop; /* for the transport's reports */
     int64_t reserve;        /* identifies of the day that are to be left over */
     bool hold_told;         /* that the day's are used up, since the last slot */

@@ -40,6 +40,13 @@
  *  send                all but idle, dead     kept; SEND in ready, as the budget and the
  *                                             command's own limit allow
  *
+ *  identify by hand    backoff                over at once; what it says counts from the next
+ *                      waiting to ready       Identify on, which leaves when it is its turn
+ *  resume by hand      backoff                with a session: over at once
+ *                      ready                  CLOSE 4000 -> closing, resume
+ *  beat by hand        hello to ready         SEND heartbeat, as the budget allows; the timer stays
+ *  message by hand     hello to ready         as the payload it holds, but it is no sign of life
+ *
  * What stands in no row is ignored. Every state but idle and dead has a deadline. */
 #include "session.h"
 
@@ -47,6 +54,7 @@
 #include <string.h>
 
 #include "connection.h"
+#include "greeting.h"
 #include "payload.h"
 #include "report.h"
 #include "transcode.h"
@@ -73,30 +81,6 @@ static void open_payload(struct gate_buf *out) {
     gate_buf_init(out, GATE_HEADROOM_BYTES, 0);
 }
 
-static void wipe_payload(struct gate_buf *out) {
-    gate_buf_wipe(out);
-    gate_buf_free(out);
-}
-
-/* Room first, so that growing leaves no copy of the token behind. */
-static int write_identify(const struct gate_session *session, struct gate_buf *out,
-                          struct gate_span token) {
-    open_payload(out);
-    int rc = gate_buf_reserve(out, GATE_PAYLOAD_BYTES_MAX);
-    if (rc < 0) return rc;
-    return gate_payload_identify(session->options.codec, out, &session->options, token);
-}
-
-/* An Identify that the gateway would refuse for its size is refused here, before anything runs. */
-static int try_identify(const struct gate_session *session) {
-    struct gate_buf trial;
-    int rc = write_identify(session, &trial, session->options.token);
-    if (rc == GATE_ESYNTAX || rc == GATE_EDEPTH) rc = GATE_EVALUE;
-    if (rc == GATE_OK && trial.len > GATE_PAYLOAD_BYTES_MAX) rc = GATE_EPAYLOAD;
-    wipe_payload(&trial);
-    return rc;
-}
-
 int gate_session_init(struct gate_session *session, const struct gate_options *options) {
     *session = (struct gate_session){.options = *options, .deadline_ms = NEVER, .seq = NEVER};
     gate_buf_init(&session->strings, 0, 0);
@@ -107,7 +91,7 @@ int gate_session_init(struct gate_session *session, const struct gate_options *o
     gate_backoff_init(&session->backoff, options->backoff_base_ms, options->backoff_cap_ms,
                       options->seed);
     int rc = gate_options_keep(&session->options, &session->strings);
-    if (rc == GATE_OK) rc = try_identify(session);
+    if (rc == GATE_OK) rc = gate_greeting_try(session);
     if (rc == GATE_OK && options->session_id.len) {
         copy_text(session->id, options->session_id);
         copy_text(session->resume_url, options->session_url);
@@ -123,38 +107,12 @@ void gate_session_free(struct gate_session *session) {
     while (gate_session_next(session, &action)) gate_action_free(&action);
     gate_outbox_free(&session->outbox);
     gate_buf_free(&session->presence);
-    wipe_payload(&session->strings);
+    gate_buf_wipe(&session->strings);
+    gate_buf_free(&session->strings);
     session->options.token = (struct gate_span){NULL, 0};
 }
 
 /* ---- Sending --------------------------------------------------------------------------------- */
-
-/* The packet as it leaves, for `send` listeners. */
-static void trace(struct gate_session *session, struct gate_span packet) {
-    struct gate_event event = {.codec = session->options.codec, .own = true, .name_len = 4};
-    gate_buf_init(&event.bytes, 0, 0);
-    int rc = gate_buf_append(&event.bytes, GATE_SPAN("send"));
-    if (rc == GATE_OK) rc = gate_buf_append(&event.bytes, packet);
-    if (rc < 0) {
-        gate_buf_free(&event.bytes);
-        session->counts.notes_lost++;
-        return;
-    }
-    event.data_at = event.name_len;
-    event.data_len = packet.len;
-    gate_session_emit(session, &event);
-}
-
-static void send_payload(struct gate_session *session, int64_t now_ms, struct gate_buf *take,
-                         bool secret) {
-    gate_budget_spend(&session->connection.budget, now_ms);
-    session->counts.messages_out++;
-    if (session->trace_send && !secret) trace(session, gate_buf_span(take));
-    gate_connection_ask(session, &(struct gate_action){.type = GATE_ACT_SEND,
-                                                       .bytes = *take,
-                                                       .binary = session->options.codec->binary,
-                                                       .secret = secret});
-}
 
 static void send_beat(struct gate_session *session, int64_t now_ms, bool regular) {
     struct gate_buf beat;
@@ -167,51 +125,7 @@ static void send_beat(struct gate_session *session, int64_t now_ms, bool regular
     }
     gate_heart_beat(&session->connection.heart, now_ms, regular);
     session->counts.beats++;
-    send_payload(session, now_ms, &beat, false);
-}
-
-static int write_resume(const struct gate_session *session, struct gate_buf *out,
-                        struct gate_span token) {
-    open_payload(out);
-    int rc = gate_buf_reserve(out, GATE_PAYLOAD_BYTES_MAX);
-    if (rc < 0) return rc;
-    return gate_payload_resume(session->options.codec, out, token, session->id, session->seq);
-}
-
-typedef int greeting_writer(const struct gate_session *, struct gate_buf *, struct gate_span);
-
-/* What the trace shows of a greeting is written without the token. */
-static void trace_greeting(struct gate_session *session, greeting_writer *write) {
-    struct gate_buf shown;
-    if (!session->trace_send) return;
-    if (write(session, &shown, GATE_SPAN("(hidden)")) == GATE_OK)
-        trace(session, gate_buf_span(&shown));
-    gate_buf_free(&shown);
-}
-
-/* Identify or Resume. */
-static void send_greeting(struct gate_session *session, int64_t now_ms) {
-    bool resume = session->connection.resume;
-    greeting_writer *write = resume ? write_resume : write_identify;
-    struct gate_buf greeting;
-    int rc = write(session, &greeting, session->options.token);
-    if (rc < 0) {
-        wipe_payload(&greeting);
-        gate_connection_abort(session, now_ms, GATE_PHASE_OPEN, rc, "no memory for the greeting");
-        return;
-    }
-    session->connection.resume_sent = resume;
-    if (resume) {
-        session->counts.resumes++;
-    } else {
-        session->counts.identifies++;
-        session->unproven = true;
-        gate_connection_ask_plain(session, GATE_ACT_SLOT_SPENT);
-    }
-    trace_greeting(session, write);
-    send_payload(session, now_ms, &greeting, true);
-    gate_connection_go(session, resume ? GATE_STATE_RESUMING : GATE_STATE_IDENTIFYING,
-                       now_ms + session->options.ready_timeout_ms);
+    gate_connection_send(session, now_ms, &beat, false);
 }
 
 static void expire_commands(struct gate_session *session, int64_t now_ms) {
@@ -238,7 +152,7 @@ static void send_command(struct gate_session *session, int64_t now_ms, size_t nt
         return;
     }
     gate_pace_spend(&session->pace, now_ms, &errand);
-    send_payload(session, now_ms, &command, false);
+    gate_connection_send(session, now_ms, &command, false);
 }
 
 /* In order, but what a limit of its own holds is overtaken. */
@@ -296,7 +210,7 @@ static void take_hello(struct gate_session *session, int64_t now_ms,
     c->greeted = true;
     gate_heart_start(&c->heart, now_ms, interval_ms, gate_backoff_random(&session->backoff));
     gate_budget_reserve(&c->budget, interval_ms);
-    send_greeting(session, now_ms);
+    gate_greeting_send(session, now_ms);
 }
 
 static void become_ready(struct gate_session *session) {
@@ -446,8 +360,12 @@ void gate_session_undecodable(struct gate_session *session, int64_t now_ms, int 
 
 /* ---- Other inputs ---------------------------------------------------------------------------- */
 
+static bool is_final(const struct gate_session *session) {
+    return session->state == GATE_STATE_IDLE || session->state == GATE_STATE_DEAD;
+}
+
 static bool begin_anew(struct gate_session *session) {
-    if (session->state != GATE_STATE_IDLE && session->state != GATE_STATE_DEAD) return false;
+    if (!is_final(session)) return false;
     gate_backoff_reset(&session->backoff);
     session->host_failures = 0;
     session->failed_resumes = 0;
@@ -539,25 +457,15 @@ int gate_session_tick(struct gate_session *session, int64_t now_ms) {
     return settle(session, now_ms);
 }
 
-/* The presence that was set last goes into every Identify from now on: a new session would come up
- * with the one from the options, and nobody would set the other again. One that leaves no room for
- * the rest of an Identify is not kept. */
-static void keep_presence(struct gate_session *session, struct gate_buf *take) {
-    struct gate_span before = session->options.presence;
-    session->options.presence = gate_buf_span(take);
-    if (try_identify(session) < 0)
-        session->options.presence = before;
-    else
-        gate_buf_move(&session->presence, take);
-}
-
-/* Leaves the presence that the command sets, if it sets one, in `presence`. */
+/* Leaves the presence that the command sets, if it sets one, in `presence`. A greeting is no
+ * command: a second one would end the connection (4005). */
 static int push_command(struct gate_session *session, int64_t now_ms, struct gate_buf *take,
                         struct gate_buf *presence) {
     const struct gate_codec *codec = session->options.codec;
     struct gate_errand errand;
     int rc = gate_payload_read_errand(codec, gate_buf_span(take), &errand);
     if (rc < 0) return rc;
+    if (errand.op == GATE_OP_IDENTIFY || errand.op == GATE_OP_RESUME) return GATE_EUSAGE;
     if (errand.op == GATE_OP_PRESENCE_UPDATE &&
         gate_payload_read_presence(codec, gate_buf_span(take), presence) < 0)
         gate_buf_clear(presence, 0);
@@ -567,13 +475,13 @@ static int push_command(struct gate_session *session, int64_t now_ms, struct gat
 }
 
 int gate_session_send(struct gate_session *session, int64_t now_ms, struct gate_buf *take) {
-    if (session->state == GATE_STATE_IDLE || session->state == GATE_STATE_DEAD) return GATE_ECLOSED;
+    if (is_final(session)) return GATE_ECLOSED;
     int rc = translate(session, take);
     if (rc < 0) return rc;
     struct gate_buf presence;
     gate_buf_init(&presence, 0, 0);
     rc = push_command(session, now_ms, take, &presence);
-    if (rc == GATE_OK && presence.len) keep_presence(session, &presence);
+    if (rc == GATE_OK && presence.len) gate_greeting_presence(session, &presence);
     gate_buf_free(&presence);
     return rc < 0 ? rc : settle(session, now_ms);
 }
@@ -618,7 +526,7 @@ static bool ends_session(int code) {
 
 int gate_session_reconnect(struct gate_session *session, int64_t now_ms, int code,
                            struct gate_span reason) {
-    if (session->state == GATE_STATE_IDLE || session->state == GATE_STATE_DEAD) return GATE_EUSAGE;
+    if (is_final(session)) return GATE_EUSAGE;
     enum gate_plan plan = ends_session(code) ? GATE_PLAN_IDENTIFY : GATE_PLAN_RESUME;
     if (gate_session_is_open(session)) {
         gate_connection_close(session, now_ms, code, reason, plan);
@@ -659,6 +567,40 @@ int gate_session_stop(struct gate_session *session, int64_t now_ms, int code,
     return settle(session, now_ms);
 }
 
+/* ---- By hand --------------------------------------------------------------------------------- */
+
+/* What is on its way already goes its way: a second Identify, or one behind READY, would be
+ * refused (4005). A wait that is nobody's but ours ends. */
+static void hurry(struct gate_session *session, int64_t now_ms) {
+    if (session->state == GATE_STATE_BACKOFF) session->deadline_ms = now_ms;
+}
+
+int gate_session_identify(struct gate_session *session, int64_t now_ms,
+                          const struct gate_options *wanted) {
+    if (is_final(session)) return GATE_EUSAGE;
+    int rc = wanted ? gate_greeting_amend(session, wanted) : GATE_OK;
+    if (rc < 0) return rc;
+    hurry(session, now_ms);
+    return settle(session, now_ms);
+}
+
+/* A connection takes one greeting, so who is ready resumes on a new one. */
+int gate_session_resume(struct gate_session *session, int64_t now_ms) {
+    if (is_final(session) || session->id[0] == '\0') return GATE_EUSAGE;
+    if (session->state == GATE_STATE_READY)
+        close_now(session, now_ms, GATE_CLOSE_KEEP, "resuming by hand", GATE_PLAN_RESUME);
+    hurry(session, now_ms);
+    return settle(session, now_ms);
+}
+
+/* Beats of the timer are never held; one more is a command like any other. */
+int gate_session_beat(struct gate_session *session, int64_t now_ms) {
+    if (!gate_session_is_open(session)) return GATE_ECLOSED;
+    if (gate_budget_when(&session->connection.budget, now_ms, false) > now_ms) return GATE_EBUSY;
+    send_beat(session, now_ms, false);
+    return settle(session, now_ms);
+}
+
 int64_t gate_session_resumes_at(const struct gate_session *session) {
     bool will = session->state == GATE_STATE_BACKOFF && session->id[0] != '\0';
     return will ? session->deadline_ms : NEVER;
@@ -667,7 +609,7 @@ int64_t gate_session_resumes_at(const struct gate_session *session) {
 /* ---- The deadline ---------------------------------------------------------------------------- */
 
 int64_t gate_session_deadline(const struct gate_session *session) {
-    if (session->state == GATE_STATE_IDLE || session->state == GATE_STATE_DEAD) return NEVER;
+    if (is_final(session)) return NEVER;
     int64_t deadline_ms = session->deadline_ms;
     if (gate_session_is_open(session))
         deadline_ms = sooner(deadline_ms, gate_heart_deadline(&session->connection.heart));

@@ -33,9 +33,10 @@ struct gate_connection {
     bool proven;             /* READY or RESUMED came */
     uint32_t empty_messages; /* in a row */
     enum gate_plan plan;
-    int sent_code;       /* the code of our close; 0: none */
-    int64_t wait_min_ms; /* before the next attempt, asked for by the plan */
-    bool excused;        /* its end is nobody's failure: no ladder counts it */
+    int sent_code;              /* the code of our close; 0: none */
+    int64_t wait_min_ms;        /* before the next attempt, asked for by the plan */
+    bool excused;               /* its end is nobody's failure: no ladder counts it */
+    struct gate_traffic before; /* what the shard had counted when it was asked for */
 };
 
 struct gate_session {
@@ -96,6 +97,12 @@ int gate_session_reconnect(struct gate_session *session, int64_t now_ms, int cod
 int gate_session_leave(struct gate_session *session, int64_t now_ms, struct gate_span reason);
 int gate_session_stop(struct gate_session *session, int64_t now_ms, int code,
                       struct gate_span reason);
+
+/* By hand, as shard.h has it. */
+GATE_MUST_CHECK int gate_session_identify(struct gate_session *session, int64_t now_ms,
+                                          const struct gate_options *wanted);
+GATE_MUST_CHECK int gate_session_resume(struct gate_session *session, int64_t now_ms);
+GATE_MUST_CHECK int gate_session_beat(struct gate_session *session, int64_t now_ms);
 
 /* Bytes arrived, whatever they are. */
 void gate_session_heard(struct gate_session *session, int64_t now_ms);

@@ -16,16 +16,11 @@ struct gate_shard {
     bool complete;               /* `message` ends at a boundary: payloads can be taken */
 
     struct gate_interest interest;
-    struct gate_buf table; /* of uint32_t: where each name begins in interest.names, plus 1 */
+    struct gate_census *census; /* not ours; NULL: nobody counts */
+    struct gate_buf table;      /* of uint32_t: where each name begins in interest.names, plus 1 */
 };
 
 /* ---- Interest -------------------------------------------------------------------------------- */
-
-static uint32_t hash_name(struct gate_span name) {
-    uint32_t hash = 2166136261u; /* FNV-1a */
-    for (size_t i = 0; i < name.len; i++) hash = (hash ^ (unsigned char)name.data[i]) * 16777619u;
-    return hash;
-}
 
 static uint32_t *slots_of(const struct gate_shard *shard, size_t *mask) {
     *mask = shard->table.len / sizeof(uint32_t) - 1;
@@ -35,7 +30,7 @@ static uint32_t *slots_of(const struct gate_shard *shard, size_t *mask) {
 static void index_name(struct gate_shard *shard, size_t name_at, struct gate_span name) {
     size_t mask;
     uint32_t *slots = slots_of(shard, &mask);
-    size_t at = hash_name(name) & mask;
+    size_t at = gate_census_hash(name) & mask;
     while (slots[at]) at = (at + 1) & mask;
     slots[at] = (uint32_t)name_at + 1;
 }
@@ -66,6 +61,10 @@ static void index_names(struct gate_shard *shard) {
     }
 }
 
+void gate_shard_census(struct gate_shard *shard, struct gate_census *census) {
+    shard->census = census;
+}
+
 void gate_shard_interest(struct gate_shard *shard, struct gate_interest *take) {
     shard->interest.all = take->all;
     shard->interest.send = take->send;
@@ -80,7 +79,7 @@ static bool is_heard(const struct gate_shard *shard, struct gate_span name) {
     if (shard->interest.all || !shard->table.len) return shard->interest.all;
     const uint32_t *slots = slots_of(shard, &mask);
     const char *names = shard->interest.names.data;
-    for (size_t at = hash_name(name) & mask; slots[at]; at = (at + 1) & mask) {
+    for (size_t at = gate_census_hash(name) & mask; slots[at]; at = (at + 1) & mask) {
         const char *known = names + slots[at] - 1;
         if (strncmp(known, name.data, name.len) == 0 && known[name.len] == '\0') return true;
     }
@@ -223,6 +222,7 @@ static int take_payload(struct gate_shard *shard, int64_t now_ms) {
     if (heard) rc = copy_rest(shard, &rest);
     if (rc < 0) return rc;
     bool fresh = gate_session_payload(session, now_ms, &envelope);
+    if (fresh && shard->census) gate_census_count(shard->census, envelope.name, heard);
     if (fresh && heard) {
         session->counts.events_heard++;
         emit_dispatch(shard, &envelope, &rest);
@@ -347,6 +347,49 @@ int gate_shard_stop(struct gate_shard *shard, int64_t now_ms, int code, struct g
     return after(shard, gate_session_stop(&shard->session, now_ms, code, reason));
 }
 
+int gate_shard_identify(struct gate_shard *shard, int64_t now_ms,
+                        const struct gate_options *wanted) {
+    return after(shard, gate_session_identify(&shard->session, now_ms, wanted));
+}
+
+int gate_shard_resume(struct gate_shard *shard, int64_t now_ms) {
+    return after(shard, gate_session_resume(&shard->session, now_ms));
+}
+
+int gate_shard_beat(struct gate_shard *shard, int64_t now_ms) {
+    return after(shard, gate_session_beat(&shard->session, now_ms));
+}
+
+/* One payload, and nothing behind it but space. */
+static int judge_message(const struct gate_codec *codec, struct gate_span message) {
+    struct gate_envelope envelope;
+    int rc = codec->scan(message, &envelope);
+    if (rc < 0) return rc;
+    size_t end = envelope.used;
+    while (!codec->binary && end < message.len && is_space(message.data[end])) end++;
+    return end == message.len ? GATE_OK : GATE_ESYNTAX;
+}
+
+/* What has come of a message so far is put aside meanwhile, and so is the stream, which may end in
+ * the middle of one. What cannot be read is told to whoever gave it, not to the session. */
+int gate_shard_receive(struct gate_shard *shard, int64_t now_ms, struct gate_buf *take) {
+    if (!gate_session_is_open(&shard->session)) return GATE_ECLOSED;
+    if (!gate_session_has_room(&shard->session)) return GATE_EBUSY;
+    int rc = judge_message(shard->session.options.codec, gate_buf_span(take));
+    if (rc < 0) return rc;
+    struct gate_buf message = shard->message;
+    size_t message_at = shard->message_at;
+    shard->message = *take;
+    shard->message_at = 0;
+    rc = take_payload(shard, now_ms);
+    gate_buf_init(take, 0, 0);
+    gate_buf_free(&shard->message);
+    shard->message = message;
+    shard->message_at = message_at;
+    gate_session_settle(&shard->session, now_ms);
+    return after(shard, rc);
+}
+
 /* ---- Outputs --------------------------------------------------------------------------------- */
 
 int64_t gate_shard_deadline(const struct gate_shard *shard) {
@@ -381,6 +424,11 @@ void gate_shard_status(const struct gate_shard *shard, struct gate_status *out) 
         .outbox_commands = session->outbox.count,
         .counts = session->counts,
     };
+    struct gate_traffic all = gate_counts_traffic(&session->counts),
+                        before = session->connection.before;
+    out->traffic = (struct gate_traffic){
+        all.bytes_in - before.bytes_in, all.bytes_out - before.bytes_out,
+        all.messages_in - before.messages_in, all.messages_out - before.messages_out};
     memcpy(out->session_id, session->id, sizeof session->id);
     memcpy(out->session_url, session->resume_url, sizeof session->resume_url);
     memcpy(out->url, session->url, sizeof session->url);

@@ -7,6 +7,7 @@
 #ifndef MOONGATE_SHARD_H
 #define MOONGATE_SHARD_H
 
+#include "census.h"
 #include "machine.h"
 
 struct gate_shard; /* see shard.c; made by gate_shard_new, as its size is nobody's business */
@@ -31,6 +32,7 @@ struct gate_status {
     char url[GATE_URL_BYTES_MAX + 1]; /* of the current or last connection, with its query */
     size_t outbox_commands;
     struct gate_counts counts;
+    struct gate_traffic traffic; /* of the current or last connection */
 };
 
 /* NULL with *error set: GATE_EMEMORY; GATE_EVALUE for a text over its limit or a presence that is
@@ -72,7 +74,8 @@ int gate_shard_closed(struct gate_shard *shard, int64_t now_ms, uint32_t connect
 int gate_shard_tick(struct gate_shard *shard, int64_t now_ms);
 
 /* Queues an encoded payload. Takes `take` when it returns 0, else leaves it. GATE_EPAYLOAD over
- * 4096 bytes, GATE_EBUSY when the outbox is full, GATE_ECLOSED when idle or dead. */
+ * 4096 bytes, GATE_EBUSY when the outbox is full, GATE_ECLOSED when idle or dead, GATE_EUSAGE for
+ * Identify and Resume, which have inputs of their own. */
 GATE_MUST_CHECK int gate_shard_send(struct gate_shard *shard, int64_t now_ms,
                                     struct gate_buf *take);
 
@@ -93,10 +96,32 @@ int gate_shard_reconnect(struct gate_shard *shard, int64_t now_ms, int code,
                          struct gate_span reason);
 int gate_shard_stop(struct gate_shard *shard, int64_t now_ms, int code, struct gate_span reason);
 
+/* By hand. identify: a wait for the next attempt is over, and every Identify from now on says what
+ * `wanted` (NULL: nothing new) says of intents, large_threshold, presence and properties; what it
+ * leaves out stays. Where the shard has a session it resumes, where a greeting is on its way or
+ * answered nothing else follows. GATE_EUSAGE when idle or dead; errors as gate_shard_new.
+ * resume: a shard that is ready makes a new connection and resumes; a wait is over. GATE_EUSAGE
+ * when idle or dead, and without a session.
+ * beat: one heartbeat more. GATE_ECLOSED where no connection is open, GATE_EBUSY when the sends of
+ * the minute are used up.
+ * receive: `take` is one whole message, uncompressed, of the shard's encoding, and is treated as if
+ * it had come from the peer, between two others; it is no sign of life. Taken when it returns 0.
+ * GATE_ECLOSED where no connection is open, GATE_EBUSY while actions wait, GATE_ESYNTAX and
+ * GATE_EDEPTH for what is not one payload, which has no consequences. */
+GATE_MUST_CHECK int gate_shard_identify(struct gate_shard *shard, int64_t now_ms,
+                                        const struct gate_options *wanted);
+GATE_MUST_CHECK int gate_shard_resume(struct gate_shard *shard, int64_t now_ms);
+GATE_MUST_CHECK int gate_shard_beat(struct gate_shard *shard, int64_t now_ms);
+GATE_MUST_CHECK int gate_shard_receive(struct gate_shard *shard, int64_t now_ms,
+                                       struct gate_buf *take);
+
 /* Nobody takes what comes: a shard that is ready, or whose resume brings events, closes with a code
  * that keeps the session and comes back after GATE_AWAY_MS_MIN at the earliest, or the cap of the
  * back-off if that is less. Other states go on. That is no failure: no wait grows by it. */
 int gate_shard_leave(struct gate_shard *shard, int64_t now_ms, struct gate_span reason);
+
+/* Counts dispatches by name from now on, heard or not, in `census`, which outlives the shard. */
+void gate_shard_census(struct gate_shard *shard, struct gate_census *census);
 
 /* Replaces the set of heard names; takes the buffer. Without a call nothing is heard. */
 void gate_shard_interest(struct gate_shard *shard, struct gate_interest *take);

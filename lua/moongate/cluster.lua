@@ -93,6 +93,11 @@ local meta = {
   end,
 }
 
+--- For gateway.lua: lets a shard of it identify.
+function methods:identify_shard(one, packet)
+  return launch.identify(self, one, packet)
+end
+
 --- For shard.lua: starts some shards of the number that is known or configured.
 function methods:start_shards(ids)
   return launch.start(self, ids, self.count)

@@ -180,6 +180,7 @@ function hooks.lost(self, one)
 end
 
 function hooks.fatal(self, one, data)
+  shard.fields(one).fatal = data
   self.fatal = { data = data, shard = one }
 end
 
@@ -211,6 +212,7 @@ local function take_dispatch(self, record, name, one, seq)
   fields.dispatching = (fields.dispatching or 0) + 1
   local _, told = fields.emitter:dispatch(name, record, one)
   self.emitter:dispatch(name, record, one, told)
+  if record.broken then fields.undecodable = (fields.undecodable or 0) + 1 end
   fields.dispatching = fields.dispatching > 1 and fields.dispatching - 1 or nil
   fields.handled = seq
   sessions.touch(self)

@@ -4,7 +4,9 @@
 
 local core = require "moongate.core"
 local bridge = require "moongate.bridge"
+local options = require "moongate.options"
 local scheduler = require "moongate.scheduler"
+local shard = require "moongate.shard"
 
 local gateway = {}
 
@@ -295,6 +297,23 @@ end
 function methods:identify_in()
   local at = privates[self].identified_at
   return at and math.max(at + IDENTIFY_WINDOW_S - core.now(), 0) or 0
+end
+
+local IDENTIFY_KEYS = { "intents", "large_threshold", "presence", "properties" }
+
+--- Lets a shard of this token say who it is, and waits until it has: for its turn among the
+-- identify slots, which may take long. `packet` is merged over what the options say, for this and
+-- every later Identify: { intents =, large_threshold =, presence =, properties = }. A shard that
+-- has a session resumes instead; one that is ready has nothing to say. One that is down is started.
+-- True, or nil, message, code.
+function methods:identify(one, packet)
+  if not shard.is(one) then
+    error(("identify: shard must be a Shard, got %s"):format(type(one)), 2)
+  elseif one.gateway ~= self then
+    error("identify: the shard belongs to the gateway of another token", 2)
+  end
+  local checked = packet ~= nil and options.check_some("identify", packet, IDENTIFY_KEYS, 3) or nil
+  return one.cluster:identify_shard(one, checked)
 end
 
 --- Points the gateway somewhere else: { api, url, shards, version, network = engine options }. What

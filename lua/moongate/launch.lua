@@ -111,20 +111,20 @@ local function session_of(self, one)
 end
 
 local function start_options(self, one, session)
-  local wanted = self.options
+  local wanted, said = self.options, shard.fields(one).said or {}
   local backoff = wanted.backoff or {}
   return {
     token = self.gateway.token,
     url = self.gateway_url,
     shard_id = one.id,
     shard_count = self.count,
-    intents = wanted.intents,
-    large_threshold = wanted.large_threshold,
+    intents = said.intents or wanted.intents,
+    large_threshold = said.large_threshold or wanted.large_threshold,
     version = wanted.version,
     encoding = wanted.encoding,
     compress = wanted.compress,
     presence = shard.fields(one).presence or self.presence,
-    properties = wanted.properties,
+    properties = said.properties or wanted.properties,
     session = session,
     connect_timeout_ms = milliseconds(wanted.connect_timeout),
     hello_timeout_ms = milliseconds(wanted.hello_timeout),
@@ -168,6 +168,7 @@ local function start_one(self, one)
   end
   if not started then return nil, message, code end
   fields.down, fields.leaving, fields.detached, fields.stored = false, nil, nil, nil
+  fields.fatal = nil
   if given then self.session_used = true end
   return true
 end
@@ -256,6 +257,59 @@ function launch.start(self, ids, count)
   if not count then return nil, message, code end
   self.count = count
   return start_list(self, ids or self.options.shard_ids or launch.range(0, count - 1))
+end
+
+-- ---- By hand -----------------------------------------------------------------------------------
+
+-- It has said who it is, or nothing will come of it.
+local SAID = { identifying = true, resuming = true, ready = true }
+
+local function wait_until_said(self, one)
+  local own = self.bridge
+  while not SAID[one.state] do
+    local fields = shard.fields(one)
+    if fields.down and one.state == "dead" then
+      local fatal = fields.fatal or {}
+      return nil, ("identify: shard %d/%d is down for good: %s"):format(one.id, one.count,
+        fatal.message or "it was refused"), fatal.error or "ECLOSED"
+    elseif fields.down or fields.leaving then
+      return nil, ("identify: shard %d/%d was disconnected"):format(one.id, one.count), "ECLOSED"
+    end
+    local going, message, code = own:pause(RETRY_S)
+    if not going then return nil, message, code end
+  end
+  return true
+end
+
+-- Tells the engine of a shard that runs what its Identify says now.
+local function tell_identify(self, one, packet)
+  local wanted = packet and start_options(self, one) or nil
+  for _ = 1, START_TRIES do
+    local told, message, code = self.bridge.engine:identify(one.id, wanted)
+    if told or code ~= "EBUSY" then return told, message, code end
+    local going, why, why_code = self.bridge:pause(RETRY_S)
+    if not going then return nil, why, why_code end
+  end
+  return nil, "identify: too many commands wait; try again", "EBUSY"
+end
+
+--- For gateway.lua: lets a shard identify, with what `packet` (checked) says, and waits for it.
+function launch.identify(self, one, packet)
+  local fields = shard.fields(one)
+  if packet then
+    local said = fields.said or {}
+    for key, value in pairs(packet) do said[key] = value end
+    fields.said = said
+    if said.presence then fields.presence, said.presence = core.encode(said.presence), nil end
+  end
+  local going, message, code
+  if not self.bridge or fields.down or fields.leaving then
+    going, message, code = launch.start(self, { one.id }, self.count)
+  else
+    going, message, code = tell_identify(self, one, packet)
+  end
+  if not going then return nil, message, code end
+  return wait_until_said(self, one)
 end
 
 return launch

@@ -574,4 +574,27 @@ function options.check(user, defaults, level)
     table.concat(sheet.wrong, "\n")), level)
 end
 
+--- Checks some options only, the names in `allowed`: what an Identify may say. Returns a new table
+-- of those that are there. Raises one error at `level`, which `operation` begins.
+function options.check_some(operation, user, allowed, level)
+  if type(user) ~= "table" then
+    error(("%s: packet must be a table, got %s"):format(operation, type(user)), level)
+  end
+  local sheet, out = { wrong = {}, secrets = collect_secrets(user, {}) }, {}
+  for key, value in pairs(user) do
+    if not contains(allowed, key) then
+      complain(sheet, show(sheet, key), "an Identify cannot be told that", "there are "
+        .. table.concat(allowed, ", "))
+    else
+      local row = row_of[key]
+      local result, wrong, remedy = row.kind(value, row, sheet)
+      if result == nil then complain(sheet, key, wrong, remedy) end
+      out[key] = result
+    end
+  end
+  if #sheet.wrong == 0 then return out end
+  table.sort(sheet.wrong)
+  error(("%s: %s"):format(operation, table.concat(sheet.wrong, "\n")), level)
+end
+
 return options

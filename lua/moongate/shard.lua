@@ -11,6 +11,8 @@
 --   detached                    its engine is gone, and with it what was queued
 --   stored, saved               what its session store had; what it was given last
 --   presence                    the last one it was told, if that is newer than the cluster's
+--   undecodable                 events that could not be decoded here
+--   said                        what its Identify says instead of the options, by identify()
 
 local commands = require "moongate.commands"
 local core = require "moongate.core"
@@ -25,6 +27,11 @@ local fields_of = core.shard_fields
 local KEEP = core.limits.CLOSE_KEEP
 local REASON_BYTES_MAX = core.limits.REASON_BYTES_MAX
 local PRESENCE_UPDATE = core.opcodes.PRESENCE_UPDATE
+local HEARTBEAT = core.opcodes.HEARTBEAT
+local GREETINGS = { [core.opcodes.IDENTIFY] = "identify()", [core.opcodes.RESUME] = "resume()" }
+
+-- The states in which a connection is open.
+local OPEN = { hello = true, identifying = true, resuming = true, ready = true }
 
 -- The rest of an Identify, whose size is limited as well, needs less than 1024 bytes.
 local PRESENCE_BYTES_MAX = core.limits.PAYLOAD_BYTES_MAX - 1024
@@ -118,8 +125,14 @@ end
 --- send(op, d), send("REQUEST_GUILD_MEMBERS", d), send { op =, d = } or send(bytes), which are
 -- already encoded. Never blocks. True, or nil, message, code: EPAYLOAD over 4096 bytes, EBUSY when
 -- too much waits, ECLOSED when the shard is not running, EVALUE for what cannot be encoded.
+-- A HEARTBEAT is heartbeat(); Identify and Resume have their own verbs.
 function methods:send(op, d)
   local head, data = packet_of(op, d)
+  if head == HEARTBEAT then return self:heartbeat() end
+  if GREETINGS[head] then
+    return nil, ("send: a greeting is sent once; %s does what can be done"):format(
+      GREETINGS[head]), "EUSAGE"
+  end
   local engine, message, code = engine_of(self, "send")
   if not engine then return nil, message, code end
   local sent, why, why_code = engine:send(self.id, head, data)
@@ -128,6 +141,52 @@ function methods:send(op, d)
     fields.presence = shard.presence_of(data) or fields.presence
   end
   return sent, why, why_code
+end
+
+-- ---- By hand -----------------------------------------------------------------------------------
+
+--- The same as gateway:identify(shard, packet): waits until the shard has said who it is.
+function methods:identify(packet)
+  return fields_of(self).gateway:identify(self, packet)
+end
+
+--- Takes the session up: a shard that is down connects, one that waits stops waiting, one that is
+-- ready makes a new connection. True, or nil, message, code: EUSAGE when there is no session.
+function methods:resume()
+  if not self.session then
+    return nil, "resume: there is no session to be taken up; identify() begins one", "EUSAGE"
+  end
+  local engine, fields = engine_of(self, "resume")
+  if not engine or fields.down or fields.leaving then return self:connect() end
+  return engine:resume(self.id)
+end
+
+-- The engine of a shard that has an open connection.
+local function open_engine(self, operation)
+  local engine, message, code = engine_of(self, operation)
+  if not engine then return nil, message, code end
+  if OPEN[self.state] then return engine end
+  return nil, ("%s: no connection is open, the shard is %s"):format(operation, self.state),
+    "ECLOSED"
+end
+
+--- Sends one heartbeat now; those of the timer go on. True, or nil, message, code: ECLOSED without
+-- an open connection.
+function methods:heartbeat()
+  local engine, message, code = open_engine(self, "heartbeat")
+  if not engine then return nil, message, code end
+  return engine:beat(self.id)
+end
+
+--- Takes one message, uncompressed and in any encoding, as if the gateway had sent it. True, or
+-- nil, message, code: ECLOSED without an open connection, ESYNTAX for what is no message.
+function methods:receive(bytes)
+  if type(bytes) ~= "string" then
+    error(("receive: bytes must be a string, one message, got %s"):format(type(bytes)), 2)
+  end
+  local engine, message, code = open_engine(self, "receive")
+  if not engine then return nil, message, code end
+  return engine:receive(self.id, bytes)
 end
 
 -- ---- State -------------------------------------------------------------------------------------
@@ -169,6 +228,8 @@ end
 function methods:stats()
   local status = core.shard_status(self)
   local stats = status.counts
+  stats.reconnects = math.max((stats.connects or 0) - 1, 0)
+  stats.decode_errors = (stats.undecodable or 0) + (fields_of(self).undecodable or 0)
   stats.state, stats.seq, stats.outbox_commands = status.state, status.seq, status.outbox_commands
   stats.latency = self.latency
   return stats

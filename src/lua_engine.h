@@ -1,0 +1,27 @@
+/* lua_engine.h - what the two halves of the running side share: the engine as userdata.
+ * Included by lua_engine.c and lua_shard.c, on the Lua thread. */
+#ifndef MOONGATE_LUA_ENGINE_H
+#define MOONGATE_LUA_ENGINE_H
+
+#include "engine.h"
+#include "lua_core.h"
+#include "lua_value.h"
+
+struct gate_engine_box {
+    struct gate_engine *engine; /* NULL once closed */
+    struct gate_lua_rules rules;
+    struct gate_buf outgoing; /* a command being encoded; here so that raising leaks nothing */
+};
+
+/* The engine at `index`; raises for anything else. It may be closed. */
+static inline struct gate_engine_box *gate_lua_engine(lua_State *L, int index) {
+    return luaL_checkudata(L, index, GATE_LUA_ENGINE);
+}
+
+/* Sets a field of the table on top. */
+static inline void gate_lua_set_integer(lua_State *L, const char *key, int64_t value) {
+    lua_pushinteger(L, (lua_Integer)value);
+    lua_setfield(L, -2, key);
+}
+
+#endif
