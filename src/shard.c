@@ -365,9 +365,7 @@ static int judge_message(const struct gate_codec *codec, struct gate_span messag
     struct gate_envelope envelope;
     int rc = codec->scan(message, &envelope);
     if (rc < 0) return rc;
-    size_t end = envelope.used;
-    while (!codec->binary && end < message.len && is_space(message.data[end])) end++;
-    return end == message.len ? GATE_OK : GATE_ESYNTAX;
+    return envelope.used == message.len ? GATE_OK : GATE_ESYNTAX;
 }
 
 /* What has come of a message so far is put aside meanwhile, and so is the stream, which may end in
