@@ -13,6 +13,8 @@
 #define ALL_MEMBERS_MS  30000 /* between two requests for all members of a guild */
 #define MEMBERS_IDS_MAX 100   /* more are not looked at */
 #define REQUEST_FIELDS  7
+#define SOUND_DISTANCE  32    /* from the guild's id */
+#define PRESENCES_MS    20000 /* as long as GATE_PRESENCES_TAKEN of them last */
 
 static int read_fields(struct gate_span data, const char *const *keys, struct gate_field *fields,
                        struct gate_buf *texts) {
@@ -35,6 +37,23 @@ static void answer(struct gate_link *link, const char *name, uint64_t guild_id,
 /* ---- Presence ----------------------------------------------------------------------------------
  */
 
+/* What Discord does with one too many is not documented: it is ignored, or ends the connection. */
+static void take_presence(struct gate_link *link) {
+    const struct gate_sandbox_options *options = &link->sandbox->options;
+    int64_t now_ms = gate_sandbox_now();
+    int64_t *place = &link->presences_ms[link->presences % GATE_PRESENCES_TAKEN];
+    bool full = link->presences >= GATE_PRESENCES_TAKEN && now_ms - *place < PRESENCES_MS;
+    if (!full || !options->limits) {
+        *place = now_ms;
+        link->presences++;
+        return;
+    }
+    gate_sandbox_log(link->sandbox, link, "limited", "more than %d presences in 20 s",
+                     GATE_PRESENCES_TAKEN);
+    if (options->presence_close_code)
+        gate_gateway_refuse(link, options->presence_close_code, "Too many presences.");
+}
+
 void gate_request_presence(struct gate_link *link, struct gate_span data) {
     static const char *const keys[] = {"", "activities", "status", NULL};
     struct gate_field fields[3];
@@ -44,6 +63,8 @@ void gate_request_presence(struct gate_link *link, struct gate_span data) {
     if (rc < 0 || fields[0].kind != GATE_FIELD_MAP || fields[1].kind != GATE_FIELD_LIST ||
         fields[2].kind != GATE_FIELD_TEXT)
         gate_gateway_refuse(link, 4001, "A presence needs activities and status.");
+    else
+        take_presence(link);
 }
 
 /* ---- Voice -------------------------------------------------------------------------------------
@@ -80,6 +101,15 @@ static void tell_voice(struct gate_link *link, uint64_t guild_id, const struct g
     gate_buf_free(&member);
 }
 
+static void move_voice(struct gate_link *link, uint64_t guild_id, const struct gate_field *fields) {
+    struct gate_guild *guild = gate_guild_find(link->sandbox, guild_id);
+    uint64_t channel_id = gate_field_id(&fields[2]);
+    if (channel_id != guild->voice_id)
+        guild->voice_since_s = gate_sandbox_wall_ms(link->sandbox) / 1000;
+    guild->voice_id = channel_id;
+    tell_voice(link, guild_id, fields);
+}
+
 void gate_request_voice(struct gate_link *link, struct gate_span data) {
     static const char *const keys[] = {"",          "guild_id",  "channel_id",
                                        "self_mute", "self_deaf", NULL};
@@ -91,7 +121,7 @@ void gate_request_voice(struct gate_link *link, struct gate_span data) {
     if (rc < 0 || guild_id == 0 || !is_channel)
         gate_gateway_refuse(link, 4001, "A voice state needs guild_id and channel_id.");
     else if (gate_guild_find(link->sandbox, guild_id))
-        tell_voice(link, guild_id, fields);
+        move_voice(link, guild_id, fields);
     gate_buf_free(&texts);
 }
 
@@ -223,6 +253,19 @@ void gate_request_members(struct gate_link *link, struct gate_span data) {
 /* ---- Soundboard and channels -------------------------------------------------------------------
  */
 
+/* One sound, whose id follows those of the guild's channels. */
+static int describe_sounds(const struct gate_link *link, uint64_t guild_id, struct gate_buf *out) {
+    char guild[GATE_ID_BYTES], sound[GATE_ID_BYTES];
+    return GATE_FILL(out,
+                     "{'guild_id':'$','soundboard_sounds':[{'name':'quack','sound_id':'$',"
+                     "'volume':1.0,'emoji_id':null,'emoji_name':'\xf0\x9f\xa6\x86',"
+                     "'guild_id':'$','available':true,'user':$}]}",
+                     gate_raw_blank(gate_id_text(guild_id, guild)),
+                     gate_raw_blank(gate_id_text(guild_id + SOUND_DISTANCE, sound)),
+                     gate_raw_blank(gate_id_text(guild_id, guild)),
+                     gate_raw_blank(link->sandbox->options.user));
+}
+
 void gate_request_sounds(struct gate_link *link, struct gate_span data) {
     static const char *const keys[] = {"guild_ids", NULL};
     struct gate_field ids;
@@ -237,7 +280,7 @@ void gate_request_sounds(struct gate_link *link, struct gate_span data) {
         at += id.len + 1;
         if (!gate_guild_find(link->sandbox, gate_id_read(id))) continue;
         gate_buf_clear(&event, GATE_KEEP_BYTES_MAX);
-        rc = GATE_FILL(&event, "{'guild_id':$,'soundboard_sounds':[]}", gate_text_blank(id));
+        rc = describe_sounds(link, gate_id_read(id), &event);
         if (rc == GATE_OK)
             answer(link, "SOUNDBOARD_SOUNDS", gate_id_read(id), gate_buf_span(&event));
     }
@@ -245,21 +288,49 @@ void gate_request_sounds(struct gate_link *link, struct gate_span data) {
     gate_buf_free(&texts);
 }
 
+/* The channel that somebody speaks in, with the fields that were asked for; nobody else has any. */
+static int describe_voice(const struct gate_guild *guild, const struct gate_field *wanted,
+                          struct gate_buf *out) {
+    char id[GATE_ID_BYTES];
+    const char *at = wanted->text.data;
+    if (!guild->voice_id) return gate_buf_reserve(out, 1);
+    int rc = GATE_FILL(out, "{'id':'$'", gate_raw_blank(gate_id_text(guild->voice_id, id)));
+    for (size_t i = 0; i < wanted->items && rc == GATE_OK; i++) {
+        if (strcmp(at, "status") == 0)
+            rc = gate_buf_append(out, GATE_SPAN(",\"status\":null"));
+        else if (strcmp(at, "voice_start_time") == 0)
+            rc = GATE_FILL(out, ",'voice_start_time':$", gate_integer_blank(guild->voice_since_s));
+        at += strlen(at) + 1;
+    }
+    return rc < 0 ? rc : gate_buf_append_byte(out, '}');
+}
+
+static void tell_channels(struct gate_link *link, const struct gate_guild *guild,
+                          const struct gate_field *wanted) {
+    struct gate_buf event, voice;
+    char id[GATE_ID_BYTES];
+    gate_buf_init(&event, 0, 0);
+    gate_buf_init(&voice, 0, 0);
+    int rc = describe_voice(guild, wanted, &voice);
+    if (rc == GATE_OK)
+        rc = GATE_FILL(&event, "{'guild_id':'$','channels':[$]}",
+                       gate_raw_blank(gate_id_text(guild->id, id)),
+                       gate_raw_blank(gate_buf_span(&voice)));
+    if (rc == GATE_OK) answer(link, "CHANNEL_INFO", guild->id, gate_buf_span(&event));
+    gate_buf_free(&event);
+    gate_buf_free(&voice);
+}
+
 void gate_request_channels(struct gate_link *link, struct gate_span data) {
     static const char *const keys[] = {"guild_id", "fields", NULL};
     struct gate_field fields[2];
-    struct gate_buf texts, event;
-    char id[GATE_ID_BYTES];
+    struct gate_buf texts;
     int rc = read_fields(data, keys, fields, &texts);
     uint64_t guild_id = gate_field_id(&fields[0]);
+    const struct gate_guild *guild = gate_guild_find(link->sandbox, guild_id);
     if (rc < 0 || guild_id == 0 || fields[1].kind != GATE_FIELD_LIST)
         gate_gateway_refuse(link, 4001, "A request for channels needs guild_id and fields.");
-    else if (gate_guild_find(link->sandbox, guild_id)) {
-        gate_buf_init(&event, 0, 0);
-        rc = GATE_FILL(&event, "{'guild_id':'$','channels':[]}",
-                       gate_raw_blank(gate_id_text(guild_id, id)));
-        if (rc == GATE_OK) answer(link, "CHANNEL_INFO", guild_id, gate_buf_span(&event));
-        gate_buf_free(&event);
-    }
+    else if (guild)
+        tell_channels(link, guild, &fields[1]);
     gate_buf_free(&texts);
 }

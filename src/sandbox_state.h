@@ -11,7 +11,9 @@
 
 struct gate_guild {
     uint64_t id, channel_id;
-    int64_t asked_ms; /* when all its members were last asked for; 0: never */
+    int64_t asked_ms;      /* when all its members were last asked for; 0: never */
+    uint64_t voice_id;     /* the channel that the bot speaks in; 0: none */
+    int64_t voice_since_s; /* of the Unix epoch, by the server's clock */
 };
 
 struct gate_reply;      /* a scripted answer, see sandbox_http.c */
