@@ -21,7 +21,7 @@ export LUA_PATH_5_4  := $(TREE)/share/lua/5.4/?.lua;$(TREE)/share/lua/5.4/?/init
 export LUA_CPATH_5_4 := $(TREE)/lib/lua/5.4/?.so;$(CURDIR)/$(BUILD)/?.so;;
 export MOONGATE_BUILD := $(CURDIR)/$(BUILD)
 
-SOURCES := $(wildcard *.rockspec src/*.[ch] lua/moongate/*.lua)
+SOURCES := $(wildcard *.rockspec src/*.[ch] lua/moongate/*.lua lua/moongate/*/*.lua bin/*)
 PURE    := $(patsubst %,src/%.c,codes text buf heart budget quota pace backoff outbox json etf \
   transcode inflate event machine payload report connection greeting session census shard door)
 UNITS   := $(filter-out src/tls.c src/transport.c src/seat.c src/loop.c src/engine.c src/sandbox% src/lua_%, $(wildcard src/*.c))

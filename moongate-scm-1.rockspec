@@ -55,6 +55,7 @@ build = {
     ["moongate.options"] = "lua/moongate/options.lua",
     ["moongate.quota"] = "lua/moongate/quota.lua",
     ["moongate.sandbox"] = "lua/moongate/sandbox.lua",
+    ["moongate.sandbox.busted"] = "lua/moongate/sandbox/busted.lua",
     ["moongate.scheduler"] = "lua/moongate/scheduler.lua",
     ["moongate.sessions"] = "lua/moongate/sessions.lua",
     ["moongate.shard"] = "lua/moongate/shard.lua",

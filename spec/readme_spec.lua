@@ -37,8 +37,8 @@ describe("README #sockets", function()
   local readme = read "README.md"
   local lua = blocks(readme, "lua")
 
-  it("has six blocks of Lua, and all of them are run here", function()
-    assert.equal(6, #lua)
+  it("has seven blocks of Lua, and all of them are run here", function()
+    assert.equal(7, #lua)
   end)
 
   it("the bot is examples/echo.lua, word for word", function()
@@ -118,6 +118,27 @@ describe("README #sockets", function()
     local printed = run_block(lua[6], {})
     assert.equal("ping", printed[1])
     assert.truthy(printed[2]:match "^Shard 0/1 ready")
+  end)
+end)
+
+describe("README, a bot's own tests #sockets", function()
+  it("are green with the example's bot", function()
+    local block
+    for _, each in ipairs(blocks(read "README.md", "lua")) do
+      block = each:find "sandbox%.busted" and each or block
+    end
+    local name = os.tmpname() .. "_spec.lua"
+    local file = assert(io.open(name, "w"))
+    file:write("package.path = 'examples/counter/?.lua;' .. package.path\n", block, "\n")
+    file:close()
+    local pipe = io.popen("$(command -v lua5.4) $(command -v busted) --ignore-lua "
+      .. "--output=plainTerminal " .. name .. " 2>&1")
+    local said = pipe:read "a"
+    local _, _, status = pipe:close()
+    os.remove(name)
+    os.remove((name:gsub("_spec.lua$", "")))
+    assert.equal(0, status, said)
+    assert.matches("1 success / 0 failures / 0 errors", said)
   end)
 end)
 

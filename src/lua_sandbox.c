@@ -408,6 +408,20 @@ static int core_list(lua_State *L) {
     return 2;
 }
 
+/* log_after(sandbox, number) -> the lines behind it, the number of the last. */
+static int core_log_after(lua_State *L) {
+    struct gate_sandbox *sandbox = check_sandbox(L);
+    uint64_t after = (uint64_t)luaL_checkinteger(L, 2), last = 0;
+    if (!sandbox) return fail(L, GATE_ECLOSED, "log");
+    struct gate_buf *text = push_buffer(L);
+    int rc = gate_sandbox_log_after(sandbox, after, text, &last);
+    if (rc == GATE_OK) rc = gate_lua_decode(L, &gate_json, gate_buf_span(text), NULL, NULL);
+    gate_buf_free(text);
+    if (rc < 0) return fail(L, rc, "log");
+    lua_pushinteger(L, (lua_Integer)last);
+    return 2;
+}
+
 static int core_count(lua_State *L) {
     struct gate_sandbox *sandbox = check_sandbox(L);
     int which = luaL_checkoption(L, 2, NULL, list_names);
@@ -517,19 +531,13 @@ static void make_classes(lua_State *L) {
 }
 
 int luaopen_moongate_sandbox_core(lua_State *L) {
-    static const luaL_Reg functions[] = {{"start", core_start},
-                                         {"stop", core_stop},
-                                         {"order", core_order},
-                                         {"dispatch", core_dispatch},
-                                         {"respond", core_respond},
-                                         {"list", core_list},
-                                         {"count", core_count},
-                                         {"forget", core_forget},
-                                         {"wait", core_wait},
-                                         {"instead", core_instead},
-                                         {"intent", core_intent},
-                                         {"events", core_events},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"start", core_start},         {"stop", core_stop},
+                                         {"order", core_order},         {"dispatch", core_dispatch},
+                                         {"respond", core_respond},     {"list", core_list},
+                                         {"count", core_count},         {"forget", core_forget},
+                                         {"wait", core_wait},           {"instead", core_instead},
+                                         {"log_after", core_log_after}, {"intent", core_intent},
+                                         {"events", core_events},       {NULL, NULL}};
     luaL_newlib(L, functions);
     gate_lua_value_open(L);
     make_classes(L);

@@ -70,6 +70,10 @@ enum gate_sandbox_list {
 GATE_MUST_CHECK int gate_sandbox_list(struct gate_sandbox *sandbox, enum gate_sandbox_list which,
                                       int tag, struct gate_buf *out, uint64_t *lost);
 
+/* The lines of the log whose numbers are greater than `after`; *last is the number of the last. */
+GATE_MUST_CHECK int gate_sandbox_log_after(struct gate_sandbox *sandbox, uint64_t after,
+                                           struct gate_buf *out, uint64_t *last);
+
 /* How many entries that list has. For connections `tag` 1 means those that have a session. */
 GATE_MUST_CHECK int gate_sandbox_count(struct gate_sandbox *sandbox, enum gate_sandbox_list which,
                                        int tag);

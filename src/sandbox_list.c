@@ -147,6 +147,18 @@ int gate_sandbox_list(struct gate_sandbox *sandbox, enum gate_sandbox_list which
     return rc;
 }
 
+int gate_sandbox_log_after(struct gate_sandbox *sandbox, uint64_t after, struct gate_buf *out,
+                           uint64_t *last) {
+    if (!gate_loop_owns(sandbox)) return GATE_EFORK;
+    gate_loop_lock();
+    int rc = gate_buf_append_byte(out, '[');
+    if (rc == GATE_OK) rc = gate_journal_list_after(&sandbox->log, after, out);
+    if (rc == GATE_OK) rc = gate_buf_append_byte(out, ']');
+    *last = sandbox->log.total;
+    gate_loop_unlock();
+    return rc;
+}
+
 static int count_unlocked(const struct gate_sandbox *sandbox, enum gate_sandbox_list which,
                           int tag) {
     const struct gate_journal *journal = find_journal(sandbox, which);

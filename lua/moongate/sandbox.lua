@@ -658,9 +658,39 @@ function methods:requests(wanted)
   return some, lost
 end
 
---- What happened, one line each: { at_ms, connection, what, text }. Never the token.
-function methods:log()
-  return core.list(self, "log")
+--- What happened, one line each: { at_ms, connection, what, text }. Never the token. The second
+--- result is how many older lines are gone. discord:log(number) are the lines behind the one of
+--- that number, and the number of the last.
+function methods:log(after)
+  if after == nil then return core.list(self, "log") end
+  return core.log_after(self, check_integer("log", "after", after, 0, math.maxinteger))
+end
+
+local watchers = setmetatable({}, { __mode = "k" }) -- sandbox -> { fn, number of the last line }
+
+-- Calls the watcher with what is new. One that raises is not called again.
+local function tell_watcher(self)
+  local watcher = watchers[self]
+  if not watcher then return end
+  local lines, last = core.log_after(self, watcher.seen)
+  if not lines then return end
+  watcher.seen, watchers[self] = last, nil
+  for _, line in ipairs(lines) do watcher.fn(line) end
+  if watchers[self] == nil then watchers[self] = watcher end
+end
+
+--- Calls fn(line) for each line of the log from now on, on this thread and whenever it waits in one
+--- of the methods below. nil: no more.
+function methods:watch(fn)
+  if fn == nil then
+    watchers[self] = nil
+    return true
+  end
+  check("watch", "fn", fn, "function")
+  local lines, last, code = core.log_after(self, math.maxinteger)
+  if not lines then return nil, last, code end
+  watchers[self] = { fn = fn, seen = last }
+  return true
 end
 
 --- Forgets what was received, requested and logged, and closed connections.
@@ -679,6 +709,7 @@ function methods:wait_until(is_so, timeout, what)
   if not seen then return nil, now, code end
   local until_s = now + timeout
   while seen do
+    tell_watcher(self)
     local found = is_so()
     if found then return found end
     if now >= until_s then
@@ -687,6 +718,21 @@ function methods:wait_until(is_so, timeout, what)
     seen, now = core.wait(self, seen, math.min(until_s - now, SLICE_S))
   end
   return nil, now, code
+end
+
+--- Seconds of the monotonic clock that every at_ms is of.
+function methods:clock()
+  local seen, now, code = core.wait(self)
+  if not seen then return nil, now, code end
+  return now
+end
+
+--- Lets that many seconds pass.
+function methods:wait(seconds)
+  check("wait", "seconds", seconds, "number")
+  local _, why, code = self:wait_until(function() return false end, seconds, "nothing")
+  if code == "ETIMEOUT" then return true end
+  return nil, why, code
 end
 
 --- Waits until `count` (1) packets with that opcode were received. Returns all of them, or nil,
