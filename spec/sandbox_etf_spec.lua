@@ -232,7 +232,8 @@ describe("etf: a client #sockets", function()
     local heard
     bot:on("MESSAGE_CREATE", function(d) heard = d end)
     witness.ready(bot)
-    discord:dispatch("MESSAGE_CREATE", core.decode(EVENT, { null = "keep" }), { filter = false })
+    discord:dispatch("MESSAGE_CREATE", core.decode(EVENT, { null = "keep" }),
+      { filter = false, exact = true })
     witness.await(bot, "an event", function() return heard end)
     return heard
   end
@@ -258,7 +259,8 @@ describe("etf: a client #sockets", function()
     bot:on("MESSAGE_CREATE", function(text) raw = text end, { raw = true })
     bot:on("MESSAGE_CREATE", function(d) lazy = d end, { lazy = true })
     witness.ready(bot)
-    discord:dispatch("MESSAGE_CREATE", core.decode(EVENT, { null = "keep" }), { filter = false })
+    discord:dispatch("MESSAGE_CREATE", core.decode(EVENT, { null = "keep" }),
+      { filter = false, exact = true })
     witness.await(bot, "an event", function() return raw and lazy end)
     assert.same(core.decode(EVENT, { null = "keep" }), core.decode(raw, { null = "keep" }))
     assert.same(core.decode(EVENT), lazy)

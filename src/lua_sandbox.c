@@ -120,6 +120,7 @@ static void read_options(lua_State *L, int table, struct gate_sandbox_options *o
         .certificate_expired = field_flag(L, table, "certificate_expired"),
         .port = field_int(L, table, "port"),
         .guilds = field_int(L, table, "guilds"),
+        .members = field_int(L, table, "members"),
         .shards = field_int(L, table, "shards"),
         .max_concurrency = field_int(L, table, "max_concurrency"),
         .starts_total = field_integer(L, table, "starts_total"),
@@ -298,17 +299,18 @@ static int encode_value(lua_State *L, int index, struct gate_buf *out, char *whe
     return gate_lua_encode(L, index, gate_json.writer, &writer, where, GATE_LUA_WHERE_BYTES);
 }
 
-/* dispatch(sandbox, name, d, target, unfiltered, direct, text) -> count, or nil, message, code.
- * `text` in place of d is sent as it is. */
+/* dispatch(sandbox, name, d, target, unfiltered, direct, text, exact) -> count, or nil, message,
+ * code. `text` in place of d is sent as it is. */
 static int core_dispatch(lua_State *L) {
     struct gate_sandbox *sandbox = check_sandbox(L);
     struct gate_sandbox_event event = {.name = check_span(L, 2)};
     struct gate_sandbox_target target = read_target(L, 4);
     char where[GATE_LUA_WHERE_BYTES];
     struct gate_buf data;
-    lua_settop(L, 7);
+    lua_settop(L, 8);
     event.unfiltered = lua_toboolean(L, 5) != 0;
     event.direct = lua_toboolean(L, 6) != 0;
+    event.exact = lua_toboolean(L, 8) != 0;
     if (!sandbox) return fail(L, GATE_ECLOSED, "dispatch");
     gate_buf_init(&data, 0, 0);
     event.broken = !lua_isnil(L, 7);
@@ -373,11 +375,11 @@ static int core_instead(lua_State *L) {
 /* ---- Looking -----------------------------------------------------------------------------------
  */
 
-static const char *const list_names[] = {"connections", "history", "sessions", "guilds",
+static const char *const list_names[] = {"connections", "history", "sessions", "guilds", "people",
                                          "received",    "log",     "requests", NULL};
 static const enum gate_sandbox_list list_kinds[] = {
-    GATE_LIST_CONNECTIONS, GATE_LIST_HISTORY, GATE_LIST_SESSIONS, GATE_LIST_GUILDS,
-    GATE_LIST_RECEIVED,    GATE_LIST_LOG,     GATE_LIST_REQUESTS};
+    GATE_LIST_CONNECTIONS, GATE_LIST_HISTORY,  GATE_LIST_SESSIONS, GATE_LIST_GUILDS,
+    GATE_LIST_PEOPLE,      GATE_LIST_RECEIVED, GATE_LIST_LOG,      GATE_LIST_REQUESTS};
 
 /* A buffer that the collector frees, should decoding raise. */
 static struct gate_buf *push_buffer(lua_State *L) {

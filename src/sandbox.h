@@ -17,10 +17,9 @@ struct gate_sandbox_options {
     bool tls;
     bool limits; /* identify slots, session starts, 120 sends a minute, member requests */
     bool certificate_expired;
-    int port; /* 0: any that is free */
-    int guilds;
-    int shards;                                              /* what GET /gateway/bot recommends */
-    int max_concurrency;                                     /* identify slots */
+    int port;                                                /* 0: any that is free */
+    int guilds, members;                                     /* of each guild, apart from the bot */
+    int shards, max_concurrency;                             /* as GET /gateway/bot tells them */
     int64_t starts_total, starts_remaining, starts_reset_ms; /* session_start_limit */
     int64_t heartbeat_interval_ms;
     double heartbeat_grace;   /* intervals without a beat before the close; 0: patient for ever */
@@ -60,6 +59,7 @@ enum gate_sandbox_list {
     GATE_LIST_HISTORY,     /* those that were */
     GATE_LIST_SESSIONS,
     GATE_LIST_GUILDS,
+    GATE_LIST_PEOPLE,
     GATE_LIST_RECEIVED, /* `tag`: an opcode */
     GATE_LIST_LOG,
     GATE_LIST_REQUESTS

@@ -14,15 +14,21 @@ struct gate_sandbox;
 /* An id as it stands in JSON, without quotes. */
 struct gate_span gate_id_text(uint64_t id, char out[GATE_ID_BYTES]);
 
-/* Fills sandbox->guilds; consecutive ones fall on consecutive shards. */
+/* Fills sandbox->guilds; consecutive ones fall on consecutive shards, the first on shard 0. */
 void gate_guilds_make(struct gate_sandbox *sandbox);
 
 /* The guild of an id, or NULL. */
 struct gate_guild *gate_guild_find(struct gate_sandbox *sandbox, uint64_t id);
 
-/* Appends JSON: what GUILD_CREATE tells, and the member that the bot is. */
-GATE_MUST_CHECK int gate_guild_describe(const struct gate_sandbox *sandbox, size_t number,
-                                        struct gate_buf *out);
-GATE_MUST_CHECK int gate_guild_member(const struct gate_sandbox *sandbox, struct gate_buf *out);
+#define GATE_GUILD_NAME_BYTES 32
+
+/* "Guild 1"; one that the sandbox does not have is a "Guild". */
+struct gate_span gate_guild_name(const struct gate_sandbox *sandbox, uint64_t guild_id,
+                                 char out[GATE_GUILD_NAME_BYTES]);
+
+/* Appends what GUILD_CREATE tells of a guild, which need not be one of the sandbox. Without the
+ * intent for `presences` the bot is the only member that it tells. */
+GATE_MUST_CHECK int gate_guild_describe(const struct gate_sandbox *sandbox, uint64_t guild_id,
+                                        const char *name, bool presences, struct gate_buf *out);
 
 #endif

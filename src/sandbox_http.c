@@ -2,7 +2,6 @@
  * link's buffer until it is answered. */
 #include "sandbox_http.h"
 
-#include <inttypes.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 
 #include "sandbox_gateway.h"
 #include "sandbox_loop.h"
+#include "sandbox_rest.h"
 #include "sandbox_state.h"
 
 #define HEAD_BYTES_MAX 16384  /* as most servers have it */
@@ -17,15 +17,6 @@
 #define IDLE_WAIT_MS   60000  /* between the requests of one connection */
 #define KEY_BYTES      24     /* RFC 6455, 4.1: sixteen bytes in base64 */
 #define ACCEPT_GUID    "258EAFA5-E914-47DA-95CA-C5AB0DC85B11" /* RFC 6455, 1.3 */
-
-struct request {
-    struct gate_span method, target, path, query;
-    struct gate_span headers; /* lines with their CR LF */
-    struct gate_span body;
-    size_t used;     /* bytes of the whole request */
-    bool authorized; /* it has the bot's token */
-    bool old;        /* HTTP/1.0 */
-};
 
 /* ---- Scripted answers --------------------------------------------------------------------------
  */
@@ -87,7 +78,8 @@ static struct gate_span without_slash(struct gate_span path) {
     return path;
 }
 
-static struct gate_reply **find_reply(struct gate_sandbox *sandbox, const struct request *request) {
+static struct gate_reply **find_reply(struct gate_sandbox *sandbox,
+                                      const struct gate_request *request) {
     for (struct gate_reply **place = &sandbox->replies; *place; place = &(*place)->next) {
         const struct gate_sandbox_answer *answer = &(*place)->answer;
         if (answer->method.len > 0 && !is_same(answer->method, request->method)) continue;
@@ -121,7 +113,7 @@ static struct gate_span trim(struct gate_span text) {
 }
 
 /* The value of a header; no data when there is none. */
-static struct gate_span find_header(const struct request *request, const char *name) {
+static struct gate_span find_header(const struct gate_request *request, const char *name) {
     struct gate_span rest = request->headers;
     while (rest.len > 0) {
         struct gate_span line = cut_until(&rest, "\r\n");
@@ -132,7 +124,7 @@ static struct gate_span find_header(const struct request *request, const char *n
 }
 
 /* Whether a header is a list with this word in it. */
-static bool has_word(const struct request *request, const char *name, const char *word) {
+static bool has_word(const struct gate_request *request, const char *name, const char *word) {
     struct gate_span rest = find_header(request, name);
     while (rest.len > 0) {
         struct gate_span item = trim(cut_until(&rest, ","));
@@ -157,7 +149,7 @@ static struct gate_span strip_version(struct gate_span path) {
 }
 
 /* An absolute-form target (RFC 9112, 3.2.2) loses its scheme and authority. */
-static void split_target(struct request *request) {
+static void split_target(struct gate_request *request) {
     struct gate_span rest = request->target;
     if (rest.len > 7 && strncasecmp(rest.data, "http://", 7) == 0) {
         rest.data += 7;
@@ -169,7 +161,7 @@ static void split_target(struct request *request) {
 }
 
 /* The bytes of the body, or -1 for what this server does not take. */
-static int64_t read_length(const struct request *request) {
+static int64_t read_length(const struct gate_request *request) {
     if (find_header(request, "Transfer-Encoding").data) return -1;
     struct gate_span text = find_header(request, "Content-Length");
     if (!text.data || is_same(text, GATE_SPAN("0"))) return 0;
@@ -177,7 +169,7 @@ static int64_t read_length(const struct request *request) {
     return len > 0 && len <= BODY_BYTES_MAX ? (int64_t)len : -1;
 }
 
-static bool is_authorized(const struct gate_link *link, const struct request *request) {
+static bool is_authorized(const struct gate_link *link, const struct gate_request *request) {
     struct gate_span value = find_header(request, "Authorization");
     struct gate_span token = link->sandbox->options.token;
     if (value.len != token.len + 4 || memcmp(value.data, "Bot ", 4) != 0) return false;
@@ -185,7 +177,7 @@ static bool is_authorized(const struct gate_link *link, const struct request *re
 }
 
 /* 1: a whole request; 0: more is needed; otherwise minus the status that refuses it. */
-static int read_request(const struct gate_link *link, struct request *out) {
+static int read_request(const struct gate_link *link, struct gate_request *out) {
     struct gate_span rest = {link->in.data + link->in_used, link->in.len - link->in_used};
     const char *start = rest.data;
     size_t all = rest.len;
@@ -208,6 +200,7 @@ static int read_request(const struct gate_link *link, struct request *out) {
     out->body = (struct gate_span){rest.data, (size_t)len};
     out->used = (size_t)(rest.data - start) + (size_t)len;
     out->authorized = is_authorized(link, out);
+    out->type = find_header(out, "Content-Type");
     return 1;
 }
 
@@ -247,7 +240,7 @@ struct answer {
     int64_t delay_ms;
 };
 
-static void record(struct gate_link *link, const struct request *request, int status) {
+static void record(struct gate_link *link, const struct gate_request *request, int status) {
     struct gate_buf note;
     gate_buf_init(&note, 0, 0);
     int rc = GATE_FILL(
@@ -265,22 +258,23 @@ static void record(struct gate_link *link, const struct request *request, int st
 }
 
 static bool names_header(struct gate_span headers, const char *name) {
-    struct request fake = {.headers = headers};
+    struct gate_request fake = {.headers = headers};
     return find_header(&fake, name).data != NULL;
 }
 
 /* Discord answers errors in JSON, so that is the type unless somebody says otherwise. */
 static int write_answer(struct gate_link *link, const struct answer *answer, struct gate_buf *out) {
-    char head[256], date[GATE_SANDBOX_DATE_BYTES];
+    char head[256], length[64] = "", date[GATE_SANDBOX_DATE_BYTES];
+    bool empty = answer->status == 204; /* RFC 9110, 8.6: no Content-Length then */
+    if (!empty) snprintf(length, sizeof length, "Content-Length: %zu\r\n", answer->body.len);
     bool dated = names_header(answer->headers, "Date");
-    bool typed = names_header(answer->headers, "Content-Type");
-    int len =
-        snprintf(head, sizeof head, "HTTP/1.1 %d %s\r\nContent-Length: %zu\r\n%s%s%s%s%s",
-                 answer->status, status_word(answer->status), answer->body.len,
-                 typed ? "" : "Content-Type: application/json\r\n",
-                 link->keeps_alive ? "" : "Connection: close\r\n",
-                 dated ? "" : "Date: ", dated ? "" : gate_sandbox_date(link->sandbox, date).data,
-                 dated ? "" : "\r\n");
+    bool typed = empty || names_header(answer->headers, "Content-Type");
+    int len = snprintf(
+        head, sizeof head, "HTTP/1.1 %d %s\r\n%s%s%s%s%s%s", answer->status,
+        status_word(answer->status), length, typed ? "" : "Content-Type: application/json\r\n",
+        link->keeps_alive ? "" : "Connection: close\r\n",
+        dated ? "" : "Date: ", dated ? "" : gate_sandbox_date(link->sandbox, date).data,
+        dated ? "" : "\r\n");
     int rc = gate_buf_append(out, (struct gate_span){head, (size_t)len});
     if (rc == GATE_OK) rc = gate_buf_append(out, answer->headers);
     if (rc == GATE_OK) rc = gate_buf_append(out, GATE_SPAN("\r\n"));
@@ -304,7 +298,7 @@ static void send_answer(struct gate_link *link, const struct answer *answer) {
     gate_buf_free(&text);
 }
 
-static void refuse(struct gate_link *link, const struct request *request, int status,
+static void refuse(struct gate_link *link, const struct gate_request *request, int status,
                    struct gate_span headers) {
     struct gate_buf body;
     gate_buf_init(&body, 0, 0);
@@ -331,7 +325,7 @@ void gate_http_tick(struct gate_link *link, int64_t now_ms) {
 }
 
 /* Plays a scripted answer; false when none is meant for this request. */
-static bool play_reply(struct gate_link *link, const struct request *request) {
+static bool play_reply(struct gate_link *link, const struct gate_request *request) {
     struct gate_reply **place = find_reply(link->sandbox, request);
     if (!place) return false;
     struct gate_reply *reply = *place;
@@ -351,76 +345,21 @@ static bool play_reply(struct gate_link *link, const struct request *request) {
 /* ---- Routes ------------------------------------------------------------------------------------
  */
 
-static int tell_gateway(struct gate_sandbox *sandbox, struct gate_buf *out) {
-    char url[GATE_SANDBOX_URL_BYTES];
-    return GATE_FILL(out, "{'url':$}", gate_text_blank(gate_sandbox_url(sandbox, false, url)));
-}
-
-static int tell_bot_gateway(struct gate_sandbox *sandbox, struct gate_buf *out) {
-    char url[GATE_SANDBOX_URL_BYTES];
-    int64_t reset_ms, left;
-    left = gate_sandbox_starts_left(sandbox, gate_sandbox_now(), &reset_ms);
-    return GATE_FILL(out,
-                     "{'url':$,'shards':$,'session_start_limit':{'total':$,'remaining':$,"
-                     "'reset_after':$,'max_concurrency':$}}",
-                     gate_text_blank(gate_sandbox_url(sandbox, false, url)),
-                     gate_integer_blank(sandbox->options.shards),
-                     gate_integer_blank(sandbox->options.starts_total), gate_integer_blank(left),
-                     gate_integer_blank(reset_ms),
-                     gate_integer_blank(sandbox->options.max_concurrency));
-}
-
-static int tell_user(struct gate_sandbox *sandbox, struct gate_buf *out) {
-    return gate_buf_append(out, sandbox->options.user);
-}
-
-static int tell_application(struct gate_sandbox *sandbox, struct gate_buf *out) {
-    return GATE_FILL(out,
-                     "{'id':$,'name':$,'icon':null,'description':'','summary':'','bot_public':true,"
-                     "'bot_require_code_grant':false,'verify_key':$,'flags':565248,'owner':$,"
-                     "'team':null,'rpc_origins':[],'hook':true}",
-                     gate_text_blank(sandbox->options.user_id),
-                     gate_text_blank(sandbox->options.username),
-                     gate_string_blank("00000000000000000000000000000000"
-                                       "00000000000000000000000000000000"),
-                     gate_raw_blank(sandbox->options.user));
-}
-
-static const struct route {
-    const char *method, *path;
-    bool open; /* to everybody */
-    int (*tell)(struct gate_sandbox *sandbox, struct gate_buf *out);
-} routes[] = {
-    {"GET", "/gateway", true, tell_gateway},
-    {"GET", "/gateway/bot", false, tell_bot_gateway},
-    {"GET", "/users/@me", false, tell_user},
-    {"GET", "/applications/@me", false, tell_application},
-    {"GET", "/oauth2/applications/@me", false, tell_application},
-};
-
-static const struct route *find_route(const struct request *request) {
-    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++)
-        if (is_same(request->method, gate_span_of(routes[i].method)) &&
-            is_same(request->path, gate_span_of(routes[i].path)))
-            return &routes[i];
-    return NULL;
-}
-
-static void serve_route(struct gate_link *link, const struct request *request) {
-    const struct route *route = find_route(request);
-    struct gate_buf body;
-    if (!route || (!route->open && !request->authorized)) {
-        refuse(link, request, route ? 401 : 404, (struct gate_span){"", 0});
-        return;
-    }
-    gate_buf_init(&body, 0, 0);
-    if (route->tell(link->sandbox, &body) == GATE_OK) {
-        record(link, request, 200);
-        send_answer(link, &(struct answer){200, {"", 0}, gate_buf_span(&body), 0});
+static void serve_route(struct gate_link *link, const struct gate_request *request) {
+    struct gate_reply_text reply = {.status = 200};
+    gate_buf_init(&reply.headers, 0, 0);
+    gate_buf_init(&reply.body, 0, 0);
+    int rc = gate_buf_reserve(&reply.headers, 1);
+    if (rc == GATE_OK) rc = gate_rest_serve(link->sandbox, request, &reply);
+    if (rc == GATE_OK) {
+        record(link, request, reply.status);
+        send_answer(link, &(struct answer){reply.status, gate_buf_span(&reply.headers),
+                                           gate_buf_span(&reply.body), 0});
     } else {
         gate_link_ask_drop(link, true);
     }
-    gate_buf_free(&body);
+    gate_buf_free(&reply.headers);
+    gate_buf_free(&reply.body);
 }
 
 /* ---- The upgrade -------------------------------------------------------------------------------
@@ -456,7 +395,7 @@ void gate_http_release(struct gate_link *link) {
     link->more_in = true;
 }
 
-static void serve_upgrade(struct gate_link *link, const struct request *request) {
+static void serve_upgrade(struct gate_link *link, const struct gate_request *request) {
     char accept[32], answer[160];
     bool asked = has_word(request, "Connection", "Upgrade") && !request->old &&
                  is_same(request->method, GATE_SPAN("GET"));
@@ -488,7 +427,7 @@ static void serve_upgrade(struct gate_link *link, const struct request *request)
 /* ---- One request after the other ---------------------------------------------------------------
  */
 
-static void serve_request(struct gate_link *link, struct request *request) {
+static void serve_request(struct gate_link *link, struct gate_request *request) {
     bool upgrade = has_word(request, "Upgrade", "websocket");
     link->keeps_alive = !request->old && !has_word(request, "Connection", "close");
     link->deadline_ms = gate_sandbox_now() + IDLE_WAIT_MS;
@@ -502,7 +441,7 @@ static void serve_request(struct gate_link *link, struct request *request) {
 
 void gate_http_consume(struct gate_link *link) {
     while (link->state == GATE_LINK_HTTP && link->in.len > link->in_used) {
-        struct request request = {.old = false};
+        struct gate_request request = {.old = false};
         if (link->upgrade_held || link->held_at_ms != GATE_NEVER_MS) return;
         int rc = read_request(link, &request);
         if (rc == 0) return;

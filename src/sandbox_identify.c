@@ -194,10 +194,14 @@ void gate_identify_guilds(struct gate_link *link) {
     if (!link->guilds_held || !seat) return;
     link->guilds_held = false;
     gate_buf_init(&data, 0, 0);
+    bool presences = (seat->claim.intents & GATE_INTENT_PRESENCE) != 0;
     for (int i = 0; i < seat->sandbox->options.guilds; i++) {
+        char name[GATE_GUILD_NAME_BYTES];
+        uint64_t id = seat->sandbox->guilds[i].id;
         if (!is_of_shard(&seat->sandbox->guilds[i], &seat->claim)) continue;
         gate_buf_clear(&data, GATE_KEEP_BYTES_MAX);
-        if (gate_guild_describe(seat->sandbox, (size_t)i, &data) == GATE_OK)
+        gate_guild_name(seat->sandbox, id, name);
+        if (gate_guild_describe(seat->sandbox, id, name, presences, &data) == GATE_OK)
             gate_seat_tell(seat, GATE_SPAN("GUILD_CREATE"), gate_buf_span(&data));
     }
     gate_buf_free(&data);

@@ -106,6 +106,15 @@ static int list_guilds(const struct gate_sandbox *sandbox, struct gate_buf *out)
     return rc;
 }
 
+static int list_people(const struct gate_sandbox *sandbox, struct gate_buf *out) {
+    int rc = GATE_OK;
+    for (int i = 0; i < sandbox->options.members && rc == GATE_OK; i++) {
+        rc = separate(out);
+        if (rc == GATE_OK) rc = gate_user_describe(sandbox, gate_person_id(sandbox, i), out);
+    }
+    return rc;
+}
+
 static const struct gate_journal *find_journal(const struct gate_sandbox *sandbox,
                                                enum gate_sandbox_list which) {
     switch (which) {
@@ -115,7 +124,8 @@ static const struct gate_journal *find_journal(const struct gate_sandbox *sandbo
     case GATE_LIST_HISTORY: return &sandbox->history;
     case GATE_LIST_CONNECTIONS:
     case GATE_LIST_SESSIONS:
-    case GATE_LIST_GUILDS: break;
+    case GATE_LIST_GUILDS:
+    case GATE_LIST_PEOPLE: break;
     }
     return NULL;
 }
@@ -131,6 +141,8 @@ static int list_unlocked(struct gate_sandbox *sandbox, enum gate_sandbox_list wh
         rc = list_links(sandbox, out);
     else if (which == GATE_LIST_SESSIONS)
         rc = list_seats(sandbox, out);
+    else if (which == GATE_LIST_PEOPLE)
+        rc = list_people(sandbox, out);
     else
         rc = list_guilds(sandbox, out);
     return rc < 0 ? rc : gate_buf_append_byte(out, ']');
@@ -165,6 +177,7 @@ static int count_unlocked(const struct gate_sandbox *sandbox, enum gate_sandbox_
     int count = 0;
     if (journal) return gate_journal_count(journal, tag);
     if (which == GATE_LIST_GUILDS) return sandbox->options.guilds;
+    if (which == GATE_LIST_PEOPLE) return sandbox->options.members;
     if (which == GATE_LIST_SESSIONS) {
         for (const struct gate_seat *seat = sandbox->seats; seat; seat = seat->next) count++;
         return count;

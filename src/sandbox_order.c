@@ -3,25 +3,19 @@
 #include <string.h>
 
 #include "sandbox_gateway.h"
-#include "sandbox_guild.h"
 #include "sandbox_http.h"
 #include "sandbox_loop.h"
-#include "sandbox_seat.h"
+#include "sandbox_news.h"
 #include "sandbox_state.h"
 
 static bool is_everybody(const struct gate_sandbox_target *target) {
     return target->connection < 0 && target->shard < 0 && target->session.len == 0;
 }
 
-static bool is_session(const char *id, struct gate_span wanted) {
-    return wanted.len == 0 ||
-           (strlen(id) == wanted.len && memcmp(id, wanted.data, wanted.len) == 0);
-}
-
 static bool matches_link(const struct gate_link *link, const struct gate_sandbox_target *target) {
     if (target->connection >= 0 && link->id != target->connection) return false;
     if (target->shard >= 0 && (!link->session[0] || link->shard_id != target->shard)) return false;
-    return is_session(link->session, target->session);
+    return gate_target_has(target, link->session);
 }
 
 /* ---- Orders to one connection ------------------------------------------------------------------
@@ -206,53 +200,14 @@ int gate_sandbox_order(struct gate_sandbox *sandbox, const struct gate_sandbox_o
 /* ---- Events ------------------------------------------------------------------------------------
  */
 
-static bool is_name(struct gate_span name, const char *wanted) {
-    return name.len == strlen(wanted) && memcmp(name.data, wanted, name.len) == 0;
-}
-
-/* Whose event it is, as far as its data tells. The events of a guild as such have its id as `id`.
- */
-static int read_news(const struct gate_sandbox *sandbox, const struct gate_sandbox_event *event,
-                     struct gate_news *news) {
-    struct gate_field fields[] = {{.key = "guild_id"}, {.key = "id"}, {.key = "user.id"}};
-    struct gate_buf texts;
-    gate_buf_init(&texts, 0, 0);
-    int rc = gate_fields_read(event->data, fields, 3, &texts);
-    struct gate_span bot = sandbox->options.user_id, user = fields[2].text;
-    *news = (struct gate_news){.name = event->name, .data = event->data, .direct = event->direct};
-    bool is_guild = is_name(event->name, "GUILD_CREATE") || is_name(event->name, "GUILD_UPDATE") ||
-                    is_name(event->name, "GUILD_DELETE");
-    if (rc == GATE_OK) news->guild_id = gate_field_id(&fields[is_guild ? 1 : 0]);
-    news->about_bot = is_name(event->name, "GUILD_MEMBER_UPDATE") &&
-                      fields[2].kind == GATE_FIELD_TEXT && user.len == bot.len &&
-                      memcmp(user.data, bot.data, bot.len) == 0;
-    gate_buf_free(&texts);
-    return rc;
-}
-
-static bool matches_seat(const struct gate_seat *seat, const struct gate_sandbox_target *target) {
-    if (target->connection >= 0 && (!seat->link || seat->link->id != target->connection))
-        return false;
-    if (target->shard >= 0 && seat->claim.shard_id != target->shard) return false;
-    return is_session(seat->id, target->session);
-}
-
 int gate_sandbox_dispatch(struct gate_sandbox *sandbox, const struct gate_sandbox_target *target,
                           const struct gate_sandbox_event *event) {
-    struct gate_news news;
-    int count = 0;
     if (!gate_loop_owns(sandbox)) return GATE_EFORK;
-    int rc = read_news(sandbox, event, &news);
-    if (rc < 0 && !event->broken) return rc;
     gate_loop_lock();
-    for (struct gate_seat *seat = sandbox->seats; seat; seat = seat->next) {
-        if (!matches_seat(seat, target)) continue;
-        if (!event->unfiltered && !gate_seat_wants(seat, &news)) continue;
-        gate_seat_tell(seat, event->name, event->data);
-        count++;
-    }
-    gate_sandbox_log(sandbox, NULL, "dispatch", "%.*s to %d sessions", (int)event->name.len,
-                     event->name.data, count);
+    int count = gate_news_tell(sandbox, target, event);
+    if (count >= 0)
+        gate_sandbox_log(sandbox, NULL, "dispatch", "%.*s to %d sessions", (int)event->name.len,
+                         event->name.data, count);
     gate_loop_unlock();
     return count;
 }

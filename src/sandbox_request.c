@@ -78,7 +78,8 @@ static void tell_voice(struct gate_link *link, uint64_t guild_id, const struct g
     gate_buf_init(&member, 0, 0);
     bool leaves = fields[2].kind == GATE_FIELD_NULL;
     struct gate_span channel = fields[2].text;
-    int rc = gate_guild_member(sandbox, &member);
+    int rc = gate_member_describe(sandbox, guild_id, gate_id_read(sandbox->options.user_id), true,
+                                  &member);
     if (rc == GATE_OK)
         rc = GATE_FILL(&data,
                        "{'guild_id':'$','channel_id':$,'user_id':$,'member':$,'session_id':$,"
@@ -173,42 +174,69 @@ static bool is_prefix(struct gate_span prefix, struct gate_span name) {
     return prefix.len <= name.len && strncasecmp(prefix.data, name.data, prefix.len) == 0;
 }
 
-/* Sorts the ids that were asked for: the bot is there, everybody else is not found. */
-static int find_ids(const struct gate_link *link, const struct gate_field *ids, bool *found,
+static int append_member(const struct gate_sandbox *sandbox, const struct gate_guild *guild,
+                         uint64_t user_id, struct gate_buf *members) {
+    int rc = members->len > 0 ? gate_buf_append_byte(members, ',') : GATE_OK;
+    return rc < 0 ? rc : gate_member_describe(sandbox, guild->id, user_id, true, members);
+}
+
+/* Sorts the ids that were asked for: the bot and the people are there, nobody else is. */
+static int find_ids(const struct gate_link *link, const struct gate_guild *guild,
+                    const struct gate_field *ids, struct gate_buf *members,
                     struct gate_buf *missing) {
-    struct gate_span bot = link->sandbox->options.user_id;
+    const struct gate_sandbox *sandbox = link->sandbox;
+    uint64_t bot = gate_id_read(sandbox->options.user_id);
     const char *at = ids->text.data;
     size_t items = ids->kind == GATE_FIELD_LIST ? ids->items : 1;
     int rc = gate_buf_append(missing, GATE_SPAN("["));
     for (size_t i = 0; i < items && i < MEMBERS_IDS_MAX && rc == GATE_OK; i++) {
-        struct gate_span id = gate_span_of(at);
-        at += id.len + 1;
-        bool is_bot = id.len == bot.len && memcmp(id.data, bot.data, id.len) == 0;
-        *found = *found || is_bot;
-        if (is_bot) continue;
-        rc = GATE_FILL(missing, missing->len > 1 ? ",$" : "$", gate_text_blank(id));
+        struct gate_span text = gate_span_of(at);
+        uint64_t id = gate_id_read(text);
+        at += text.len + 1;
+        if (id && (id == bot || gate_is_person(sandbox, id)))
+            rc = append_member(sandbox, guild, id, members);
+        else
+            rc = GATE_FILL(missing, missing->len > 1 ? ",$" : "$", gate_text_blank(text));
     }
     return rc < 0 ? rc : gate_buf_append(missing, GATE_SPAN("]"));
 }
 
+/* Those whose names begin so, the bot first; a limit of 0 is none. */
+static int find_names(const struct gate_link *link, const struct gate_guild *guild,
+                      const struct gate_field *fields, struct gate_buf *members) {
+    const struct gate_sandbox *sandbox = link->sandbox;
+    struct gate_span prefix = fields[M_QUERY].text;
+    int64_t left = fields[M_LIMIT].integer > 0 ? fields[M_LIMIT].integer : INT64_MAX;
+    int rc = gate_buf_reserve(members, 1);
+    if (rc == GATE_OK && is_prefix(prefix, sandbox->options.username) && left-- > 0)
+        rc = append_member(sandbox, guild, gate_id_read(sandbox->options.user_id), members);
+    for (int i = 0; i < sandbox->options.members && left > 0 && rc == GATE_OK; i++) {
+        char name[GATE_PERSON_NAME_BYTES];
+        uint64_t id = gate_person_id(sandbox, i);
+        if (!is_prefix(prefix, gate_person_name(sandbox, id, name))) continue;
+        rc = append_member(sandbox, guild, id, members);
+        left--;
+    }
+    return rc;
+}
+
 static void tell_members(struct gate_link *link, const struct gate_guild *guild,
                          const struct gate_field *fields) {
-    struct gate_buf data, member, missing;
+    struct gate_buf data, members, missing;
     char id[GATE_ID_BYTES];
     gate_buf_init(&data, 0, 0);
-    gate_buf_init(&member, 0, 0);
+    gate_buf_init(&members, 0, 0);
     gate_buf_init(&missing, 0, 0);
-    bool by_ids = fields[M_IDS].kind != GATE_FIELD_ABSENT, found = false;
-    int rc = gate_buf_append(&member, GATE_SPAN(""));
-    if (by_ids && rc == GATE_OK)
-        rc = find_ids(link, &fields[M_IDS], &found, &missing);
-    else
-        found = is_prefix(fields[M_QUERY].text, link->sandbox->options.username);
-    if (rc == GATE_OK && found) rc = gate_guild_member(link->sandbox, &member);
+    bool by_ids = fields[M_IDS].kind != GATE_FIELD_ABSENT;
+    int rc = gate_buf_reserve(&members, 1);
+    if (rc == GATE_OK && by_ids)
+        rc = find_ids(link, guild, &fields[M_IDS], &members, &missing);
+    else if (rc == GATE_OK)
+        rc = find_names(link, guild, fields, &members);
     if (rc == GATE_OK)
         rc = GATE_FILL(&data, "{'guild_id':'$','members':[$],'chunk_index':0,'chunk_count':1",
                        gate_raw_blank(gate_id_text(guild->id, id)),
-                       gate_raw_blank(gate_buf_span(&member)));
+                       gate_raw_blank(gate_buf_span(&members)));
     if (rc == GATE_OK && by_ids)
         rc = GATE_FILL(&data, ",'not_found':$", gate_raw_blank(gate_buf_span(&missing)));
     bool presences = fields[M_PRESENCES].kind == GATE_FIELD_BOOLEAN &&
@@ -220,7 +248,7 @@ static void tell_members(struct gate_link *link, const struct gate_guild *guild,
     if (rc == GATE_OK) rc = gate_buf_append(&data, GATE_SPAN("}"));
     if (rc == GATE_OK) answer(link, "GUILD_MEMBERS_CHUNK", guild->id, gate_buf_span(&data));
     gate_buf_free(&data);
-    gate_buf_free(&member);
+    gate_buf_free(&members);
     gate_buf_free(&missing);
 }
 

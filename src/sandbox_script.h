@@ -93,6 +93,7 @@ struct gate_sandbox_event {
     bool unfiltered;             /* also to those whose shard or intents do not want it */
     bool direct;                 /* of a direct message; else, without guild_id, of either kind */
     bool broken;                 /* the data may be no JSON; it is sent as it is */
+    bool exact;                  /* the same for JSON; else what Discord would tell is added */
 };
 
 /* Sends an event to the sessions of the target. Those that wait for a resume get it into their

@@ -7,7 +7,9 @@
 #include "sandbox_form.h"
 #include "sandbox_journal.h"
 #include "sandbox_link.h"
+#include "sandbox_rate.h"
 #include "sandbox_tls.h"
+#include "sandbox_world.h"
 
 struct gate_guild {
     uint64_t id, channel_id;
@@ -41,6 +43,8 @@ struct gate_sandbox {
     int64_t last_id;
     struct gate_seat *seats;
     struct gate_guild *guilds; /* options.guilds of them */
+    struct gate_world world;
+    struct gate_rate rates[GATE_RATES]; /* see sandbox_rate.h */
     struct gate_reply *replies;
     struct gate_substitute *substitutes;
     struct gate_journal received, log, requests, history;

@@ -9,10 +9,10 @@
 --   discord:drop()
 --   discord:stop()
 --
--- Readable: api, url, token, port, ca_file (with TLS), user, guilds. Every method returns what it
--- is said to, or nil, message, code. Orders take a target as their last argument: nothing for all
--- connections, the id of one, or a table: one of connections() or sessions(), or { connection =,
--- shard =, session = }. They return how many connections they reached.
+-- Readable: api, url, token, port, ca_file (with TLS), user, guilds, people. Every method returns
+-- what it is said to, or nil, message, code. Orders take a target as their last argument: nothing
+-- for all connections, the id of one, or a table: one of connections() or sessions(), or
+-- { connection =, shard =, session = }. They return how many connections they reached.
 
 local core = require "moongate.sandbox.core"
 
@@ -126,6 +126,7 @@ local options = {
   tls = { flag, false },
   port = { integer(0, 65535), 0 },
   guilds = { integer(0, 100000), 1 },
+  members = { integer(0, 1000), 3 }, -- of each guild, apart from the bot
   shards = { integer(1, 100000), 1 },
   max_concurrency = { integer(1, 65536), 1 },
   session_start_limit = { session_start_limit, 1000 },
@@ -216,7 +217,7 @@ function sandbox.start(given)
   if not discord then return nil, why, code end
   local secure, address = all.tls and "s" or "", "://127.0.0.1:" .. fields.port
   fields.api, fields.url = "http" .. secure .. address .. "/api", "ws" .. secure .. address
-  fields.guilds = core.list(discord, "guilds")
+  fields.guilds, fields.people = core.list(discord, "guilds"), core.list(discord, "people")
   return discord
 end
 
@@ -269,6 +270,7 @@ local target_keys = {
   session = { is_text, "the id of a session" },
   filter = { is_flag, "boolean" }, dm = { is_flag, "boolean" }, reset = { is_flag, "boolean" },
   count = { is_id, "a number" },
+  exact = { is_flag, "boolean" },
 }
 
 -- What is wrong with a target, or nil. A misspelt key would turn an order to one into an order to
@@ -362,10 +364,13 @@ function sandbox.text(json)
 end
 
 --- Sends an event to every session whose shard and intents want it, or into the replay of those
---- that are away. Returns the number of sessions. Without guild_id an event counts as one of a
---- guild or of a direct message, whichever a session hears; { dm = true } among the target's fields
---- makes it surely a direct one, { filter = false } sends it to everybody. A name that is nearly
---- one of Discord's is refused as misspelt, unless it goes to everybody.
+--- that are away. Returns the number of sessions. What Discord would tell as well is put around
+--- what is given, which wins: discord:dispatch("MESSAGE_CREATE", { content = "ping" }) is a whole
+--- message of discord.people[1] in the first channel of discord.guilds[1]. { exact = true } among
+--- the target's fields leaves the data as it is. Without guild_id and known channel_id an event
+--- counts as one of a guild or of a direct message, whichever a session hears; { dm = true } makes
+--- it surely a direct one, { filter = false } sends it to everybody. A name that is nearly one of
+--- Discord's is refused as misspelt, unless it goes to everybody.
 function methods:dispatch(name, d, target)
   check("dispatch", "name", name, "string")
   local fields = type(target) == "table" and target or {}
@@ -376,7 +381,8 @@ function methods:dispatch(name, d, target)
   end
   local as_text = texts[d]
   if as_text then d = nil end
-  return core.dispatch(self, name, d, target, fields.filter == false, fields.dm == true, as_text)
+  return core.dispatch(self, name, d, target, fields.filter == false, fields.dm == true, as_text,
+    fields.exact == true)
 end
 
 --- Op 7.
