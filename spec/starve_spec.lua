@@ -185,7 +185,7 @@ describe("memory in the engine #sockets", function()
   end
 
   -- What is known of the day of a token: one block each.
-  it("all of that leaves not one block behind, once the windows are over", function()
+  it("R67 all of that leaves not one block behind, once the windows are over", function()
     witness.block(core.limits.IDENTIFY_WINDOW_MS / 1000 + 0.2)
     live(0, {})
     assert.equal(first_blocks + lives - 1, blocks())
@@ -208,11 +208,20 @@ describe("memory in the engine #sockets", function()
     end)
   end
 
-  it("R67 all of that leaves not one block behind, once the windows are over", function()
-    witness.block(core.limits.IDENTIFY_WINDOW_MS / 1000 + 0.2)
-    live(0, {})
-    assert.equal(first_blocks, blocks())
-  end)
+  it("R66 a client whose stop finds no memory says goodbye all the same, and waits no longer",
+    function()
+      discord = witness.sandbox { token = "stops.poorly" }
+      bot = witness.ready(witness.client(discord, { url = discord.url, shards = 1 }))
+      refuse.arm(1, "mine")
+      local started = core.now()
+      bot:stop()
+      local _, refused = refuse.seen()
+      refuse.arm(0)
+      assert.equal(1, refused)
+      assert(core.now() - started < 1, "stop took as long as for a peer that is silent")
+      assert(discord:wait_for_connections(0))
+      assert.same({}, discord:sessions())
+    end)
 
   it("R66 a client stops in time while there is no memory at all", function()
     for _, n in ipairs { 1, 34 } do
