@@ -26,6 +26,9 @@ PURE    := $(patsubst %,src/%.c,codes text buf heart budget quota pace backoff o
   transcode inflate event machine payload report connection greeting session census shard door)
 UNITS   := $(filter-out src/tls.c src/transport.c src/seat.c src/loop.c src/engine.c src/sandbox% src/lua_%, $(wildcard src/*.c))
 
+MUTABLE := $(patsubst %.c,$(BUILD)/objects/%.o,$(notdir $(wildcard spec/unit*.c) \
+  $(filter-out src/sandbox% src/lua_sandbox.c, $(wildcard src/*.c))))
+
 all: $(BUILD)/installed
 
 demo: need all
@@ -84,6 +87,20 @@ coverage: NEW := yes
 coverage: need
 	$(if $(NEW),find .build/coverage -name '*.gcda' -delete 2>/dev/null; $(MAKE) specs MODE=coverage)
 	@$(LUA) spec/coverage.lua .build/coverage $(FILE)
+
+# What the tests are worth: fixes are taken out one by one, and the test of each must fail. ROW=heart
+# takes those that have the word.
+mutants: export MUTANT_CC := $(CC) $(C) -O1
+mutants: need all $(BUILD)/moongate_unit.so $(BUILD)/stall.so $(MUTABLE)
+	@$(LUA) spec/mutate.lua $(BUILD) '$(ROW)'
+
+$(BUILD)/objects/%.o: src/%.c $(wildcard src/*.h)
+	@mkdir -p $(@D)
+	$(CC) $(C) -O1 -c -o $@ $<
+
+$(BUILD)/objects/%.o: spec/%.c $(wildcard spec/unit*.h src/*.h)
+	@mkdir -p $(@D)
+	$(CC) $(C) -O1 -c -o $@ $<
 
 # Clients and a server that moongate did not write.
 peers: all
@@ -177,4 +194,4 @@ $(BUILD)/stall.so: spec/stall.c
 	mkdir -p .build/locale
 	localedef -i de_DE -f UTF-8 $@
 
-.PHONY: all demo test specs failures simulate check asan tsan coverage valgrind peers bench scale fuzz install clean need
+.PHONY: all demo test specs failures simulate check asan tsan coverage mutants valgrind peers bench scale fuzz install clean need

@@ -672,6 +672,14 @@ describe("etf: the envelope", function()
     end
   end)
 
+  -- Its inner list ends with the integer 106, which is written like the empty list.
+  it("is not found behind an improper list, whatever its end looks like", function()
+    local hidden = pack(">BI4", 108, 2) .. pack(">BI4", 108, 1) .. byte(1) .. byte(106) .. "j"
+    for _, key in ipairs { "d", "x" } do
+      assert.same({ nil, "ESYNTAX" }, { unit.scan(message(map(atom(key), hidden))) })
+    end
+  end)
+
   it("takes one payload off the front and leaves the next", function()
     local first = message(map(atom "op", byte(11)))
     assert.equal(#first, unit.scan(first .. first).used)

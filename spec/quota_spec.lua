@@ -394,6 +394,18 @@ describe("the count of identifies in a store", function()
     assert.equal(2000, kept.total)
     assert.equal(1995, kept.told_used)
     assert.is_true(is_about(9, kept.told_until))
+    local saves, save = 0, store.save
+    function store:save(...)
+      saves = saves + 1
+      return save(self, ...)
+    end
+    paper.engines[1]:note("state", 0, { from = "hello", to = "identifying" })
+    bot:step(0)
+    assert.equal(0, saves) -- nothing left since
+    core.quota_learn(token, "ws://127.0.0.1:1", { total = 2000, remaining = 4, reset_after = 9000 })
+    paper.engines[1]:note("state", 0, { from = "hello", to = "identifying" })
+    bot:step(0)
+    assert.equal(1, saves)
   end)
 end)
 
