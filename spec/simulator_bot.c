@@ -120,8 +120,9 @@ static void keep_place(struct sim_seat *seat) {
     struct sim_world *world = seat->world;
     struct gate_crowd before = world->door.crowd;
     if (state == GATE_STATE_CONNECTING || state == GATE_STATE_HELLO)
-        gate_door_enter(&world->door, &seat->guest, gate_shard_has_session(seat->shard));
-    else if (state != GATE_STATE_BACKOFF || seat->guest.inside)
+        gate_door_enter(&world->door, &seat->guest, gate_shard_has_session(seat->shard),
+                        sim_now(world));
+    else if (state != GATE_STATE_BACKOFF || !seat->guest.waiting)
         gate_door_leave(&world->door, &seat->guest);
     if (before.inside == world->door.crowd.inside && before.waiting == world->door.crowd.waiting)
         return;
@@ -255,6 +256,7 @@ static void let_in(void *owner) {
     struct sim_world *world = owner;
     struct gate_guest *guest;
     if (sim_frozen(world, &world->door_due, SIM_DRIVER)) return;
+    gate_door_look(&world->door, sim_now(world));
     while (!world->holding && (guest = gate_door_next(&world->door)) != NULL)
         tick((struct sim_seat *)(void *)((char *)guest - offsetof(struct sim_seat, guest)));
     arm_door(world);
@@ -265,6 +267,7 @@ static void grant_slots(void *owner) {
     struct sim_world *world = owner;
     struct gate_slot *slot;
     if (sim_frozen(world, &world->slots_due, SIM_DRIVER)) return;
+    gate_door_look(&world->door, sim_now(world));
     sim_quota_wake(world);
     while (!world->holding && gate_door_admits(&world->door, false) &&
            (slot = gate_slots_next(&world->slots, sim_now(world))) != NULL) {

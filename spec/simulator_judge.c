@@ -497,13 +497,15 @@ static void judge_state(struct sim_seat *seat, enum gate_state state, int64_t no
     docket->state = state;
 }
 
-/* R17: so many handshakes at once, and no more. */
+/* R17: so many handshakes at once, and no more, but those that hang. */
 static void judge_crowd(struct sim_seat *seat) {
     const struct sim_world *world = seat->world;
     int handshakes = 0;
     for (int i = 0; i < world->shard_count; i++) {
+        const struct gate_guest *guest = &world->seats[i].guest;
         enum gate_state state = gate_shard_state(world->seats[i].shard);
-        handshakes += state == GATE_STATE_CONNECTING || state == GATE_STATE_HELLO;
+        bool hangs = sim_now(world) >= guest->entered_ms + GATE_DOOR_PLACE_MS;
+        handshakes += (state == GATE_STATE_CONNECTING || state == GATE_STATE_HELLO) && !hangs;
     }
     if (handshakes > world->handshakes_max) sim_fail(seat, "%d handshakes at once", handshakes);
 }

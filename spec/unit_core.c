@@ -333,9 +333,15 @@ static int door_admits(lua_State *L) {
     return 1;
 }
 
-/* door:enter(id, resumes) */
+/* door:enter(id, resumes, now_ms = 0) */
 static int door_enter(lua_State *L) {
-    gate_door_enter(&door_of(L)->door, guest_at(L, 2), lua_toboolean(L, 3));
+    gate_door_enter(&door_of(L)->door, guest_at(L, 2), lua_toboolean(L, 3),
+                    luaL_optinteger(L, 4, 0));
+    return 0;
+}
+
+static int door_look(lua_State *L) {
+    gate_door_look(&door_of(L)->door, luaL_checkinteger(L, 2));
     return 0;
 }
 
@@ -348,20 +354,21 @@ static int door_deadline(lua_State *L) {
     return push_time(L, gate_door_deadline(&door_of(L)->door, luaL_checkinteger(L, 2)));
 }
 
-/* door:crowd() -> inside, at most, waiting */
+/* door:crowd() -> inside, at most, waiting, slow */
 static int door_crowd(lua_State *L) {
     const struct gate_crowd *crowd = &door_of(L)->door.crowd;
     lua_pushinteger(L, crowd->inside);
     lua_pushinteger(L, crowd->inside_peak);
     lua_pushinteger(L, crowd->waiting);
-    return 3;
+    lua_pushinteger(L, crowd->slow);
+    return 4;
 }
 
 void unit_open_door(lua_State *L) {
-    static const luaL_Reg methods[] = {{"wait", door_wait},     {"next", door_next},
-                                       {"admits", door_admits}, {"enter", door_enter},
-                                       {"leave", door_leave},   {"deadline", door_deadline},
-                                       {"crowd", door_crowd},   {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"wait", door_wait},   {"next", door_next},   {"admits", door_admits},
+        {"enter", door_enter}, {"leave", door_leave}, {"deadline", door_deadline},
+        {"crowd", door_crowd}, {"look", door_look},   {NULL, NULL}};
     new_class(L, DOOR, methods, door_new);
 }
 

@@ -24,18 +24,39 @@ void gate_door_wait(struct gate_door *door, struct gate_guest *guest) {
     door->crowd.waiting++;
 }
 
-static void step_out(struct gate_door *door, struct gate_guest *guest) {
-    struct gate_guest *before = NULL, *at = door->first;
+static void unlink_guest(struct gate_guest **first, struct gate_guest **last,
+                         struct gate_guest *guest) {
+    struct gate_guest *before = NULL, *at = *first;
     while (at && at != guest) {
         before = at;
         at = at->next;
     }
     if (!at) return;
-    *(before ? &before->next : &door->first) = guest->next;
-    if (door->last == guest) door->last = before;
+    *(before ? &before->next : first) = guest->next;
+    if (*last == guest) *last = before;
     guest->next = NULL;
+}
+
+static void step_out(struct gate_door *door, struct gate_guest *guest) {
+    unlink_guest(&door->first, &door->last, guest);
     guest->waiting = false;
     door->crowd.waiting--;
+}
+
+static void give_place_back(struct gate_door *door, struct gate_guest *guest) {
+    unlink_guest(&door->oldest, &door->newest, guest);
+    guest->inside = false;
+    door->resuming -= guest->resumes;
+    door->crowd.inside--;
+}
+
+void gate_door_look(struct gate_door *door, int64_t now_ms) {
+    while (door->oldest && door->oldest->entered_ms + GATE_DOOR_PLACE_MS <= now_ms) {
+        struct gate_guest *guest = door->oldest;
+        give_place_back(door, guest);
+        guest->slow = true;
+        door->crowd.slow++;
+    }
 }
 
 struct gate_guest *gate_door_next(struct gate_door *door) {
@@ -52,11 +73,16 @@ bool gate_door_admits(const struct gate_door *door, bool resumes) {
     return !resumes && door->places > 1 && door->crowd.inside == door->resuming;
 }
 
-void gate_door_enter(struct gate_door *door, struct gate_guest *guest, bool resumes) {
-    if (guest->inside) return;
+void gate_door_enter(struct gate_door *door, struct gate_guest *guest, bool resumes,
+                     int64_t now_ms) {
+    if (guest->inside || guest->slow) return;
     if (guest->waiting) step_out(door, guest);
     guest->inside = true;
     guest->resumes = resumes;
+    guest->entered_ms = now_ms;
+    guest->next = NULL;
+    *(door->newest ? &door->newest->next : &door->oldest) = guest;
+    door->newest = guest;
     door->resuming += resumes;
     door->crowd.inside++;
     if (door->crowd.inside > door->crowd.inside_peak) door->crowd.inside_peak = door->crowd.inside;
@@ -64,10 +90,9 @@ void gate_door_enter(struct gate_door *door, struct gate_guest *guest, bool resu
 
 void gate_door_leave(struct gate_door *door, struct gate_guest *guest) {
     if (guest->waiting) step_out(door, guest);
-    if (!guest->inside) return;
-    guest->inside = false;
-    door->resuming -= guest->resumes;
-    door->crowd.inside--;
+    if (guest->inside) give_place_back(door, guest);
+    if (guest->slow) door->crowd.slow--;
+    guest->slow = false;
 }
 
 int64_t gate_door_deadline(const struct gate_door *door, int64_t now_ms) {

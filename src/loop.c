@@ -483,6 +483,7 @@ static void tick_due(struct gate_loop *loop) {
 
 static void let_in(struct gate_loop *loop) {
     struct gate_guest *guest;
+    gate_door_look(&loop->seats.door, gate_clock_ms());
     while (!loop->holding && (guest = gate_door_next(&loop->seats.door)) != NULL) {
         struct gate_seat *seat = gate_seat_of_guest(guest);
         gate_shard_tick(seat->shard, gate_clock_ms());

@@ -567,6 +567,7 @@ static int engine_counts(lua_State *L) {
     gate_lua_set_integer(L, "handshakes", counts.handshakes.inside);
     gate_lua_set_integer(L, "handshakes_peak", counts.handshakes.inside_peak);
     gate_lua_set_integer(L, "handshakes_waiting", counts.handshakes.waiting);
+    gate_lua_set_integer(L, "handshakes_slow", counts.handshakes.slow);
     lua_pushboolean(L, counts.paused);
     lua_setfield(L, -2, "paused");
     return 1;

@@ -234,8 +234,8 @@ static void keep_place(struct gate_seat *seat) {
     enum gate_state state = gate_shard_state(seat->shard);
     struct gate_door *door = &seat->seats->door;
     if (state == GATE_STATE_CONNECTING || state == GATE_STATE_HELLO)
-        gate_door_enter(door, &seat->guest, gate_shard_has_session(seat->shard));
-    else if (state != GATE_STATE_BACKOFF || seat->guest.inside)
+        gate_door_enter(door, &seat->guest, gate_shard_has_session(seat->shard), gate_clock_ms());
+    else if (state != GATE_STATE_BACKOFF || !seat->guest.waiting)
         gate_door_leave(door, &seat->guest);
 }
 

@@ -424,8 +424,10 @@ local function stats_of(engine)
   local queue = engine:counts()
   local handshakes = {
     open = queue.handshakes, open_peak = queue.handshakes_peak, waiting = queue.handshakes_waiting,
+    slow = queue.handshakes_slow,
   }
-  queue.handshakes, queue.handshakes_peak, queue.handshakes_waiting = nil, nil, nil
+  queue.handshakes, queue.handshakes_peak = nil, nil
+  queue.handshakes_waiting, queue.handshakes_slow = nil, nil
   return queue, handshakes
 end
 
