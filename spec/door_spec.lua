@@ -46,6 +46,10 @@ describe("door", function()
     narrow:leave(5)
     assert.is_true(narrow:admits(false))
     assert.is_true(narrow:admits(true))
+    local none = unit.door(0) -- a door without a place would let nobody in, ever
+    assert.is_true(none:admits(true))
+    none:enter(1, true)
+    assert.is_false(none:admits(true))
   end)
 
   it("gives all places to those who identify when nobody resumes", function()
@@ -92,6 +96,16 @@ describe("door", function()
     door:wait(1)
     assert.is_false(door:admits(true))
     assert.is_true(door:admits(false))
+  end)
+
+  it("who goes in without being called stands in no line any more", function()
+    local door = unit.door(4)
+    for id = 1, 3 do door:wait(id) end
+    door:enter(2, true)
+    assert.same({ 1, 1, 2 }, { door:crowd() })
+    assert.same({ 1, 3 }, let_in(door))
+    door:enter(2, true) -- and once is enough
+    assert.same({ 3, 3, 0 }, { door:crowd() })
   end)
 
   it("forgets who leaves the line, wherever they stand in it", function()

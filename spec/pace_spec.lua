@@ -64,6 +64,9 @@ describe("pace", function()
     assert.equal(10 + WINDOW, p:when(10, PRESENCE))
     assert.equal(GUILD_WINDOW, p:when(10, MEMBERS, 7, true))
     assert.equal(9000, p:when(10, MEMBERS, 8, false))
+    p:obey(10, VOICE, 0, 7000) -- of a command that has no limit but this
+    p:renew()
+    assert.equal(7010, p:when(20, VOICE, 1))
   end)
 
   it("obeys RATE_LIMITED: its opcode, its guild, or every guild", function()
@@ -108,5 +111,15 @@ describe("pace", function()
     assert.equal(128, p:count())
     assert.equal(60200, p:when(200, VOICE))
     assert.equal(3 + GUILD_WINDOW, p:when(2 + GUILD_WINDOW, MEMBERS, 3, true))
+  end)
+
+  it("the first to end is not always the oldest", function()
+    local p = unit.pace()
+    for guild = 1, 127 do leave(p, 0, MEMBERS, guild, true) end
+    p:obey(0, MEMBERS, 500, 4000)
+    assert.equal(4000, p:when(1, PRESENCE))
+    p:obey(1, VOICE, 0, 60000)
+    assert.equal(1, p:when(1, MEMBERS, 500, false))
+    for guild = 1, 127 do assert.equal(GUILD_WINDOW, p:when(1, MEMBERS, guild, true)) end
   end)
 end)

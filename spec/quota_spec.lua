@@ -124,6 +124,37 @@ describe("quota", function()
   end)
 end)
 
+describe("the count of a token", function()
+  local URL = "ws://127.0.0.1:1"
+  local number = 0
+  local token
+  before_each(function()
+    number = number + 1
+    token = "count." .. number
+  end)
+
+  local function restore(told_ms)
+    return core.quota_restore(token, URL, {
+      total = 10, told_used = 10, told_ms = told_ms, step_ms = 0, steps = {},
+    })
+  end
+
+  it("holds as long as was said, be it longer than everything that is counted", function()
+    assert(restore(2 * DAY))
+    assert.is_true(math.abs(core.quota(token, URL, 0).hold_ms - 2 * DAY) < 60000)
+  end)
+
+  it("is taken up once, and never over what the gateway said", function()
+    assert(restore(5000))
+    assert.equal("EUSAGE", (select(3, restore(9000))))
+    assert.is_true(core.quota(token, URL, 0).hold_ms <= 5000)
+    token = token .. ".told"
+    assert(core.quota_learn(token, URL, { total = 20, remaining = 20, reset_after = 1000 }))
+    assert.equal("EUSAGE", (select(3, restore(9000))))
+    assert.equal(20, core.quota(token, URL, 0).left)
+  end)
+end)
+
 describe("window", function()
   local window = unit.window
   local token

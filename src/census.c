@@ -36,7 +36,7 @@ static bool is_row(const struct gate_census_row *row, struct gate_span name) {
 static struct gate_census_row *find_row(struct gate_census *census, struct gate_span name) {
     static const struct gate_span others = {"", 0};
     size_t mask = GATE_CENSUS_SLOTS - 1;
-    if (name.len > GATE_NAME_BYTES_MAX) name = others;
+    if (name.len == 0 || name.len > GATE_NAME_BYTES_MAX) name = others;
     size_t at = gate_census_hash(name) & mask;
     while (census->slots[at] && !is_row(&census->row[census->slots[at] - 1], name))
         at = (at + 1) & mask;

@@ -76,7 +76,7 @@ void gate_shard_interest(struct gate_shard *shard, struct gate_interest *take) {
 
 static bool is_heard(const struct gate_shard *shard, struct gate_span name) {
     size_t mask;
-    if (shard->interest.all || !shard->table.len) return shard->interest.all;
+    if (shard->interest.all || !shard->table.len || !name.len) return shard->interest.all;
     const uint32_t *slots = slots_of(shard, &mask);
     const char *names = shard->interest.names.data;
     for (size_t at = gate_census_hash(name) & mask; slots[at]; at = (at + 1) & mask) {
