@@ -8,6 +8,7 @@ local twin = require "twin"
 local unit = require("moongate_unit").etf
 local json = require("moongate_unit").json
 local deflate = require("moongate_unit").deflate
+local witness = require "witness"
 
 local null = core.null
 
@@ -1004,6 +1005,54 @@ describe("etf: commands", function()
       end
     end
   end)
+
+  it("that wait for a shard which begins anew in the other encoding are told when they do not fit",
+    function()
+      local discord = witness.sandbox()
+      local engine <close> = assert(core.engine { ca_file = discord.ca_file })
+      local function start(url, encoding)
+        assert(engine:start { token = discord.token, url = url, encoding = encoding, intents = 1,
+          shard_id = 0, shard_count = 1, backoff_base_ms = 60000, backoff_cap_ms = 60000 })
+      end
+      local function await(words, check)
+        local until_s = core.now() + witness.patience
+        local found
+        repeat
+          core.poll({ engine:fd() }, 0.05)
+          for record, name in function() return engine:next() end do
+            found = found or check(name, record)
+            record:done()
+          end
+          assert(core.now() < until_s, words)
+        until found
+        return found
+      end
+      local function is_in(state)
+        return function(name, record) return name == "state" and record:data().to == state end
+      end
+
+      start("ws://127.0.0.1:1", "json")
+      engine:interest(0, {}, { all = true })
+      local halves = '{"op":3,"d":[' .. ("1.5,"):rep(900) .. "1.5]}"
+      assert(#halves < 4096 and #etf_of(halves) > 4096)
+      assert(engine:send(0, '{"op":4,"d":{"guild_id":"1","channel_id":null}}'))
+      assert(engine:send(0, (halves:gsub("3", "4", 1))))
+      assert(engine:send(0, '{"op":4,"d":{"guild_id":"2","channel_id":null}}'))
+      await("the back-off", is_in "backoff")
+      assert(engine:stop_shard(0, 4000, ""))
+      await("the stop", is_in "idle")
+      start(discord.url, "etf")
+      local told = await("the report", function(name, record)
+        local data = name == "error" and record:data()
+        return data and data.phase == "send" and data
+      end)
+      assert.equal("EPAYLOAD", told.code)
+      assert.truthy(told.message:find('cannot be sent with encoding "etf"', 1, true), told.message)
+      local sent = assert(discord:wait_received("VOICE_STATE_UPDATE", { count = 2 }))
+      assert.same({ "1", "2" }, { sent[1].d.guild_id, sent[2].d.guild_id })
+      engine:close()
+      discord:stop()
+    end)
 
   it("that are malformed, or too large in the encoding of the machine, are refused", function()
     local d = drive():reach "ready"

@@ -27,7 +27,6 @@ return {
       reason = "the states without a deadline of their own never come here" },
     { file = "src/session.c", name = "beat_or_bury", line = "switch (gate_heart_pulse(",
       reason = "a pulse is one of three" },
-    { file = "src/session.c", name = "send_command", reason = NO_MEMORY },
     { file = "src/session.c", name = "push_command", line = "if (rc < 0) return rc;",
       reason = NO_MEMORY },
     { file = "src/budget.c", name = "gate_slots_leave", line = "while (at && at != slot)",

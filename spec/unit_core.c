@@ -257,10 +257,12 @@ void unit_open_slots(lua_State *L) {
 
 #define CENSUS "unit.census"
 
-/* census:count(name, heard) */
+/* census:count(name, heard); nil is the name that a dispatch without one has */
 static int census_count(lua_State *L) {
     struct gate_census *census = luaL_checkudata(L, 1, CENSUS);
-    gate_census_count(census, check_text(L, 2), lua_toboolean(L, 3));
+    struct gate_span name = {NULL, 0};
+    if (!lua_isnil(L, 2)) name = check_text(L, 2);
+    gate_census_count(census, name, lua_toboolean(L, 3));
     return 0;
 }
 
