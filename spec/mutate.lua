@@ -126,10 +126,11 @@ end
 
 local function test(build, row)
   local mutant = build .. "/mutant"
-  local pipe = assert(io.popen(("LUA_PATH_5_4='%s/?.lua;%s' LUA_CPATH_5_4='%s/?.so;%s' "
-    .. "MOONGATE_PATIENCE=8 timeout %d lua5.4 $(command -v busted) --ignore-lua "
-    .. "--output=tally --filter='%s' spec/%s_spec.lua 2>/dev/null"):format(mutant, os.getenv "LUA_PATH_5_4", mutant,
-    os.getenv "LUA_CPATH_5_4", PATIENCE_S, mutate.filter(row.title), row.spec)))
+  local paths = ("LUA_PATH_5_4='%s/?.lua;%s' LUA_CPATH_5_4='%s/?.so;%s'"):format(mutant,
+    os.getenv "LUA_PATH_5_4", mutant, os.getenv "LUA_CPATH_5_4")
+  local pipe = assert(io.popen(("%s MOONGATE_PATIENCE=8 timeout %d lua5.4 $(command -v busted) "
+    .. "--ignore-lua --output=tally --filter='%s' spec/%s_spec.lua 2>/dev/null"):format(paths,
+    PATIENCE_S, mutate.filter(row.title), row.spec)))
   local found = mutate.read(pipe:lines())
   pipe:close()
   return found
