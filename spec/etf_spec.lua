@@ -774,7 +774,7 @@ describe("etf: compressed terms", function()
   local term = map(atom "op", byte(11), atom "d", list(byte(1), binary "x"))
 
   it("are read as what they hold", function()
-    assert.same({ message(term), "OK" }, { unit.unpack(packed(term)) })
+    assert.same({ message(term), "OK", #packed(term) }, { unit.unpack(packed(term)) })
     assert.same({ op = 11, d = { 1, "x" } }, decode(packed(term)))
     assert.same({ 1, 2 }, decode(hex "83 50 00000006" .. store(hex "68 02 6101 6102")))
     assert.equal(5, decode(hex "83 50 00000002 789c4b64050000c90067"))
@@ -782,9 +782,10 @@ describe("etf: compressed terms", function()
   end)
 
   it("leave what follows them", function()
-    local plain = unit.unpack(packed(term) .. message(byte(1)))
-    assert.equal(message(term) .. message(byte(1)), plain)
+    assert.same({ message(term), "OK", #packed(term) },
+      { unit.unpack(packed(term) .. message(byte(1))) })
     assert.equal("ESYNTAX", (select(3, decode(packed(term) .. "x"))))
+    assert.same({ nil, "ESYNTAX" }, { unit.rewrite(packed(term) .. "x", 0, nil, "json") })
   end)
 
   it("of any size come whole", function()
@@ -797,7 +798,7 @@ describe("etf: compressed terms", function()
 
   it("are bounded by the cap before anything is inflated, and by their own word", function()
     local long = binary(("y"):rep(1000))
-    assert.same({ message(long), "OK" }, { unit.unpack(packed(long), #long + 1) })
+    assert.same({ message(long), "OK", #packed(long) }, { unit.unpack(packed(long), #long + 1) })
     assert.same({ false, "EMESSAGE" }, { unit.unpack(packed(long), #long) })
     assert.same({ false, "EMESSAGE" }, { unit.unpack(packed(long, 0xffffffff)) })
     assert.equal("EMESSAGE", (select(3, decode(packed(long, 0xffffffff)))))
@@ -947,6 +948,26 @@ describe("etf: a machine that speaks it", function()
       assert.truthy(table.concat(lines, " "):find("close 4000", 1, true))
       assert.equal(5, d.machine:status().seq)
     end
+  end)
+
+  it("R50 takes a message full of packed payloads in time that grows as it does", function()
+    local ack = packed(map(atom "op", byte(11)))
+    local function seconds(count)
+      local d = drive():reach "ready"
+      local text, from = ack:rep(count), os.clock()
+      d:feed(helper.whole(text))
+      assert.equal("ready", d.machine:status().state)
+      return os.clock() - from
+    end
+    seconds(1000)
+    local few = seconds(10000)
+    assert.is_true(seconds(80000) < 24 * few)
+  end)
+
+  it("closes for a packed payload with another one in it", function()
+    local ack = map(atom "op", byte(11))
+    local lines = helper.describe(drive():reach "ready":feed(helper.whole(packed(ack .. ack))))
+    assert.truthy(table.concat(lines, " "):find("close 4000", 1, true))
   end)
 
   it("R50 refuses a packed message that would be over the cap, by name", function()

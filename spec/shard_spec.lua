@@ -274,6 +274,21 @@ for _, compress in ipairs(helper.compressions) do
 end
 
 describe("what lies between and behind payloads", function()
+  it("R50 is not copied for each of them: many in one message take as long as they are", function()
+    local function seconds(count)
+      local d, list = helper.drive():reach "ready", {}
+      for i = 1, count do list[i] = helper.dispatch("A", i + 1) end
+      local text, from = table.concat(list), os.clock()
+      local heard = #helper.pick(d:feed(helper.whole(text)), "event", "A")
+      local took = os.clock() - from
+      assert.equal(count, heard)
+      return took
+    end
+    seconds(500)
+    local few = seconds(4000)
+    assert.is_true(seconds(32000) < 24 * few)
+  end)
+
   it("space of every kind is stepped over, also at the end", function()
     local d = helper.drive():reach "ready"
     local gap = " \n\r\t"

@@ -196,7 +196,8 @@ static int codec_nest(lua_State *L) {
 }
 
 /* ---- integer(n): what the writer makes of any integer; unpack(text [, bytes_max]): the plain
- * message, nil when it is not packed, or false and a code; claims(text) ---- */
+ * payload, "OK" and how many bytes it took, nil when it is not packed, or false and a code;
+ * claims(text) ---- */
 
 static int codec_integer(lua_State *L) {
     struct gate_writer writer;
@@ -213,14 +214,16 @@ static int codec_unpack(lua_State *L) {
     struct gate_buf out;
     gate_buf_init(&out, 0, (size_t)luaL_optinteger(L, 2, 0));
     struct guard guard = guard_text(L, 1);
-    int rc = codec_of(L)->unpack(guard.text, &out);
+    size_t used = 0;
+    int rc = codec_of(L)->unpack(guard.text, &out, &used);
     drop_guard(&guard);
     if (rc == 0) lua_pushnil(L);
     if (rc < 0) lua_pushboolean(L, 0);
     if (rc > 0) lua_pushlstring(L, out.data, out.len);
     lua_pushstring(L, rc < 0 ? gate_error_name(rc) : "OK");
+    if (rc > 0) lua_pushinteger(L, (lua_Integer)used);
     gate_buf_free(&out);
-    return 2;
+    return rc > 0 ? 3 : 2;
 }
 
 static int codec_claims(lua_State *L) {

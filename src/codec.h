@@ -54,10 +54,11 @@ struct gate_codec {
     /* True when `message` begins as those of this encoding do. No message is claimed by two. */
     bool (*claims)(struct gate_span message);
 
-    /* ETF allows a message to be packed. 1: it was, and `out` (empty) now has it in its plain form,
-     * with whatever followed it behind it. 0: it is none, and nothing happened. GATE_ESYNTAX,
-     * GATE_EMEMORY, GATE_EMESSAGE: over the cap of `out`, or over GATE_MESSAGE_BYTES_MAX. */
-    GATE_MUST_CHECK int (*unpack)(struct gate_span message, struct gate_buf *out);
+    /* ETF allows a payload to be packed. 1: the first one of `message` is, `out` (empty) now has it
+     * in its plain form, and *used is how many bytes of `message` it took. 0: it is not, and
+     * nothing happened. GATE_ESYNTAX, GATE_EMEMORY, GATE_EMESSAGE: over the cap of `out`, or over
+     * GATE_MESSAGE_BYTES_MAX. */
+    GATE_MUST_CHECK int (*unpack)(struct gate_span message, struct gate_buf *out, size_t *used);
 
     /* Finds op, s, t and the extent of d in whatever order they come, without decoding d. Takes one
      * payload off the front of `message`, which is not packed; leading white space is legal in

@@ -62,15 +62,17 @@ static inline int pass_close_map(struct target *target) {
 #define READ_SKIPS_NULL(to, key) false
 #include "etf_read.h"
 
-static int unpack(struct gate_span message, struct gate_buf *out);
+static int unpack(struct gate_span message, struct gate_buf *out, size_t *used);
 
 static int walk(struct gate_span value, const struct gate_sink *sink, void *to,
                 struct gate_buf *scratch) {
     struct target target = {sink, to};
     struct reader reader;
+    size_t used = value.len;
     scratch->len = 0;
-    int packed = unpack(value, scratch);
+    int packed = unpack(value, scratch, &used);
     if (packed < 0) return packed;
+    if (used < value.len) return GATE_ESYNTAX;
     start_reader(&reader, packed ? gate_buf_span(scratch) : value, &target);
     return read_whole(&reader);
 }
@@ -295,9 +297,9 @@ static int inflate_all(z_stream *stream, size_t size, struct gate_buf *out) {
     return status == Z_STREAM_END && out->len == end ? GATE_OK : GATE_ESYNTAX;
 }
 
-/* 1: `message` was a compressed term, and *out has it as a plain one, with all that followed it.
- * A size over the cap is refused before anything is inflated. */
-static int unpack(struct gate_span message, struct gate_buf *out) {
+/* 1: `message` begins with a compressed term, and *out has it as a plain one. A size over the cap
+ * is refused before anything is inflated. */
+static int unpack(struct gate_span message, struct gate_buf *out, size_t *used) {
     const char *at = message.data;
     if (message.len < 2 || byte_at(at) != VERSION_BYTE || byte_at(at + 1) != TAG_COMPRESSED)
         return 0;
@@ -311,8 +313,7 @@ static int unpack(struct gate_span message, struct gate_buf *out) {
     if (inflateInit(&stream) != Z_OK) return GATE_EMEMORY;
     int rc = gate_buf_append_byte(out, (char)VERSION_BYTE);
     if (rc == GATE_OK) rc = inflate_all(&stream, size, out);
-    struct gate_span rest = {(const char *)stream.next_in, stream.avail_in};
-    if (rc == GATE_OK && rest.len) rc = gate_buf_append(out, rest);
+    *used = message.len - stream.avail_in;
     inflateEnd(&stream);
     return rc < 0 ? rc : 1;
 }

@@ -294,9 +294,8 @@ static bool claims(struct gate_span message) {
     return message.len > 0 && (unsigned char)message.data[0] < 0x80;
 }
 
-static int unpack(struct gate_span message, struct gate_buf *out) {
-    (void)message;
-    (void)out;
+static int unpack(struct gate_span message, struct gate_buf *out, size_t *used) {
+    (void)message, (void)out, (void)used;
     return 0;
 }
 

@@ -140,9 +140,11 @@ int gate_lua_build_etf(lua_State *L, struct gate_lua_space *space,
     builder.keep_null = rules && rules->keep_null;
     builder.refuse_utf8 = rules && rules->refuse_utf8;
     builder.place = builder.places;
+    size_t used = value.len;
     space->scratch.len = 0;
-    int packed = gate_etf.unpack(value, &space->scratch);
+    int packed = gate_etf.unpack(value, &space->scratch, &used);
     if (packed < 0) return packed;
+    if (used < value.len) return GATE_ESYNTAX;
     start_reader(&reader, packed ? gate_buf_span(&space->scratch) : value, &builder);
     int rc = read_whole(&reader);
     if (at && !packed) *at = (size_t)(reader.at - value.data);

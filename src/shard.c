@@ -1,7 +1,6 @@
 /* shard.c - see shard.h. The pipeline: piece -> inflate -> message -> envelope -> session ->
- * interest
- * -> event. The buffer that inflate filled becomes the event; only what follows a payload in the
- * same buffer is ever copied. */
+ * interest -> event. The buffer that inflate filled becomes the event; only a payload that others
+ * follow in the same buffer is ever copied. */
 #include "shard.h"
 
 #include <string.h>
@@ -152,18 +151,17 @@ static void emit_trace(struct gate_shard *shard, struct gate_span payload) {
     gate_session_emit(&shard->session, &event);
 }
 
-/* Copies what follows the payload in the message, so that the rest of it can become an event. */
-static int copy_rest(const struct gate_shard *shard, struct gate_buf *rest) {
-    struct gate_span tail = {shard->message.data + shard->message_at,
-                             shard->message.len - shard->message_at};
-    gate_buf_init(rest, 0, shard->message.len_max);
-    return tail.len ? gate_buf_append(rest, tail) : GATE_OK;
-}
+/* A payload that is being taken: its bytes are those of the message, or of its own. */
+struct taken {
+    struct gate_envelope envelope;
+    struct gate_span bytes;
+    struct gate_buf own;
+};
 
-/* Moves the message into an event; `rest` is what is left of it. */
-static void emit_dispatch(struct gate_shard *shard, const struct gate_envelope *envelope,
-                          struct gate_buf *rest) {
-    const char *base = shard->message.data;
+/* Moves the bytes into an event. */
+static void emit_dispatch(struct gate_shard *shard, struct taken *taken) {
+    const struct gate_envelope *envelope = &taken->envelope;
+    const char *base = taken->own.data ? taken->own.data : shard->message.data;
     struct gate_event event = {
         .codec = shard->session.options.codec,
         .name_at = envelope->name.len ? (size_t)(envelope->name.data - base) : 0,
@@ -173,64 +171,75 @@ static void emit_dispatch(struct gate_shard *shard, const struct gate_envelope *
         .seq = envelope->has_seq ? envelope->seq : 0,
     };
     gate_buf_init(&event.bytes, 0, 0);
-    gate_buf_move(&event.bytes, &shard->message);
-    gate_buf_move(&shard->message, rest);
-    shard->message_at = 0;
+    gate_buf_move(&event.bytes, taken->own.data ? &taken->own : &shard->message);
     gate_session_emit(&shard->session, &event);
 }
 
-/* A packed message is replaced by its plain form, with what follows it. */
-static int unpack_message(struct gate_shard *shard) {
-    struct gate_span message = {shard->message.data + shard->message_at,
-                                shard->message.len - shard->message_at};
-    struct gate_buf plain;
-    gate_buf_init(&plain, 0, shard->message.len_max);
-    int rc = shard->session.options.codec->unpack(message, &plain);
-    if (rc > 0) {
-        gate_buf_move(&shard->message, &plain);
-        shard->message_at = 0;
-    }
-    gate_buf_free(&plain);
-    return rc;
-}
-
-/* Steps over one payload; the scan counts the space behind it as its own. */
-static int scan_payload(struct gate_shard *shard, struct gate_envelope *envelope) {
+/* Steps over one payload; the scan counts the space behind it as its own. A packed one is a term
+ * and no more. */
+static int scan_payload(struct gate_shard *shard, struct taken *taken) {
     const struct gate_codec *codec = shard->session.options.codec;
     const struct gate_buf *message = &shard->message;
-    int rc = unpack_message(shard);
+    size_t used;
+    taken->bytes =
+        (struct gate_span){message->data + shard->message_at, message->len - shard->message_at};
+    int packed = codec->unpack(taken->bytes, &taken->own, &used);
+    if (packed < 0) return packed;
+    if (packed) taken->bytes = gate_buf_span(&taken->own);
+    int rc = codec->scan(taken->bytes, &taken->envelope);
     if (rc < 0) return rc;
-    struct gate_span left = {message->data + shard->message_at, message->len - shard->message_at};
-    rc = codec->scan(left, envelope);
-    if (rc < 0) return rc;
-    shard->message_at += envelope->used;
-    if (shard->interest.receive) emit_trace(shard, (struct gate_span){left.data, envelope->used});
+    if (packed && taken->envelope.used < taken->bytes.len) return GATE_ESYNTAX;
+    taken->bytes.len = taken->envelope.used;
+    shard->message_at += packed ? used : taken->envelope.used;
+    if (shard->interest.receive) emit_trace(shard, taken->bytes);
     return GATE_OK;
 }
 
-/* Takes one payload off the message. Sequence first, then filter, then queue: what nobody hears has
- * been counted by the session before it is dropped. The memory that queueing needs comes before
- * all: an event that is counted and then lost would not be sent again. */
-static int take_payload(struct gate_shard *shard, int64_t now_ms) {
+static struct gate_span move_span(struct gate_span span, const char *from, const char *to) {
+    return span.len ? (struct gate_span){to + (span.data - from), span.len} : span;
+}
+
+/* An event gets the memory of the message, unless that has more in it: then the payload is copied,
+ * not what follows it, so that many of them take no longer than they are. */
+static int own_bytes(const struct gate_shard *shard, struct taken *taken) {
+    struct gate_envelope *envelope = &taken->envelope;
+    if (taken->own.data || shard->message_at >= shard->message.len) return GATE_OK;
+    int rc = gate_buf_append(&taken->own, taken->bytes);
+    if (rc < 0) return rc;
+    envelope->name = move_span(envelope->name, taken->bytes.data, taken->own.data);
+    envelope->data = move_span(envelope->data, taken->bytes.data, taken->own.data);
+    return GATE_OK;
+}
+
+/* Sequence first, then filter, then queue: what nobody hears has been counted by the session before
+ * it is dropped. The memory that queueing needs comes before all: an event that is counted and then
+ * lost would not be sent again. */
+static int use_payload(struct gate_shard *shard, int64_t now_ms, struct taken *taken) {
     struct gate_session *session = &shard->session;
-    struct gate_envelope envelope;
-    struct gate_buf rest;
-    int rc = scan_payload(shard, &envelope);
+    const struct gate_envelope *envelope = &taken->envelope;
+    int rc = scan_payload(shard, taken);
     if (rc < 0) return rc;
-    bool heard = envelope.op == GATE_OP_DISPATCH && is_heard(shard, envelope.name);
-    gate_buf_init(&rest, 0, 0);
-    if (heard) rc = copy_rest(shard, &rest);
+    bool heard = envelope->op == GATE_OP_DISPATCH && is_heard(shard, envelope->name);
+    if (heard) rc = own_bytes(shard, taken);
     if (rc < 0) return rc;
-    bool fresh = gate_session_payload(session, now_ms, &envelope);
-    if (fresh && shard->census) gate_census_count(shard->census, envelope.name, heard);
+    bool fresh = gate_session_payload(session, now_ms, envelope);
+    if (fresh && shard->census) gate_census_count(shard->census, envelope->name, heard);
     if (fresh && heard) {
         session->counts.events_heard++;
-        emit_dispatch(shard, &envelope, &rest);
+        emit_dispatch(shard, taken);
     } else if (fresh) {
         session->counts.events_skipped++;
     }
-    gate_buf_free(&rest);
     return GATE_OK;
+}
+
+/* Takes one payload off the message. */
+static int take_payload(struct gate_shard *shard, int64_t now_ms) {
+    struct taken taken;
+    gate_buf_init(&taken.own, 0, shard->message.len_max);
+    int rc = use_payload(shard, now_ms, &taken);
+    gate_buf_free(&taken.own);
+    return rc;
 }
 
 /* The message is used up: the next one begins in the same memory, unless that grew large. */
