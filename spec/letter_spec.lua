@@ -31,6 +31,12 @@ describe("letter", function()
     box:answer(8, nil, nil, "refused")
     assert.same({ -1, "http", { id = 8, error = "ECONNECT", phase = "connect",
       message = "request: connect: refused" }, true }, read())
+    for detail, shown in pairs { ["refus\xe9"] = "refus?", ["é"] = "é",
+      [("x"):rep(236) .. "é"] = ("x"):rep(236) .. "?" } do -- cut in the middle of a character
+      box:answer(9, nil, nil, detail)
+      assert.same({ -1, "http", { id = 9, error = "ECONNECT", phase = "connect",
+        message = "request: connect: " .. shown }, true }, read())
+    end
   end)
 
   it("drops what may be dropped, by name, and tells how many of which", function()

@@ -192,12 +192,14 @@ void gate_letterbox_turn_over(struct gate_letterbox *box, int shard_id, int64_t 
 
 /* ---- Answers of HTTP requests ---------------------------------------------------------------- */
 
-/* A body is JSON or is meant for a person: bytes that are no UTF-8 become question marks. */
-static struct gate_span clean_body(struct gate_buf *body) {
-    if (!gate_text_is_utf8(gate_buf_span(body)))
-        for (size_t i = 0; i < body->len; i++)
-            if ((unsigned char)body->data[i] >= 0x80) body->data[i] = '?';
-    return gate_buf_span(body);
+/* A body is JSON or is meant for a person, and a message is cut anywhere: bytes that are no UTF-8
+ * become question marks. */
+static struct gate_span clean(char *data, size_t len) {
+    struct gate_span text = {data, len};
+    if (!gate_text_is_utf8(text))
+        for (size_t i = 0; i < len; i++)
+            if ((unsigned char)data[i] >= 0x80) data[i] = '?';
+    return text;
 }
 
 static int write_text(struct gate_writer *to, const char *key, struct gate_span text) {
@@ -230,7 +232,7 @@ static int write_failure(struct gate_writer *to, const struct gate_answer *answe
     size_t shown = len < 0 ? 0 : (size_t)len < sizeof message ? (size_t)len : sizeof message - 1;
     int rc = write_text(to, "error", (struct gate_span){name, strlen(name)});
     if (rc == GATE_OK) rc = write_text(to, "phase", (struct gate_span){phase, strlen(phase)});
-    return rc < 0 ? rc : write_text(to, "message", (struct gate_span){message, shown});
+    return rc < 0 ? rc : write_text(to, "message", clean(message, shown));
 }
 
 static int write_answer(struct gate_event *out, const struct gate_answer *answer) {
@@ -241,7 +243,8 @@ static int write_answer(struct gate_event *out, const struct gate_answer *answer
     if (rc == GATE_OK) rc = write_integer(&to, "id", answer->id);
     if (rc == GATE_OK && answer->status) rc = write_integer(&to, "status", answer->status);
     if (rc == GATE_OK && answer->error) rc = write_failure(&to, answer);
-    if (rc == GATE_OK && !answer->error) rc = write_text(&to, "body", clean_body(answer->body));
+    if (rc == GATE_OK && !answer->error)
+        rc = write_text(&to, "body", clean(answer->body->data, answer->body->len));
     if (rc == GATE_OK && !answer->error) rc = write_headers(&to, answer);
     return rc < 0 ? rc : json->close_map(&to);
 }
