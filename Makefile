@@ -57,7 +57,7 @@ simulate: $(BUILD)/simulator
 
 check: need
 	luarocks --lua-version=5.4 lint moongate-scm-1.rockspec
-	luacheck --quiet lua spec examples
+	luacheck --quiet lua bin spec examples
 	clang-format --dry-run --Werror src/*.[ch] spec/*.[ch] spec/fuzz/*.c spec/bench/*.[ch]
 	for file in src/*.c spec/*.c spec/fuzz/*.c spec/bench/*.c; do $(CC) $(C) $(WARN) -Werror -fsyntax-only $$file || exit 1; done
 
@@ -160,7 +160,7 @@ else
 $(BUILD)/installed: $(SOURCES)
 	@echo "building $(TREE)"
 	@rm -rf $(BUILD)/source $(TREE) && mkdir -p $(BUILD)/source
-	@cp -r *.rockspec src lua $(BUILD)/source
+	@cp -r *.rockspec src lua bin $(BUILD)/source
 	@echo 'rocks_provided = { ["lua-cjson"] = "2.1.0-1" }' > $(BUILD)/config.lua
 	@cd $(BUILD)/source && $(ROCKS) make --tree=$(TREE) moongate-scm-1.rockspec \
 	  CFLAGS="$(CFLAGS) -fPIC" LIBFLAG="-shared $(CFLAGS)" > ../rocks.log 2>&1 \

@@ -40,9 +40,12 @@ local libraries = {
 
 build = {
   type = "builtin",
+  install = { bin = { moongate = "bin/moongate" } },
   modules = {
     ["moongate"] = "lua/moongate/init.lua",
     ["moongate.bridge"] = "lua/moongate/bridge.lua",
+    ["moongate.cli"] = "lua/moongate/cli.lua",
+    ["moongate.cli_sandbox"] = "lua/moongate/cli_sandbox.lua",
     ["moongate.cluster"] = "lua/moongate/cluster.lua",
     ["moongate.commands"] = "lua/moongate/commands.lua",
     ["moongate.coordinator"] = "lua/moongate/coordinator.lua",

@@ -59,6 +59,7 @@ end
 
 -- src nouns and Lua modules whose spec has another name, and why.
 local elsewhere = {
+  cli_sandbox = { "cli_spec.lua", "what the command is asked to do" },
   moongate = { "codes_spec.lua", "its tables and limits are what codes.c holds" },
   json_lex = { "json_spec.lua", "the words of what json.c reads" },
   json_read = { "json_spec.lua", "the reader that json.c compiles" },
@@ -374,15 +375,16 @@ describe("tidy: the rules", function()
   end)
 
   it("lists of files", function()
-    local whole = { ".busted", "LICENSE", "Makefile", "README.md", "examples/echo.lua",
-      "lua/moongate/init.lua", "moongate-scm-1.rockspec", "spec/buf_spec.lua", "src/buf.c" }
+    local whole = { ".busted", "LICENSE", "Makefile", "README.md", "bin/moongate",
+      "examples/echo.lua", "lua/moongate/init.lua", "moongate-scm-1.rockspec",
+      "spec/buf_spec.lua", "src/buf.c" }
     local more = table.move(whole, 1, #whole, 1, {})
     more[#more + 1] = "notes.txt"
     hold("top", {
       { nil, whole },
       { "notes.txt does not belong", more },
       { "LICENSE is missing", { whole[1], table.unpack(whole, 3) } },
-      { "rockspec is missing", { "LICENSE", "Makefile", "README.md", "examples/a", "lua/a",
+      { "rockspec is missing", { "LICENSE", "Makefile", "README.md", "bin/a", "examples/a", "lua/a",
         "spec/a", "src/b" } },
     })
     local specs = { "spec/buf_spec.lua", "src/buf.c", "src/buf.h", "lua/moongate/init.lua" }

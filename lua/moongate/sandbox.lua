@@ -199,6 +199,14 @@ local function read_options(given)
   return all, #mistakes > 0 and table.concat(mistakes, "; ") or nil
 end
 
+--- All options with their defaults, by name: { name =, default = }, ...
+function sandbox.options()
+  local list = {}
+  for name, row in pairs(options) do list[#list + 1] = { name = name, default = row[2] } end
+  table.sort(list, function(a, b) return a.name < b.name end)
+  return list
+end
+
 --- Starts a server on 127.0.0.1. Returns it, or nil, message, code. Wrong options raise.
 function sandbox.start(given)
   given = given or {}

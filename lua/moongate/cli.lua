@@ -1,0 +1,131 @@
+-- cli.lua: the command `moongate`: finds the subcommand, reads its arguments, and turns what comes
+-- back into words and an exit status. Required by bin/moongate and by specs. A subcommand is a
+-- module with `summary`, `usage` and run(args) -> true, or nil, message, status.
+--
+-- Status: 0 it did what it should, 1 it could not, 2 it was called wrongly, 130 Ctrl-C.
+
+local cli = {}
+
+local FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+
+--- The subcommands: name, and the module that is one.
+cli.commands = {
+  { "sandbox", "moongate.cli_sandbox" },
+}
+
+-- ---- Arguments ----------------------------------------------------------------------------------
+
+local function nearest(name, names)
+  local best, least
+  for _, candidate in ipairs(names) do
+    local common = 0
+    for letter in name:gmatch "." do
+      if candidate:find(letter, 1, true) then common = common + 1 end
+    end
+    local distance = math.max(#candidate, #name) - common + math.abs(#candidate - #name)
+    if not least or distance < least then best, least = candidate, distance end
+  end
+  return least and least <= 3 and (", did you mean %s?"):format(best) or ""
+end
+
+local function read_value(name, kind, text)
+  if kind == "text" then return text end
+  local value = tonumber(text)
+  if value then return value end
+  return nil, ("--%s: a number expected, got '%s'"):format(name, text)
+end
+
+--- Reads arguments by `kinds`, a table of name -> "flag", "number" or "text". "--name value" and
+--- "--name=value" are the same; "--no-name" turns a flag off. Returns a table with the values, the
+--- arguments without a name as its list; or nil and what is wrong.
+function cli.read(args, kinds)
+  local all, at = {}, 1
+  local names = {}
+  for name in pairs(kinds) do names[#names + 1] = name end
+  table.sort(names)
+  while args[at] do
+    local name, value = args[at]:match "^%-%-([%w-]+)=?(.*)$"
+    local given = args[at]:find("=", 1, true) ~= nil
+    local negated = name and kinds[name] == nil and name:match "^no%-(.+)$"
+    if args[at]:sub(1, 1) ~= "-" then
+      all[#all + 1] = args[at]
+    elseif negated and kinds[negated] == "flag" and not given then
+      all[negated] = false
+    elseif not name or not kinds[name] then
+      return nil, ("unknown option %s%s"):format(args[at],
+        name and nearest(name, names):gsub("mean ", "mean --") or "")
+    elseif kinds[name] == "flag" then
+      if given then return nil, ("--%s takes no value"):format(name) end
+      all[name] = true
+    else
+      if not given then at, value = at + 1, args[at + 1] end
+      if value == nil then return nil, ("--%s needs a value"):format(name) end
+      local made, why = read_value(name, kinds[name], value)
+      if made == nil then return nil, why end
+      all[name] = made
+    end
+    at = at + 1
+  end
+  return all
+end
+
+-- ---- Commands -----------------------------------------------------------------------------------
+
+local function usage()
+  local lines = { "usage: moongate COMMAND ...", "" }
+  for _, row in ipairs(cli.commands) do
+    lines[#lines + 1] = ("  %-10s %s"):format(row[1], require(row[2]).summary)
+  end
+  lines[#lines + 1] = ""
+  lines[#lines + 1] = "moongate COMMAND --help tells more; moongate --version, which one this is."
+  return table.concat(lines, "\n") .. "\n"
+end
+
+local function find_command(name)
+  local names = {}
+  for at, row in ipairs(cli.commands) do
+    if row[1] == name then return require(row[2]) end
+    names[at] = row[1]
+  end
+  return nil, ("there is no command '%s'%s"):format(name, nearest(name, names))
+end
+
+local function complain(what, message, status)
+  io.stderr:write(what, ": ", message, "\n")
+  return status
+end
+
+-- Runs it protected: Ctrl-C reaches Lua as an error, and what goes wrong is told in one line.
+local function run(name, command, args)
+  local fine, done, why, status = pcall(command.run, args)
+  if fine and done then return 0 end
+  local message = tostring(fine and why or done)
+  if not fine and message:find "interrupted!$" then return INTERRUPTED end
+  if fine and status == MISUSED then message = message .. "; moongate " .. name .. " --help" end
+  return complain("moongate " .. name, message, fine and status or FAILED)
+end
+
+--- Does what the arguments say and returns the exit status.
+function cli.main(args)
+  local name = args[1]
+  io.stdout:setvbuf "line"
+  if name == nil then
+    io.stderr:write(usage())
+    return MISUSED
+  elseif name == "help" or name == "--help" or name == "-h" then
+    io.stdout:write(usage())
+    return 0
+  elseif name == "--version" then
+    io.stdout:write(require("moongate")._VERSION, "\n")
+    return 0
+  end
+  local command, why = find_command(name)
+  if not command then return complain("moongate", why .. "; moongate help", MISUSED) end
+  if args[2] == "--help" or args[2] == "-h" then
+    io.stdout:write(command.usage())
+    return 0
+  end
+  return run(name, command, { table.unpack(args, 2) })
+end
+
+return cli

@@ -1,0 +1,208 @@
+-- cli_sandbox.lua: `moongate sandbox`, a gateway of one's own that any client can be pointed at:
+-- with a live log, and a scenario that plays while it serves. Required by cli.lua and by specs.
+--
+-- A scenario is a Lua file that returns a function, or a table with options and such a function:
+--
+--   return {
+--     options = { guilds = 2 },
+--     play = function(discord, say)
+--       assert(discord:wait_for_ready(1, 60))
+--       say "it is ready; now its connection is lost"
+--       discord:drop()
+--       assert(discord:wait_received("RESUME", { timeout = 10 }))
+--     end,
+--   }
+
+local cli = require "moongate.cli"
+local sandbox = require "moongate.sandbox"
+
+local command = { summary = "a gateway of one's own, for any client" }
+
+local MISUSED = 2
+local SLICE_S = 1 -- of the wait for Ctrl-C
+
+-- What this command has besides the options of sandbox.start.
+local own = {
+  ["for"] = { "number", "SECONDS", "end after that time" },
+  once = { "flag", "", "end when the scenario is over" },
+  quiet = { "flag", "", "no log" },
+  json = { "flag", "", "the log as JSON, an object a line" },
+}
+
+local kind_of = { boolean = "flag", number = "number", string = "text", ["nil"] = "text" }
+
+-- The options of sandbox.start that fit on a command line: name there -> { name, kind, default }.
+local function list_options()
+  local list, by_name = {}, {}
+  for _, row in ipairs(sandbox.options()) do
+    local kind = kind_of[type(row.default)]
+    if row.name == "disallowed_intents" then kind = "text" end
+    if kind then
+      local name = row.name:gsub("_", "-")
+      list[#list + 1] = { name = name, key = row.name, kind = kind, default = row.default }
+      by_name[name] = list[#list]
+    end
+  end
+  return list, by_name
+end
+
+--- The usage text.
+function command.usage()
+  local lines = {
+    "usage: moongate sandbox [SCENARIO.lua] [--OPTION VALUE ...]", "",
+    "Serves until Ctrl-C, or the end of --for or --once. SCENARIO.lua returns a function that",
+    "gets the sandbox and a function that prints, or a table { options =, play = }.", "",
+  }
+  local names = {}
+  for name in pairs(own) do names[#names + 1] = name end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    local row = own[name]
+    lines[#lines + 1] = ("  --%-30s %s"):format(name .. (row[2] ~= "" and " " .. row[2] or ""),
+      row[3])
+  end
+  lines[#lines + 1] = "\nand the options of sandbox.start, with their defaults:\n"
+  for _, option in ipairs(list_options()) do
+    local word = option.kind == "flag" and (option.default and "--no-" or "--") .. option.name
+      or "--" .. option.name .. " " .. option.kind:upper()
+    local default = option.kind ~= "flag" and option.default or ""
+    lines[#lines + 1] = ("  %-32s %s"):format(word, tostring(default)):gsub("%s+$", "")
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
+-- ---- Reading ------------------------------------------------------------------------------------
+
+-- What sandbox.start is called with, and what is for this command.
+local function read_args(args)
+  local _, by_name = list_options()
+  local kinds = {}
+  for name, row in pairs(own) do kinds[name] = row[1] end
+  for name, option in pairs(by_name) do kinds[name] = option.kind end
+  local all, why = cli.read(args, kinds)
+  if not all then return nil, why end
+  if #all > 1 then return nil, ("one scenario expected, got %d arguments"):format(#all) end
+  if all["for"] and all["for"] < 0 then return nil, "--for: a time from 0 on expected" end
+  local options = {}
+  for name, value in pairs(all) do
+    local option = by_name[name]
+    if option then
+      if math.type(value) == "float" then value = math.tointeger(value) or value end
+      options[option.key] = value
+    end
+  end
+  local intents = options.disallowed_intents
+  if intents then
+    options.disallowed_intents = {}
+    for name in intents:gmatch "[^,%s]+" do table.insert(options.disallowed_intents, name) end
+  end
+  return all, options
+end
+
+-- A scenario from its file: { options =, play = }; or nil and what is wrong with it.
+local function read_scenario(name)
+  local file, missing = io.open(name, "r")
+  if not file then return nil, missing end
+  local text = file:read "a"
+  file:close()
+  if not text then return nil, name .. ": is no file that can be read" end
+  local chunk, why = load(text:gsub("^#[^\n]*", ""), "@" .. name, "t")
+  if not chunk then return nil, why end
+  local fine, scenario = pcall(chunk)
+  if not fine then return nil, tostring(scenario) end
+  if type(scenario) == "function" then scenario = { play = scenario } end
+  if type(scenario) ~= "table" or type(scenario.play) ~= "function" then
+    return nil, name .. ": returns no function and no table with a function `play`"
+  end
+  if scenario.options ~= nil and type(scenario.options) ~= "table" then
+    return nil, name .. ": its `options` are no table"
+  end
+  for key in pairs(scenario) do
+    if key ~= "play" and key ~= "options" then
+      return nil, ("%s: unknown key '%s'; a scenario has options and play"):format(name,
+        tostring(key))
+    end
+  end
+  return scenario
+end
+
+-- ---- Showing ------------------------------------------------------------------------------------
+
+local function printer(all, discord)
+  if all.quiet then return nil end
+  local cjson = all.json and require "cjson"
+  local started_ms = math.floor(discord:clock() * 1000)
+  return function(line)
+    local seconds = math.max(0, (line.at_ms - started_ms) / 1000)
+    if cjson then
+      io.stdout:write(cjson.encode(line), "\n")
+    else
+      local whom = line.connection and ("#%d"):format(line.connection) or ""
+      io.stdout:write(("%8.3f  %-5s %-10s %s\n"):format(seconds, whom, line.what, line.text))
+    end
+  end
+end
+
+-- Where it is and how a bot gets there. A token of one's own is not repeated.
+local function introduce(discord, given_token)
+  local token = given_token and "$DISCORD_TOKEN" or discord.token
+  local words = { "DISCORD_API=" .. discord.api, "DISCORD_TOKEN=" .. token }
+  if discord.ca_file then words[#words + 1] = "SSL_CERT_FILE=" .. discord.ca_file end
+  io.stdout:write("listening at ", discord.url, "\n")
+  io.stdout:write(table.concat(words, " "), " your-bot\n")
+  for at = 1, math.min(3, #discord.guilds) do
+    local guild = discord.guilds[at]
+    io.stdout:write(("guild %s, channel %s\n"):format(guild.id, guild.channel_id))
+  end
+end
+
+-- ---- Running ------------------------------------------------------------------------------------
+
+local function play(scenario, discord)
+  local function say(...) io.stdout:write("scenario: ", table.concat({ ... }, " "), "\n") end
+  local fine, result, why = pcall(scenario.play, discord, say)
+  if not fine and tostring(result):find "interrupted!$" then error(result, 0) end
+  if not fine then return nil, "the scenario failed: " .. tostring(result) end
+  if result == nil and why ~= nil then return nil, "the scenario failed: " .. tostring(why) end
+  say "done"
+  return true
+end
+
+local function serve(all, scenario, discord)
+  local show = printer(all, discord)
+  if show then discord:watch(show) end -- first, as a client may come as soon as it is told where
+  introduce(discord, all.token)
+  local ends = all["for"] and discord:clock() + all["for"]
+  if scenario then
+    local done, why = play(scenario, discord)
+    if not done or all.once then return done, why end
+  end
+  while not ends or discord:clock() < ends do
+    discord:wait(ends and math.max(0, math.min(SLICE_S, ends - discord:clock())) or SLICE_S)
+  end
+  return true
+end
+
+--- Runs the command. Returns true, or nil, message, status.
+function command.run(args)
+  local all, options = read_args(args)
+  if not all then return nil, options, MISUSED end
+  local scenario, why
+  if all[1] then
+    scenario, why = read_scenario(all[1])
+    if not scenario then return nil, why, MISUSED end
+    for key, value in pairs(scenario.options or {}) do
+      if options[key] == nil then options[key] = value end
+    end
+  end
+  local fine, discord, problem = pcall(sandbox.start, options)
+  if not fine then return nil, (tostring(discord):gsub("^.-start: ", "")), MISUSED end
+  if not discord then return nil, problem, 1 end
+  local served, done, reason = pcall(serve, all, scenario, discord)
+  discord:stop()
+  if served then return done, reason, 1 end
+  if tostring(done):find "interrupted!$" and not (all.once and scenario) then return true end
+  error(done, 0)
+end
+
+return command

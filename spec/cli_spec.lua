@@ -1,0 +1,246 @@
+-- cli_spec.lua: the command, run as a person would: its words, its exit codes, `moongate sandbox`
+-- with a client by hand, and no stack trace whatever is typed.  #sockets
+
+local cli = require "moongate.cli"
+local wire = require "wire"
+
+local here = debug.getinfo(1, "S").source:match("^@(.*)/[^/]*$") or "."
+local patience = tonumber(os.getenv "MOONGATE_PATIENCE") or 20
+
+-- The command with these words behind it; the search paths are those of this process.
+local function command_line(words)
+  local paths = ("package.path, package.cpath = %q, %q"):format(package.path,
+    os.getenv "MOONGATE_CPATH" or package.cpath):gsub("'", "'\\''")
+  return ("timeout --foreground -k 2 %d lua5.4 -e '%s' '%s/../bin/moongate' %s"):format(patience,
+    paths, here, words)
+end
+
+-- Runs it to its end: what it wrote to stdout, to stderr, and its status.
+local function run(words)
+  local name = os.tmpname()
+  local pipe = io.popen(command_line(words) .. " 2>" .. name)
+  local out = pipe:read "a"
+  local _, _, status = pipe:close()
+  local file = io.open(name)
+  local err = file:read "a"
+  file:close()
+  os.remove(name)
+  assert.is_nil((out .. err):find("traceback", 1, true), out .. err)
+  return out, err, status
+end
+
+local function with_file(text, fn)
+  local name = os.tmpname()
+  local file = io.open(name, "w")
+  file:write(text)
+  file:close()
+  local fine, why = pcall(fn, name)
+  os.remove(name)
+  if not fine then error(why, 0) end
+end
+
+describe("cli", function()
+  describe("read", function()
+    local kinds = { port = "number", tls = "flag", name = "text" }
+
+    it("takes values, flags and words", function()
+      assert.same({ "a", "b", port = 5, tls = true, name = "x=y" },
+        cli.read({ "a", "--port", "5", "--tls", "b", "--name=x=y" }, kinds))
+      assert.same({ tls = false, name = "--tls" },
+        cli.read({ "--no-tls", "--name", "--tls" }, kinds))
+    end)
+
+    it("says what is wrong", function()
+      local function said(...) return select(2, cli.read({ ... }, kinds)) end
+      assert.equal("unknown option --prot, did you mean --port?", said "--prot")
+      assert.equal("unknown option --something-else", said "--something-else")
+      assert.equal("unknown option -x", said "-x")
+      assert.equal("--port needs a value", said "--port")
+      assert.equal("--port: a number expected, got 'x'", said("--port", "x"))
+      assert.equal("--tls takes no value", said "--tls=1")
+      assert.equal("unknown option --no-port", said "--no-port")
+    end)
+  end)
+
+  it("tells how it is used", function()
+    local out, err, status = run "help"
+    assert.matches("usage: moongate COMMAND.*sandbox +a gateway of one's own", out)
+    assert.equal("", err)
+    assert.equal(0, status)
+    out, err, status = run ""
+    assert.equal("", out)
+    assert.matches("^usage:", err)
+    assert.equal(2, status)
+    out, err, status = run "sandbox --help"
+    assert.matches("usage: moongate sandbox.*%-%-for SECONDS", out)
+    assert.matches("%-%-heartbeat%-interval NUMBER +41250", out)
+    assert.equal("0", err .. status)
+    out, err, status = run "--version"
+    assert.equal(require "moongate"._VERSION .. "\n", out)
+    assert.equal("0", err .. status)
+  end)
+
+  it("every subcommand is a module with a summary and a usage", function()
+    for _, row in ipairs(cli.commands) do
+      local command = require(row[2])
+      assert.is_string(command.summary)
+      assert.matches("^usage: moongate " .. row[1], command.usage())
+      assert.is_function(command.run)
+    end
+  end)
+
+  local mistakes = {
+    { "sandbx", "moongate: there is no command 'sandbx', did you mean sandbox%?; moongate help" },
+    { "sandbox --prot 5",
+      "unknown option %-%-prot, did you mean %-%-port%?; moongate sandbox %-%-help" },
+    { "sandbox --port 70000", "option 'port': an integer from 0 to 65535 expected" },
+    { "sandbox --etf-keys x", "option 'etf_keys': one of atom, binary, mixed expected" },
+    { "sandbox --disallowed-intents nonsense", "a list of names; 'nonsense' is none" },
+    { "sandbox a b", "one scenario expected, got 2 arguments" },
+    { "sandbox /nowhere.lua", "moongate sandbox: /nowhere.lua: No such file" },
+    { "sandbox /", "moongate sandbox: /: is no file that can be read" },
+    { "sandbox --for -1", "a time from 0 on expected" },
+  }
+  for _, mistake in ipairs(mistakes) do
+    it("says what is wrong with: " .. mistake[1], function()
+      local out, err, status = run(mistake[1])
+      assert.equal("", out)
+      assert.matches(mistake[2], err)
+      assert.matches("^moongate[^\n]*\n$", err) -- one line
+      assert.equal(2, status)
+    end)
+  end
+
+  local scripts = {
+    { "return {", ":1: unexpected symbol", 2 },
+    { "error 'no'", ":1: no", 2 },
+    { "error { }", "moongate sandbox: table: ", 2 },
+    { "return 5", "returns no function and no table with a function `play`", 2 },
+    { "return { play = print, options = 1 }", "its `options` are no table", 2 },
+    { "return { play = print, opts = 1 }", "unknown key 'opts'; a scenario has options and", 2 },
+    { "return { play = print, options = { guild = 1 } }", "unknown option 'guild', did you", 2 },
+    { "return function(discord)\n discord:stall 'x' end",
+      "the scenario failed: [^\n]*:2: stall: phase: 'x' is none of accept", 1 },
+    { "return function(discord) return discord:wait_received('IDENTIFY', { timeout = 0.01 }) end",
+      "the scenario failed: wait: 1 packets IDENTIFY did not happen in 0.01 s", 1 },
+    { "return function() local x; x.y = 1 end", "the scenario failed: .*attempt to index", 1 },
+  }
+  for number, script in ipairs(scripts) do
+    it(("says what is wrong with scenario %d: %s"):format(number, script[2]), function()
+      with_file(script[1], function(name)
+        local _, err, status = run("sandbox --once " .. name)
+        assert.matches(script[2], err)
+        assert.matches("^moongate sandbox: [^\n]*\n$", err)
+        assert.equal(script[3], status)
+      end)
+    end)
+  end
+end)
+
+describe("moongate sandbox #sockets", function()
+  -- Starts it in the background: the pipe, its pid, and what a client needs to know of it.
+  local function start(words)
+    local pipe = io.popen("sh -c 'echo $$; exec \"$@\"' sh " .. command_line(words) .. " 2>&1")
+    local pid = tonumber(pipe:read "l")
+    local port = tonumber(pipe:read "l":match "^listening at wss?://127.0.0.1:(%d+)$")
+    local token = pipe:read "l":match "DISCORD_TOKEN=(%S+)"
+    return pipe, pid, { port = port, token = token }
+  end
+
+  local function line_with(pipe, pattern)
+    for line in pipe:lines() do
+      if line:find(pattern) then return line end
+    end
+    error("no line with " .. pattern)
+  end
+
+  local function end_it(pipe, pid, signal)
+    os.execute(("kill -%s %d"):format(signal, pid))
+    local rest = pipe:read "a"
+    local _, how, status = pipe:close()
+    return how == "exit" and status or how, rest
+  end
+
+  it("serves any client, shows what happens, and ends with Ctrl-C", function()
+    local pipe, pid, there = start "sandbox --no-limits --guilds 2"
+    local peer, ready = wire.ready(there)
+    assert.equal(2, #ready.guilds)
+    assert.matches("^ +%d+%.%d%d%d +#1 +open +/%?v=10&encoding=json$", line_with(pipe, " open "))
+    assert.matches("#1 +session +%x+, shard 0 of 1", line_with(pipe, " session "))
+    peer:send(1)
+    peer:expect(11)
+    assert.matches("#1 +receive +HEARTBEAT", line_with(pipe, "HEARTBEAT"))
+    local status, rest = end_it(pipe, pid, "INT")
+    assert.equal(0, status, rest)
+    assert.equal(1001, (peer:closed(false)))
+  end)
+
+  it("plays a scenario and tells how it went", function()
+    with_file([[
+      return { options = { guilds = 3, limits = false }, play = function(discord, say)
+        assert(discord:wait_for_ready(1, 20))
+        say("ready with", #discord.guilds, "guilds")
+        discord:close(4000, "again")
+        assert(discord:wait_received("RESUME", { timeout = 20 }))
+      end }
+    ]], function(name)
+      local pipe, _, there = start("sandbox --once --guilds 1 " .. name)
+      local peer = wire.ready(there)
+      assert.equal("scenario: ready with 1 guilds", line_with(pipe, "^scenario"))
+      assert.equal(4000, (peer:closed()))
+      local again = wire.connect(there)
+      again:send(6, { token = there.token, session_id = peer.session, seq = peer.seq })
+      assert.equal("scenario: done", line_with(pipe, "^scenario"))
+      pipe:read "a"
+      assert.equal(0, select(3, pipe:close()))
+    end)
+  end)
+
+  it("is told apart from an end by --once when Ctrl-C comes first", function()
+    with_file("return function(discord) discord:wait(60) end", function(name)
+      local pipe, pid = start("sandbox --once " .. name)
+      assert.equal(130, (end_it(pipe, pid, "INT")))
+    end)
+  end)
+
+  it("ends by itself, quietly, or with a log in JSON", function()
+    local out, err, status = run "sandbox --for 0.01 --quiet --tls"
+    assert.matches("^listening at wss://127.0.0.1:%d+\nDISCORD_API=https.*SSL_CERT_FILE=", out)
+    assert.equal("", err)
+    assert.equal(0, status)
+    local pipe, pid, there = start "sandbox --json"
+    wire.request(there, "GET", "/api/gateway")
+    local line = require "cjson".decode(line_with(pipe, "^{"))
+    assert.equal("request", line.what)
+    assert.equal("GET /api/gateway: 200", line.text)
+    assert.equal(0, (end_it(pipe, pid, "INT")))
+  end)
+
+  it("does not repeat a token that was given", function()
+    local out = run "sandbox --for 0 --token secret.of.mine"
+    assert.is_nil(out:find("secret", 1, true))
+    assert.matches("DISCORD_TOKEN=%$DISCORD_TOKEN", out)
+  end)
+
+  it("tells a port in use, and a certificate that cannot be written, with status 1", function()
+    local pipe, pid, there = start "sandbox"
+    local _, err, status = run("sandbox --port " .. there.port)
+    assert.matches("^moongate sandbox: start: port %d+: Address already in use; leave the port out",
+      err)
+    assert.equal(1, status)
+    end_it(pipe, pid, "INT")
+    pipe = io.popen("TMPDIR=/nowhere " .. command_line "sandbox --tls --for 0" .. " 2>&1")
+    assert.matches("no certificate: .*is %$TMPDIR a directory that can be written%?", pipe:read "a")
+    assert.equal(1, select(3, pipe:close()))
+  end)
+
+  it("is installed as a program", function()
+    local name = os.getenv "MOONGATE_BUILD" .. "/tree/bin/moongate"
+    local file = io.open(name)
+    if not file or not name:find "/plain/" then return end -- a sanitizer's tree needs its loader
+    file:close()
+    local pipe = io.popen(name .. " help")
+    assert.matches("^usage: moongate", pipe:read "a")
+    assert.equal(0, select(3, pipe:close()))
+  end)
+end)
