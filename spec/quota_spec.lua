@@ -144,6 +144,14 @@ describe("the count of a token", function()
     assert.is_true(math.abs(core.quota(token, URL, 0).hold_ms - 2 * DAY) < 60000)
   end)
 
+  it("is apart for every host, and for what is no URL", function()
+    assert(restore(5000))
+    for _, other in ipairs { "ws://127.0.0.1:2", "nonsense", "" } do
+      assert.equal(TOTAL, core.quota(token, other, 0).left)
+    end
+    assert.equal(0, core.quota(token, "WS://127.0.0.1:1/path?v=10", 0).left)
+  end)
+
   it("is taken up once, and never over what the gateway said", function()
     assert(restore(5000))
     assert.equal("EUSAGE", (select(3, restore(9000))))

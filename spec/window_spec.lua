@@ -53,6 +53,18 @@ describe("window", function()
     assert.equal(0, window.claim(token, 0, 0, 2, 1000 + WINDOW))
   end)
 
+  it("that is held is not forgotten when another token makes room for itself", function()
+    assert.equal(0, window.claim(token, 3, 3, 1, 1000)) -- and no Identify has left yet
+    assert.equal(0, window.claim(token .. "y", 0, 0, 2, 1001))
+    assert.equal(1002 + LOOK, window.claim(token, 3, 19, 2, 1002))
+  end)
+
+  it("of a token that nobody has claimed there is nothing to spend or to give back", function()
+    window.spent(token, 0, 0, 1, 1000)
+    window.done(token, 0, 0, 1)
+    assert.equal(0, window.claim(token, 0, 0, 2, 1001))
+  end)
+
   it("is given back by nobody but its holder", function()
     assert.equal(0, window.claim(token, 0, 0, 1, 1000))
     window.done(token, 0, 16, 1)
