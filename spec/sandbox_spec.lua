@@ -477,6 +477,16 @@ describe("sandbox #sockets", function()
       expect_close(4002, '{"op":1,"d":null}', { opcode = 2 })
     end)
 
+    it("may be JSON in binary frames where that is allowed", function()
+      start { any_frame = true }
+      local peer = wire.connect(discord)
+      peer:expect(10)
+      peer:send_frame('{"op":1,"d":null}', { opcode = 2 })
+      peer:expect(11)
+      peer:send(1)
+      peer:expect(11)
+    end)
+
     it("may have 4096 bytes and no more", function()
       start()
       local frame = '{"op":1,"d":null,"x":"%s"}'

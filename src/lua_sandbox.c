@@ -118,6 +118,7 @@ static void read_options(lua_State *L, int table, struct gate_sandbox_options *o
         .tls = field_flag(L, table, "tls"),
         .limits = field_flag(L, table, "limits"),
         .certificate_expired = field_flag(L, table, "certificate_expired"),
+        .any_frame = field_flag(L, table, "any_frame"),
         .port = field_int(L, table, "port"),
         .guilds = field_int(L, table, "guilds"),
         .members = field_int(L, table, "members"),

@@ -17,9 +17,10 @@ struct gate_sandbox_options {
     bool tls;
     bool limits; /* identify slots, session starts, 120 sends a minute, member requests */
     bool certificate_expired;
-    int port;                                                /* 0: any that is free */
-    int guilds, members;                                     /* of each guild, apart from the bot */
-    int shards, max_concurrency;                             /* as GET /gateway/bot tells them */
+    bool any_frame;              /* JSON may come in binary frames as well */
+    int port;                    /* 0: any that is free */
+    int guilds, members;         /* of each guild, apart from the bot */
+    int shards, max_concurrency; /* as GET /gateway/bot tells them */
     int64_t starts_total, starts_remaining, starts_reset_ms; /* session_start_limit */
     int64_t heartbeat_interval_ms;
     double heartbeat_grace;   /* intervals without a beat before the close; 0: patient for ever */

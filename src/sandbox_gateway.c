@@ -282,7 +282,8 @@ void gate_gateway_message(struct gate_link *link, bool binary, struct gate_span 
         gate_gateway_refuse(link, 4002, "The payload has more than 4096 bytes.");
         return;
     }
-    if (binary != link->encoding->binary) {
+    bool any = link->sandbox->options.any_frame && !link->encoding->binary;
+    if (binary != link->encoding->binary && !any) {
         gate_gateway_refuse(link, 4002, "Error while decoding payload.");
         return;
     }

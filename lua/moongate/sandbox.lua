@@ -155,6 +155,7 @@ local options = {
   out_bytes = { integer(1, BYTES_MAX), 67108864 }, -- unread by one client, then it is dropped
   certificate_name = { text, nil }, -- in place of 127.0.0.1, ::1 and localhost
   certificate_expired = { flag, false },
+  any_frame = { flag, false }, -- takes JSON in binary frames as well, as some clients send it
 }
 
 local function nearest(name)

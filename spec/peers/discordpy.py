@@ -1,8 +1,11 @@
-# discordpy.py: Debian's python3-discord as a client of moongate's sandbox. Started by `run` as
-# `python3 discordpy.py API TOKEN`; prints one line for each thing that happened to it.
+# discordpy.py: Debian's python3-discord as a client of moongate's sandbox. Started by `cases.lua`
+# with what it is to do as JSON in $PEER: api, token, shards; prints one line for each thing that
+# happened to it.
 
 import asyncio
+import json
 import logging
+import os
 import sys
 
 import discord
@@ -10,39 +13,60 @@ import yarl
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
-API, TOKEN = sys.argv[1:3]
-PATIENCE = 40  # seconds for everything
+PEER = json.loads(os.environ['PEER'])
 
 
 def tell(*words):
     print(*words, flush=True)
 
 
-class Peer(discord.Client):
+class Events:
     async def setup_hook(self):
         # This version has the gateway's host built in instead of asking for it.
         url = yarl.URL(await self.http.get_gateway())
         DiscordWebSocket.DEFAULT_GATEWAY = url.origin()
 
     async def on_ready(self):
-        tell('ready', self.user.name)
+        for guild in self.guilds:
+            tell('guild', guild.name, len(guild.channels), guild.member_count)
+        tell('ready')
 
     async def on_message(self, message):
         tell('message', message.content)
-        if message.content == 'goodbye':
-            await self.close()
+        if message.content == '!ping':
+            sent = await message.channel.send('pong')
+            tell('sent', sent.content)
+
+    async def on_interaction(self, interaction):
+        tell('interaction', interaction.data['name'])
+        await interaction.response.send_message('answered')
+        tell('replied')
 
     async def on_resumed(self):
         tell('resumed')
+
+    async def on_shard_resumed(self, shard_id):
+        tell('shard resumed', shard_id)
+
+
+class One(Events, discord.Client):
+    pass
+
+
+class Many(Events, discord.AutoShardedClient):
+    pass
 
 
 async def main():
     intents = discord.Intents.default()
     intents.message_content = True
     # The only way that discord.py has to speak to another host.
-    Route.BASE = API + '/v10'
-    async with Peer(intents=intents, guild_ready_timeout=0.2) as client:
-        await asyncio.wait_for(client.start(TOKEN), PATIENCE)
+    Route.BASE = PEER['api'] + '/v10'
+    kind, more = One, {}
+    if PEER['shards'] > 1:
+        kind, more = Many, {'shard_count': PEER['shards']}
+    async with kind(intents=intents, guild_ready_timeout=0.2, **more) as client:
+        await client.start(PEER['token'])
 
 
 tell('version', discord.__version__)
@@ -52,4 +76,3 @@ try:
 except Exception as error:  # whatever it is, the runner shall read it
     tell('error', type(error).__name__, error)
     sys.exit(1)
-tell('closed')
