@@ -66,7 +66,8 @@ function Engine:stop_shard(id, ...)
   return stop_shard(self, id, ...)
 end
 
-function Engine:next()
+function Engine:next(used)
+  if used then used:done() end
   local record = table.remove(self.queue, 1)
   if not record then return nil end
   return record, record.name, record.shard_id, record.own, record.seq

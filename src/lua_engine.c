@@ -31,6 +31,7 @@ enum { DATA = 1, RAW, LAZY, RECORD_VALUES = LAZY };
 enum record_state { RECORD_FREE, RECORD_FRESH, RECORD_DECODED, RECORD_BROKEN };
 
 struct record {
+    const void *tag;         /* says what this is: see get_record */
     struct gate_event event; /* owned unless free */
     enum record_state state;
     bool has_raw, has_lazy; /* the user values are there */
@@ -41,6 +42,8 @@ struct record {
 
 /* ---- The engine -------------------------------------------------------------------------------
  */
+
+const char gate_engine_tag;
 
 static struct gate_engine_box *check_engine(lua_State *L) {
     struct gate_engine_box *box = gate_lua_engine(L, 1);
@@ -98,6 +101,7 @@ static int core_engine(lua_State *L) {
                                    .refuse_utf8 =
                                        is_word(gate_lua_text(L, 1, "invalid_utf8"), "refuse")};
     struct gate_engine_box *box = push_box(L, sizeof *box, 1, GATE_LUA_ENGINE);
+    box->tag = &gate_engine_tag;
     box->rules = rules;
     gate_buf_init(&box->outgoing, GATE_HEADROOM_BYTES, ENCODE_BYTES_MAX);
     int error = GATE_ESYSTEM;
@@ -304,14 +308,41 @@ static int engine_request(lua_State *L) {
 /* ---- Events -----------------------------------------------------------------------------------
  */
 
+static const char record_tag;
+
+/* Each event comes by here several times, and looking up the metatable costs more than all the rest
+ * of a call: what begins with the address of the tag is ours. */
+static struct record *get_record_at(lua_State *L, int index) {
+    struct record *record = lua_touserdata(L, index);
+    if (record && lua_rawlen(L, index) == sizeof *record && record->tag == &record_tag)
+        return record;
+    return luaL_checkudata(L, index, GATE_LUA_RECORD);
+}
+
 static struct record *get_record(lua_State *L) {
-    return luaL_checkudata(L, 1, GATE_LUA_RECORD);
+    return get_record_at(L, 1);
 }
 
 static struct record *check_record(lua_State *L) {
     struct record *record = get_record(L);
     if (record->state == RECORD_FREE) gate_lua_closed(L, "record");
     return record;
+}
+
+static void drop_user_value(lua_State *L, int index, int nth) {
+    lua_pushnil(L);
+    lua_setiuservalue(L, index, nth);
+}
+
+/* Gives the memory back and lets the engine use the record again. */
+static void release(lua_State *L, int index, struct record *record) {
+    if (record->state == RECORD_FREE) return;
+    if (record->state == RECORD_DECODED) drop_user_value(L, index, DATA);
+    if (record->has_raw) drop_user_value(L, index, RAW);
+    if (record->has_lazy) drop_user_value(L, index, LAZY);
+    record->has_raw = record->has_lazy = false;
+    gate_event_free(&record->event);
+    record->state = RECORD_FREE;
 }
 
 /* Pushes a free record: the engine's spare one, which serves nearly every event. While that is in
@@ -323,18 +354,29 @@ static struct record *push_record(lua_State *L) {
     if (spare && spare->state == RECORD_FREE) return spare;
     lua_pop(L, 1);
     struct record *record = push_box(L, sizeof *record, RECORD_VALUES, GATE_LUA_RECORD);
+    record->tag = &record_tag;
     lua_pushvalue(L, -1);
     lua_setiuservalue(L, 1, SPARE);
     return record;
 }
 
-/* engine:next() -> record, name, shard id, own, seq, or nil when there is none */
+/* Pushes the record of the call before, if it was handed back, or a free one. */
+static struct record *push_used(lua_State *L) {
+    if (lua_isnil(L, 2)) return push_record(L);
+    struct record *record = get_record_at(L, 2);
+    release(L, 2, record);
+    lua_pushvalue(L, 2);
+    return record;
+}
+
+/* engine:next(record) -> record, name, shard id, own, seq, or nil when there is none. `record`, if
+ * there is one, is of an event before: done with, and used again. */
 static int engine_next(lua_State *L) {
     struct gate_engine_box *box = check_engine(L);
     struct gate_event event;
-    lua_settop(L, 1);
+    lua_settop(L, 2);
     luaL_checkstack(L, 8, "event");
-    struct record *record = push_record(L);
+    struct record *record = push_used(L);
     if (gate_engine_next(box->engine, &event) != 1) {
         lua_pushnil(L);
         return 1;
@@ -434,21 +476,9 @@ static int record_lazy(lua_State *L) {
     return 1;
 }
 
-static void drop_user_value(lua_State *L, int nth) {
-    lua_pushnil(L);
-    lua_setiuservalue(L, 1, nth);
-}
-
 /* record:done(): gives the memory back now and lets the engine use the record again. */
 static int record_done(lua_State *L) {
-    struct record *record = get_record(L);
-    if (record->state == RECORD_FREE) return 0;
-    if (record->state == RECORD_DECODED) drop_user_value(L, DATA);
-    if (record->has_raw) drop_user_value(L, RAW);
-    if (record->has_lazy) drop_user_value(L, LAZY);
-    record->has_raw = record->has_lazy = false;
-    gate_event_free(&record->event);
-    record->state = RECORD_FREE;
+    release(L, 1, get_record(L));
     return 0;
 }
 
@@ -458,30 +488,6 @@ static int record_collect(lua_State *L) {
     if (record->state != RECORD_FREE) gate_event_free(&record->event);
     record->state = RECORD_FREE;
     return 0;
-}
-
-/* Methods first, then name, shard_id, seq (nil for moongate's own events), own, and broken: it was
- * wanted decoded, and could not be. */
-static int record_index(lua_State *L) {
-    const struct record *record = get_record(L);
-    lua_settop(L, 2);
-    lua_pushvalue(L, 2);
-    lua_rawget(L, lua_upvalueindex(1));
-    if (!lua_isnil(L, 3) || lua_type(L, 2) != LUA_TSTRING) return 1;
-    const char *key = lua_tostring(L, 2);
-    if (record->state == RECORD_FREE) return 1;
-    struct gate_span name = gate_event_name(&record->event);
-    if (strcmp(key, "name") == 0)
-        lua_pushlstring(L, name.data, name.len);
-    else if (strcmp(key, "shard_id") == 0)
-        lua_pushinteger(L, record->event.shard_id);
-    else if (strcmp(key, "own") == 0)
-        lua_pushboolean(L, record->event.own);
-    else if (strcmp(key, "broken") == 0)
-        lua_pushboolean(L, record->state == RECORD_BROKEN);
-    else if (strcmp(key, "seq") == 0 && !record->event.own)
-        lua_pushinteger(L, (lua_Integer)record->event.seq);
-    return 1;
 }
 
 static int record_tostring(lua_State *L) {
@@ -612,7 +618,7 @@ static void register_record(lua_State *L) {
                                        {NULL, NULL}};
     static const luaL_Reg meta[] = {
         {"__gc", record_collect}, {"__tostring", record_tostring}, {NULL, NULL}};
-    gate_lua_register(L, GATE_LUA_RECORD, methods, meta, record_index);
+    gate_lua_register(L, GATE_LUA_RECORD, methods, meta, NULL);
     lua_pop(L, 1);
 }
 

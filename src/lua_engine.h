@@ -8,13 +8,18 @@
 #include "lua_value.h"
 
 struct gate_engine_box {
+    const void *tag;            /* &gate_engine_tag: told from other userdata without a look-up */
     struct gate_engine *engine; /* NULL once closed */
     struct gate_lua_rules rules;
     struct gate_buf outgoing; /* a command being encoded; here so that raising leaks nothing */
 };
 
+extern const char gate_engine_tag;
+
 /* The engine at `index`; raises for anything else. It may be closed. */
 static inline struct gate_engine_box *gate_lua_engine(lua_State *L, int index) {
+    struct gate_engine_box *box = lua_touserdata(L, index);
+    if (box && lua_rawlen(L, index) == sizeof *box && box->tag == &gate_engine_tag) return box;
     return luaL_checkudata(L, index, GATE_LUA_ENGINE);
 }
 

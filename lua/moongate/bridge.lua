@@ -12,6 +12,7 @@ local bridge = {}
 
 -- What Discord asks of every client: DiscordBot (address, version).
 local USER_AGENT = ("DiscordBot (moongate, %s)"):format(core._VERSION:match("%S+$"))
+local failures = scheduler.failures
 local REQUEST_SPARE_S = 5 -- beyond a request's own timeout, for its way through the queues
 
 -- ---- The source --------------------------------------------------------------------------------
@@ -99,10 +100,11 @@ end
 -- error waits to be raised, so that it comes right behind its event.
 function Bridge:pump(limit)
   local engine, take, turn = self.engine, self.hooks.take, self.hooks.turn
-  local handled = 0
+  local handled, record = 0, nil
   if turn then turn() end
   while handled < limit and self.engine == engine and engine do
-    local record, name, shard_id, own, seq = engine:next()
+    local event, name, shard_id, own, seq = engine:next(record) -- which is done with the last one
+    record = event
     if not record then break end
     handled = handled + 1
     if own and name == "http" then
@@ -110,9 +112,9 @@ function Bridge:pump(limit)
     elseif take then
       take(record, name, shard_id, own, seq)
     end
-    record:done()
-    if scheduler.failing() then break end
+    if failures[1] and scheduler.failing() then break end
   end
+  if record then record:done() end
   return handled
 end
 

@@ -488,6 +488,8 @@ function cluster.new(source, wanted, noun, level)
     noun = noun,
     options = checked,
     shards = {},
+    shard_fields = {}, -- of those that had events, by shard
+    save_timer = false,
     gateway = gateways.of(options.reveal(checked.token)),
     presence = encode_presence(checked.presence, level),
     warned = {},

@@ -207,15 +207,23 @@ local function take_own(self, record, name, one)
   if hook then check_end(self) end
 end
 
-local function take_dispatch(self, record, name, one, seq)
+-- Asking a shard for its fields takes a call; this happens for each event.
+local function note_fields(self, one)
   local fields = shard.fields(one)
-  fields.dispatching = (fields.dispatching or 0) + 1
-  local _, told = fields.emitter:dispatch(name, record, one)
-  self.emitter:dispatch(name, record, one, told)
-  if record.broken then fields.undecodable = (fields.undecodable or 0) + 1 end
-  fields.dispatching = fields.dispatching > 1 and fields.dispatching - 1 or nil
+  self.shard_fields[one] = fields
+  return fields
+end
+
+local function take_dispatch(self, record, name, one, seq)
+  local fields = self.shard_fields[one] or note_fields(self, one)
+  local outer = fields.dispatching
+  fields.dispatching = (outer or 0) + 1
+  local _, told, broken = fields.emitter:dispatch(name, record, one)
+  local _, _, broken_here = self.emitter:dispatch(name, record, one, told)
+  if broken or broken_here then fields.undecodable = (fields.undecodable or 0) + 1 end
+  fields.dispatching = outer
   fields.handled = seq
-  sessions.touch(self)
+  if self.options.session_store then sessions.touch(self) end
 end
 
 -- One event of the engine.

@@ -14,6 +14,7 @@ local emitter = {}
 
 local BUFFER_MAX = 1024 -- events that one events() loop may be behind before the oldest are dropped
 local DEAD_MIN = 16 -- dead listeners that are not worth a new list
+local ROUTES_MAX = 512 -- names; a gateway has some dozens, and unknown ones may come for ever
 
 local unpack = table.unpack or rawget(_G, "unpack")
 
@@ -108,6 +109,7 @@ end
 -- is heard. record: { fn, form, once, inner = true when it is not a user's listener, dead, list }.
 
 local function changed(self, fewer)
+  self.routes, self.routed = {}, 0
   if self.on_change then self.on_change(self.owner, fewer) end
 end
 
@@ -214,30 +216,33 @@ end
 
 -- ---- Delivery -----------------------------------------------------------------------------------
 
-local function call(self, record, data, shard, name)
+-- How the listeners of an event run: see scheduler.run.
+local function kind_of(self, name)
+  return self.kinds[name] or self.kind
+end
+
+local run = scheduler.run
+
+local function call(self, kind, record, data, shard, name)
   if record.once then remove(self, record) end
   if record.inner then return record.fn(data, shard, name) end
-  local on_error = name == "error" and raise_from_error or self.on_failure
-  if self.blocked_after and name ~= "blocked" then
-    scheduler.run_timed(self.blocked_after, self.on_long, record.fn, on_error, data, shard, name)
-  else
-    scheduler.run_protected(record.fn, on_error, data, shard, name)
-  end
+  run(kind, record.fn, data, shard, name)
 end
 
 local function run_list(self, list, name, data, shard)
-  local items = list.items
+  local items, kind = list.items, kind_of(self, name)
   for i = 1, list.size do
     local record = items[i]
-    if not record.dead then call(self, record, data, shard, name) end
+    if not record.dead then call(self, kind, record, data, shard, name) end
   end
 end
 
 -- The same for a source that is read when the first listener wants it, in the form that it wants.
 -- Returns false when it cannot be decoded, and the emitter whose error listeners were told so,
 -- once; its text is its text all the same.
-local function run_unread(self, list, name, source, shard, readable, told)
-  local items, last, value, message, code = list.items, nil, nil, nil, nil
+local function run_unread(self, list, route, source, shard, readable, told)
+  local items, name, kind = list.items, route.name, route.kind
+  local last, value, message, code = nil, nil, nil, nil
   for i = 1, list.size do
     local record = items[i]
     local form = record.form
@@ -246,34 +251,50 @@ local function run_unread(self, list, name, source, shard, readable, told)
         value, message, code = source[form](source)
         last = form
       end
-      if message == nil then
-        call(self, record, value, shard, name)
-      else
+      if message ~= nil then
         readable, last = false, nil
         local failure = { code = code, message = message, phase = "decode", event = name }
         told = tell_error(self, failure, shard, told)
+      elseif record.once or record.inner then
+        call(self, kind, record, value, shard, name)
+      else
+        run(kind, record.fn, value, shard, name)
       end
     end
   end
   return readable, told
 end
 
+-- Where an event goes: { name, list of those who listen to it, all = list of "*", kind }, or false:
+-- nobody hears it. A dispatch that is spelt like one of our own events is only for those who hear
+-- everything. Kept until a name is heard that was not, or is not that was.
+local function find_route(self, event)
+  local name = events.canonical(event)
+  if not name or events.own[name] then name = event end
+  local list, all = not events.own[name] and self.lists[name] or nil, self.lists["*"]
+  local route = false
+  if list or all then
+    route = { name = name, list = list, all = all, kind = kind_of(self, name) }
+  end
+  if self.routed >= ROUTES_MAX then self.routes, self.routed = {}, 0 end
+  self.routes[event], self.routed = route, self.routed + 1
+  return route
+end
+
 --- Hands an event that came in to those who listen, and to those of "*". `source:data()` is called
 -- only when somebody wants the decoded value, `source:raw()` for raw listeners and `source:lazy()`
 -- for lazy ones; each gives the same value when called again, or nil, message, code, which becomes
 -- an `error` event with phase "decode". `told` is an emitter that has had that `error` already.
--- Returns whether anybody listened, and which emitter's listeners have been told of the error.
+-- Returns whether anybody listened, which emitter's listeners have been told of the error, and true
+-- when there was one.
 function Emitter:dispatch(event, source, shard, told)
-  local name = events.canonical(event)
-  -- A dispatch that is spelt like one of our own events is only for those who hear everything.
-  if not name or events.own[name] then name = event end
-  local list, all = self.lists[name], self.lists["*"]
-  if events.own[name] then list = nil end
-  if not (list or all) then return false, told end
-  local readable = true
-  if list then readable, told = run_unread(self, list, name, source, shard, readable, told) end
-  if all then told = select(2, run_unread(self, all, name, source, shard, readable, told)) end
-  return true, told
+  local route = self.routes[event]
+  if route == nil then route = find_route(self, event) end
+  if not route then return false, told, false end
+  local list, all, readable = route.list, route.all, true
+  if list then readable, told = run_unread(self, list, route, source, shard, readable, told) end
+  if all then readable, told = run_unread(self, all, route, source, shard, readable, told) end
+  return true, told, not readable
 end
 
 --- Calls the listeners of an event, one's own events included: emit("my_event", data, shard). Raw
@@ -554,15 +575,20 @@ function emitter.new(options)
   options = options or {}
   local self = setmetatable({
     owner = options.owner, parent = options.parent, on_change = options.on_change,
-    blocked_after = options.on_blocked and options.blocked_after or nil,
-    lists = {}, waits = {}, loops = setmetatable({}, { __mode = "k" }),
+    lists = {}, waits = {}, loops = setmetatable({}, { __mode = "k" }), routes = {}, routed = 0,
   }, Emitter)
-  function self.on_failure(err, traceback, _, shard, name)
+  local function on_failure(err, traceback, _, shard, name)
     report_failure(self, err, traceback, shard, name)
   end
-  function self.on_long(held, fn, _, _, name)
+  local function on_long(held, fn, _, _, name)
     options.on_blocked(name, held, place_of(fn), self.owner)
   end
+  local limit = options.on_blocked and options.blocked_after or nil
+  self.kind = { limit = limit, on_long = on_long, on_error = on_failure }
+  self.kinds = {
+    error = { limit = limit, on_long = on_long, on_error = raise_from_error },
+    blocked = { on_error = on_failure },
+  }
   return self
 end
 

@@ -27,7 +27,9 @@ end
 function launch.open(self)
   if self.bridge then return true end
   local made, message, code = bridge.new(self.options, {
-    take = function(...) return delivery.take(self, ...) end,
+    take = function(record, name, shard_id, own, seq)
+      return delivery.take(self, record, name, shard_id, own, seq)
+    end,
     turn = function() return delivery.retry(self) end,
     due_in = function() return launch.due_in(self) end,
   })

@@ -38,6 +38,7 @@ end
 -- ---- Failures -----------------------------------------------------------------------------------
 
 local failures, failures_dropped = {}, 0
+scheduler.failures = failures -- for who wants a quick look; only read
 local may_raise = true -- false in a turn that runs inside a listener: not its fault
 
 local function words_of(err)
@@ -83,70 +84,66 @@ local tasks = setmetatable({}, { __mode = "k" }) -- our coroutines -> what each 
 local idle, idle_count = {}, 0
 local active = 0 -- our coroutines on the stack, each resumed out of the one before
 local ready, ready_first, ready_last = {}, 1, 0 -- woken too deep to be resumed at once
-local lent = 0 -- seconds in which running listeners turned the loop themselves: nobody was held
+local lent = 0 -- seconds in which running listeners turned the loop: taken off, nobody was held
 
-local JOB = {} -- comes before the function of a job, so that a foreign resume cannot pass for one
+local yield, resume = coroutine.yield, coroutine.resume
 
-local function receive(token, ...)
-  if token == JOB then return ... end
-  return receive(coroutine.yield())
-end
+-- What comes before the function of a job, so that a foreign resume cannot pass for one: with three
+-- values, or with one that has them all. And what a coroutine yields when it has done its job.
+local JOB, LONG_JOB, DONE = {}, {}, {}
 
-local function do_job(fn, ...)
-  fn(...)
-end
-
--- Puts the running coroutine back into the pool, emptied. False when there are enough.
-local function put_back()
-  local co = coroutine.running()
-  local task = tasks[co]
-  if idle_count >= IDLE_MAX or not task then return false end
-  task.fn, task.on_error, task.limit, task.on_long = nil, nil, nil, nil
-  task.a, task.b, task.c = nil, nil, nil
-  idle_count = idle_count + 1
-  idle[idle_count] = co
-  return true
-end
-
--- The body of a pooled coroutine. It goes back into the pool as its last act before it yields, so
--- it is there only when it is really free, whoever resumed it. While it is, nothing on its stack
--- holds the last job's function and values.
+-- The body of a pooled coroutine. While it waits for a job its stack ends where these variables
+-- begin, so it holds nothing of the last one.
 local function work()
-  repeat do_job(receive(coroutine.yield())) until not put_back()
+  local state
+  while true do
+    local token, fn, a, b, c = yield(state)
+    state = nil
+    if token == JOB then
+      fn(a, b, c)
+      state = DONE
+    elseif token == LONG_JOB then
+      fn(unpack(a, 1, a.n))
+      state = DONE
+    end
+  end
 end
 
 local function alive(co)
   return tasks[co] and coroutine.status(co) == "suspended"
 end
 
-local function take_coroutine()
-  while idle_count > 0 do
-    local co = idle[idle_count]
-    idle[idle_count] = nil
-    idle_count = idle_count - 1
-    if alive(co) then return co, tasks[co] end
-  end
-  local co, task = coroutine.create(work), {}
-  tasks[co] = task
-  assert(coroutine.resume(co)) -- to where it waits for a job
-  return co, task
+local function make_coroutine()
+  local co = coroutine.create(work)
+  tasks[co] = {}
+  assert(resume(co)) -- to where it waits for a job
+  return co
+end
+
+-- What a coroutine that waits is doing; nil when it is done. One that a user has resumed to its end
+-- by hand never comes back into the pool and is left to the collector.
+local function note_task(co, kind, fn, a, b, c)
+  local task = tasks[co]
+  task.kind, task.fn, task.a, task.b, task.c = kind, fn, a, b, c
+end
+
+-- True when a resume that failed has not even begun: what died of an error still has its stack.
+local function refused(co)
+  return coroutine.status(co) ~= "dead" or debug.getinfo(co, 0, "l") == nil
 end
 
 -- The coroutine has died of `err`. Its traceback is taken first, then its to-be-closed variables
 -- are closed, which may replace the error as in any other Lua code.
-local function bury(co, err)
-  local task = tasks[co]
+local function bury(co, err, on_error, a, b, c)
   local traceback = debug.traceback(co, words_of(err))
   tasks[co] = nil
   local clean, last = close_coroutine(co)
   if not clean and last ~= nil then err = last end
-  if not task.on_error then return scheduler.raise(err, traceback) end
-  guard(task.on_error, err, traceback, task.a, task.b, task.c)
+  if not on_error then return scheduler.raise(err, traceback) end
+  guard(on_error, err, traceback, a, b, c)
 end
 
-local function clock_without_loans()
-  return scheduler.now() - lent
-end
+local SPAWNED = {} -- a kind of run: the loop raises its errors
 
 local switch
 
@@ -167,20 +164,29 @@ local function drain()
   return resumed
 end
 
--- Resumes one of our coroutines until it waits, ends or fails. `active` is restored rather than
--- counted down: an interrupt may have taken us out of a deeper call.
-function switch(co, ...)
+-- Resumes one of our coroutines, whose wait is over, until it waits again, ends or fails. `active`
+-- is restored rather than counted down: an interrupt may have taken us out of a deeper call.
+function switch(co)
   local task, outer = tasks[co], active
-  local limit, on_long, fn, a, b, c = task.limit, task.on_long, task.fn, task.a, task.b, task.c
-  local begun = limit and clock_without_loans()
+  local kind, fn, a, b, c = task.kind or SPAWNED, task.fn, task.a, task.b, task.c
+  local limit = kind.limit
+  local begun = limit and scheduler.now() - lent
   active = outer + 1
-  local fine, err = coroutine.resume(co, ...)
+  local fine, state = resume(co)
   active = outer
   if limit then
-    local held = clock_without_loans() - begun
-    if held > limit then guard(on_long, held, fn, a, b, c) end
+    local held = scheduler.now() - lent - begun
+    if held > limit then guard(kind.on_long, held, fn, a, b, c) end
   end
-  if not fine then bury(co, err) end
+  if not fine then
+    bury(co, state, kind.on_error, a, b, c)
+  elseif state == DONE then
+    note_task(co, nil)
+    if idle_count < IDLE_MAX then
+      idle_count = idle_count + 1
+      idle[idle_count] = co
+    end
+  end
   if outer == 0 and ready_first <= ready_last then drain() end
 end
 
@@ -217,34 +223,75 @@ local function too_deep()
   return ("%d coroutines were started one out of another: is that a circle?"):format(NEST_MAX)
 end
 
---- Runs fn(...) at once in a pooled coroutine, until its first wait. An error in it goes to
--- on_error(err, traceback, a, b, c), where a, b and c are the first three of `...`; without
--- on_error the loop raises it.
-function scheduler.run_protected(fn, on_error, ...)
-  return scheduler.run_timed(nil, nil, fn, on_error, ...)
+local function refuse_depth(kind, a, b, c)
+  local err = too_deep()
+  local traceback = debug.traceback(err, 2)
+  if not kind.on_error then return scheduler.raise(err, traceback) end
+  guard(kind.on_error, err, traceback, a, b, c)
 end
 
---- The same, and on_long(seconds, fn, a, b, c) is called when fn runs for more than `limit` seconds
--- without waiting; each of its stretches between two waits is measured.
+--- Runs fn(a, b, c), or fn(the values in `list`), at once in a pooled coroutine until its first
+-- wait; fn can be called, whoever took it in has looked. kind, all of it optional: an error goes to
+-- on_error(err, traceback, a, b, c), without it the loop raises it; on_long(seconds, fn, a, b, c)
+-- is called when fn runs for more than `limit` seconds without waiting; each of its stretches
+-- between two waits is measured.
+--
+-- This is the way of every event: what is needed to go on with the job is noted only when it
+-- waits, as nearly none does.
+function scheduler.run(kind, fn, a, b, c, list)
+  local outer, limit = active, kind.limit
+  if outer >= NEST_MAX then return refuse_depth(kind, a, b, c) end
+  local begun = limit and scheduler.now() - lent
+  local co, fine, state
+  repeat
+    co = idle[idle_count]
+    if co then
+      idle[idle_count] = nil
+      idle_count = idle_count - 1
+    else
+      co = make_coroutine()
+    end
+    active = outer + 1
+    fine, state = resume(co, list and LONG_JOB or JOB, fn, list or a, b, c)
+    active = outer
+  until fine or not refused(co) -- in the pool its last user may have closed it
+  if limit then
+    local held = scheduler.now() - lent - begun
+    if held > limit then guard(kind.on_long, held, fn, a, b, c) end
+  end
+  if not fine then
+    bury(co, state, kind.on_error, a, b, c)
+  elseif state ~= DONE then
+    note_task(co, kind, fn, a, b, c)
+  elseif idle_count < IDLE_MAX then
+    idle_count = idle_count + 1
+    idle[idle_count] = co
+  end
+  if outer == 0 and ready_first <= ready_last then drain() end
+end
+
+-- The same with any number of values, of which the first three go to those who are told.
+local function run_long(kind, fn, ...)
+  local a, b, c = ...
+  scheduler.run(kind, fn, a, b, c, pack(...))
+end
+
+--- Runs fn(...) so, with a limit.
 function scheduler.run_timed(limit, on_long, fn, on_error, ...)
   check_function("run_timed", fn)
-  if active >= NEST_MAX then
-    local err = too_deep()
-    local traceback = debug.traceback(err, 2)
-    if not on_error then return scheduler.raise(err, traceback) end
-    return guard(on_error, err, traceback, ...)
-  end
-  local co, task = take_coroutine()
-  task.fn, task.on_error, task.limit, task.on_long = fn, on_error, limit, on_long
-  task.a, task.b, task.c = ...
-  switch(co, JOB, fn, ...)
+  run_long({ limit = limit, on_long = on_long, on_error = on_error }, fn, ...)
+end
+
+--- The same without a limit.
+function scheduler.run_protected(fn, on_error, ...)
+  return scheduler.run_timed(nil, nil, fn, on_error, ...)
 end
 
 --- Runs fn(...) at once in a coroutine of its own, until its first wait. The loop raises its error.
 function scheduler.spawn(fn, ...)
   check_function("spawn", fn)
   if active >= NEST_MAX then error("spawn: " .. too_deep(), 2) end
-  scheduler.run_timed(nil, nil, fn, nil, ...)
+  run_long(SPAWNED, fn, ...)
 end
 
 -- ---- Timers: a binary heap, earliest first, equal times in order of their making ----------------

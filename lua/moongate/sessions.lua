@@ -137,7 +137,7 @@ end
 function sessions.save_all(self)
   if not self.options.session_store or not self.count then return end
   if self.save_timer then self.save_timer:cancel() end
-  self.save_timer = nil
+  self.save_timer = false
   for _, one in pairs(self.shards) do save(self, one) end
 end
 
