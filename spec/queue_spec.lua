@@ -26,6 +26,36 @@ describe("queue", function()
     assert.is_true(queue:rings())
   end)
 
+  it("rings late when it is quiet, and never too late", function()
+    local queue = new(0, 0, 0, false, 3)
+    fill(queue, 1, 3)
+    assert.is_false(queue:rings())
+    queue:ring()
+    assert.is_true(queue:rings())
+    for _ = 1, 3 do queue:pop() end
+    assert.is_false(queue:rings())
+    queue:ring() -- for nothing
+    assert.is_false(queue:rings())
+    fill(queue, 4, 7) -- the fourth that waits rings by itself
+    assert.is_true(queue:rings())
+    for _ = 1, 3 do queue:pop() end
+    assert.is_true(queue:rings())
+    queue:pop()
+    assert.is_false(queue:rings())
+    fill(queue, 8, 8)
+    queue:pop() -- by somebody who did not wait for the bell
+    queue:ring()
+    assert.is_false(queue:rings())
+  end)
+
+  it("counts notes among those that ring, too", function()
+    local queue = new(0, 0, 10, false, 1)
+    assert(queue:push(1, 1, "note"))
+    assert.is_false(queue:rings())
+    assert(queue:push(2, 1, "vital"))
+    assert.is_true(queue:rings())
+  end)
+
   it("is full from its mark on until half of it is left", function()
     local queue = new(10)
     fill(queue, 1, 9)

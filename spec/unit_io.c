@@ -174,12 +174,13 @@ static int queue_gc(lua_State *L) {
     return 0;
 }
 
-/* queue(count_max, bytes_max, notes_max, strict) */
+/* queue(count_max, bytes_max, notes_max, strict, quiet_max) */
 static int queue_new(lua_State *L) {
     struct gate_queue_limits limits = {.count_max = (size_t)luaL_optinteger(L, 1, 0),
                                        .bytes_max = (size_t)luaL_optinteger(L, 2, 0),
                                        .notes_max = (size_t)luaL_optinteger(L, 3, 0),
-                                       .strict = lua_toboolean(L, 4)};
+                                       .strict = lua_toboolean(L, 4),
+                                       .quiet_max = (size_t)luaL_optinteger(L, 5, 0)};
     struct queue_box *box = lua_newuserdatauv(L, sizeof *box, 0);
     box->open = false;
     luaL_setmetatable(L, QUEUE);
@@ -258,6 +259,11 @@ static int queue_give_back(lua_State *L) {
 static bool rings(const struct gate_queue *queue) {
     struct pollfd at = {.fd = queue->bell.read_fd, .events = POLLIN};
     return poll(&at, 1, 0) == 1;
+}
+
+static int queue_ring(lua_State *L) {
+    gate_queue_ring(queue_of(L));
+    return 0;
 }
 
 static int queue_rings(lua_State *L) {
@@ -367,10 +373,16 @@ static int queue_stress(lua_State *L) {
 }
 
 void unit_open_queue(lua_State *L) {
-    static const luaL_Reg methods[] = {
-        {"push", queue_push},     {"pop", queue_pop},     {"give_back", queue_give_back},
-        {"rings", queue_rings},   {"level", queue_level}, {"counts", queue_counts},
-        {"stress", queue_stress}, {"__gc", queue_gc},     {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"push", queue_push},
+                                       {"pop", queue_pop},
+                                       {"give_back", queue_give_back},
+                                       {"ring", queue_ring},
+                                       {"rings", queue_rings},
+                                       {"level", queue_level},
+                                       {"counts", queue_counts},
+                                       {"stress", queue_stress},
+                                       {"__gc", queue_gc},
+                                       {NULL, NULL}};
     luaL_newmetatable(L, QUEUE);
     luaL_setfuncs(L, methods, 0);
     lua_pushvalue(L, -1);

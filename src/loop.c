@@ -534,6 +534,7 @@ static void turn(struct gate_loop *loop, int64_t wake_ms) {
     grant_slots(loop);
     gate_letterbox_tell(&loop->letters);
     publish_all(loop);
+    gate_queue_ring(&loop->letters.queue);
 }
 
 static bool has_link(const struct gate_loop *loop) {
@@ -569,6 +570,7 @@ void gate_loop_run(struct gate_loop *loop) {
     while (!loop->ending) turn(loop, find_wake(loop));
     say_goodbye(loop);
     gate_transport_del(take_transport(loop));
+    gate_queue_ring(&loop->letters.queue);
 }
 
 /* ---- The other side -------------------------------------------------------------------------- */

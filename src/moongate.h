@@ -222,6 +222,7 @@ extern const struct gate_intent_row gate_intents[]; /* ended by a NULL name */
 
 #define GATE_QUEUE_EVENTS_MAX     100000   /* high mark: reading pauses */
 #define GATE_QUEUE_BYTES_MAX      67108864 /* high mark: reading pauses */
+#define GATE_QUEUE_QUIET_MAX      64       /* events of one turn before Lua is woken in its midst */
 #define GATE_QUEUE_HARD_FACTOR    4    /* hard mark: bytes already read are above the high one */
 #define GATE_DROP_EVENTS_MAX      128  /* names that may be dropped; Discord knows some 80 */
 #define GATE_AWAY_MS_MIN          5000 /* so long away at least, who left because of a full queue */

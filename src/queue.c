@@ -9,7 +9,10 @@
  * The bell is rung and hushed outside the lock. A push that finds `rung` false sets it and rings
  * afterwards. A pop that empties the queue clears it, hushes, and looks again: whatever was pushed
  * before that second look is rung for once more, whatever comes later rings for itself. So the bell
- * may ring once too often, which the next pop that finds nothing hushes, and never once too few. */
+ * may ring once too often, which the next pop that finds nothing hushes, and never once too few.
+ *
+ * Waking somebody costs far more than a push, and on one core he then takes turns with the pusher.
+ * So a quiet queue lets some nodes come together first; it is the pusher who promises to ring. */
 #include "queue.h"
 
 #include <errno.h>
@@ -243,6 +246,14 @@ static struct gate_node *take_spare(struct gate_queue *queue) {
     return spare;
 }
 
+/* Whether whoever holds the lock has to ring after it, as more than `quiet_max` nodes wait. */
+static bool ring_now(struct gate_queue *queue, size_t quiet_max) {
+    size_t waiting = queue->counts.count + queue->counts.notes;
+    if (queue->rung || waiting <= quiet_max) return false;
+    queue->rung = true;
+    return queue->bell.write_fd >= 0;
+}
+
 int gate_queue_push(struct gate_queue *queue, struct gate_node *node, struct gate_node **spare,
                     struct gate_node **dropped) {
     bool ring = false;
@@ -254,8 +265,7 @@ int gate_queue_push(struct gate_queue *queue, struct gate_node *node, struct gat
         if (dropped) *dropped = drop_loose(queue);
         note_peaks(&queue->counts);
         change_level(queue);
-        ring = !queue->rung && queue->bell.write_fd >= 0;
-        queue->rung = true;
+        ring = ring_now(queue, queue->limits.quiet_max);
     } else if (node->kind != GATE_NODE_PAYLOAD) {
         queue->counts.notes_dropped++;
     }
@@ -303,6 +313,13 @@ struct gate_node *gate_queue_pop(struct gate_queue *queue, struct gate_node *use
     pthread_mutex_unlock(&queue->lock);
     if (hush) hush_bell(queue);
     return node;
+}
+
+void gate_queue_ring(struct gate_queue *queue) {
+    pthread_mutex_lock(&queue->lock);
+    bool ring = ring_now(queue, 0);
+    pthread_mutex_unlock(&queue->lock);
+    if (ring) gate_bell_ring(&queue->bell);
 }
 
 void gate_queue_miss(struct gate_queue *queue) {

@@ -47,6 +47,7 @@ struct gate_queue_limits {
     size_t count_max, bytes_max; /* of payloads: the high mark */
     size_t notes_max;            /* and as many bytes of notes as `bytes_max` */
     bool strict;                 /* payloads are refused at the high mark */
+    size_t quiet_max;            /* so many nodes may wait before a push rings the bell */
 };
 
 /* Full from the high mark on until both count and bytes are at half or below; hard from
@@ -78,7 +79,8 @@ struct gate_queue {
     bool rung; /* the bell has been rung for what is in here */
 };
 
-/* `with_bell`: the queue rings while it is not empty. GATE_ESYSTEM; the queue needs no free then.
+/* `with_bell`: the queue rings while it is not empty; with `quiet_max` from gate_queue_ring on, or
+ * from so many nodes on. GATE_ESYSTEM; the queue needs no free then.
  */
 GATE_MUST_CHECK int gate_queue_init(struct gate_queue *queue,
                                     const struct gate_queue_limits *limits, bool with_bell);
@@ -98,6 +100,10 @@ GATE_MUST_CHECK int gate_queue_push(struct gate_queue *queue, struct gate_node *
  * whoever stopped bringing may go on. */
 struct gate_node *gate_queue_pop(struct gate_queue *queue, struct gate_node *used,
                                  struct gate_node **unwanted, bool *drained);
+
+/* Rings for what waits, unless that was done already. Who pushes to a quiet queue calls it before
+ * it sleeps. */
+void gate_queue_ring(struct gate_queue *queue);
 
 /* A note that could not even be made: counted as one that was dropped. */
 void gate_queue_miss(struct gate_queue *queue);
