@@ -1250,14 +1250,17 @@ describe("by hand", function()
     assert.equal("TOKEN.of.tests", identify.token)
     d:receive(helper.ready())
     d:input("send", '{"op":3,"d":{"status":"dnd"}}')
-    d:input("identify", saying { intents = 2, presence = '{"status":"online"}' })
+    d:input("identify", saying {
+      intents = 2, presence = '{"status":"online"}', properties = { browser = "c" },
+    })
     d:closed { code = 4007 }
     d:tick()
     d:input "grant"
     d:opened()
     identify = helper.pick(d:receive(helper.HELLO), "send")[1].packet.d
-    assert.same({ 2, 99, "online" },
-      { identify.intents, identify.large_threshold, identify.presence.status })
+    assert.same({ 2, 99, "online", "o", "c", "d" }, { identify.intents, identify.large_threshold,
+      identify.presence.status, identify.properties.os, identify.properties.browser,
+      identify.properties.device })
   end)
 
   it("identify keeps what it said where the new would be refused", function()

@@ -106,6 +106,31 @@ describe("memory in a machine that is ready", function()
     assert.equal(1, #helper.pick(actions, "abort"))
     assert.is_string(driven.machine:status().session)
   end)
+
+  it("what Identify is to say is said as a whole, or as before", function()
+    local n, refused = 0
+    local before = { presence = '{"status":"idle"}', properties = { browser = "old" } }
+    local wanted = { token = "T", url = "ws://x", intents = 2, presence = '{"status":"dnd"}',
+      properties = { browser = "new" } }
+    repeat
+      n = n + 1
+      local driven, _, times = starve(before, n, function(d)
+        return d:input("identify", wanted)
+      end)
+      refused = times
+      local said = refused == 0 and { 2, "dnd", "new" } or { 513, "idle", "old" }
+      if refused > 0 then assert.equal("EMEMORY", driven.result[3]) end
+      driven:closed { code = 4007 }
+      driven:tick()
+      driven:input "grant"
+      driven:opened()
+      local identify = helper.pick(driven:receive(helper.HELLO), "send")[1].packet.d
+      assert.same(said, { identify.intents, identify.presence.status,
+        identify.properties.browser }, "refusal " .. n)
+      driven.machine:close()
+    until refused == 0
+    assert(n > 2, n .. " tries")
+  end)
 end)
 
 -- An identify window outlives its client by five seconds, and the next claim forgets it.
