@@ -358,6 +358,61 @@ describe("lazy: what is written", function()
       message)
   end)
 
+  -- What is made of a lazy table on the way may let finalisers run. In a process of its own, whose
+  -- collector has little else to do; without a finaliser, what is said is the rule for the others.
+  local littered = [[
+    local core = require "moongate.core"
+    local engine = assert(core.engine {})
+    assert(engine:start { token = "t", url = "ws://127.0.0.1:1", encoding = "etf", shard_id = 0,
+      shard_count = 1, intents = 1 })
+    local ran, finaliser = 0, nil
+    local function litter()
+      setmetatable({}, { __gc = function()
+        if not finaliser then return end
+        ran = ran + 1
+        finaliser()
+        litter()
+      end })
+    end
+    local items = {}
+    for i = 1, 3000 do items[i] = '{"n":' .. i .. ',"m":{"k":["a","b"]}}' end
+    local text = '{"all":[' .. table.concat(items, ",") .. "]}"
+    local function send(with)
+      for _ = 1, 50 do litter() end
+      local value = { before = "x", list = core.lazy(text) }
+      finaliser = with
+      local _, message = engine:send(0, 4, value)
+      finaliser = nil
+      return message
+    end
+  ]]
+
+  it("is sent whole where finalisers send meanwhile", function()
+    local said, _, status = witness.program(littered .. [[
+      local expected = send()
+      for _ = 1, 20 do
+        local message = send(function() engine:send(0, 4, { x = 1 }) end)
+        if message ~= expected then error(message .. " in place of " .. expected) end
+      end
+      print(ran > 0, expected:match "bytes, at most")
+    ]])
+    assert.equal(0, status, said)
+    assert.equal("true\tbytes, at most\n", said)
+  end)
+
+  it("is not sent where a finaliser closes the engine meanwhile", function()
+    local said, _, status = witness.program(littered .. [[
+      local message
+      for _ = 1, 20 do
+        message = send(function() engine:close() end)
+        if ran > 0 then break end
+      end
+      print(ran > 0, message)
+    ]])
+    assert.equal(0, status, said)
+    assert.truthy(said:find("^true\tsend: not running"), said)
+  end)
+
   it("array() makes it a list that goes out as one", function()
     local value = core.array(lazy(list))
     for i = #value, 1, -1 do value[i] = nil end

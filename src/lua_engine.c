@@ -103,7 +103,6 @@ static int core_engine(lua_State *L) {
     struct gate_engine_box *box = push_box(L, sizeof *box, 1, GATE_LUA_ENGINE);
     box->tag = &gate_engine_tag;
     box->rules = rules;
-    gate_buf_init(&box->outgoing, GATE_HEADROOM_BYTES, ENCODE_BYTES_MAX);
     int error = GATE_ESYSTEM;
     const char *detail = NULL;
     box->engine = gate_engine_new(&options, &error, &detail);
@@ -119,7 +118,6 @@ static int close_engine(lua_State *L, int code) {
     struct gate_engine_box *box = gate_lua_engine(L, 1);
     struct gate_engine *engine = box->engine;
     box->engine = NULL;
-    gate_buf_free(&box->outgoing);
     gate_engine_del(engine, code);
     return 0;
 }
@@ -163,13 +161,12 @@ static int engine_start(lua_State *L) {
     return gate_lua_result(L, "start", gate_engine_start(box->engine, &options));
 }
 
-/* Writes { "op": op, "d": d } where d is the value at `data` (0: null). */
-static int encode_packet(lua_State *L, struct gate_engine_box *box, const struct gate_codec *codec,
-                         int data, char *where) {
+/* Writes { "op": op, "d": d } where d is the value at `data` (0: null). Raises nothing. */
+static int encode_packet(lua_State *L, const struct gate_codec *codec, int64_t op, int data,
+                         struct gate_buf *out, char *where) {
     const struct gate_sink *sink = codec->writer;
     struct gate_writer writer;
-    int64_t op = luaL_checkinteger(L, 3);
-    int rc = codec->begin(&writer, &box->outgoing, true);
+    int rc = codec->begin(&writer, out, true);
     if (rc == GATE_OK) rc = sink->open_map(&writer);
     if (rc == GATE_OK) rc = sink->key(&writer, GATE_SPAN("op"));
     if (rc == GATE_OK) rc = sink->integer(&writer, op);
@@ -181,10 +178,10 @@ static int encode_packet(lua_State *L, struct gate_engine_box *box, const struct
     return rc == GATE_OK ? sink->close_map(&writer) : rc;
 }
 
-static int fail_send(lua_State *L, const struct gate_engine_box *box, int rc, const char *where) {
+static int fail_send(lua_State *L, size_t len, int rc, const char *where) {
     if (rc == GATE_EPAYLOAD)
         return gate_lua_fail(L, rc, "send: %d bytes, at most %d allowed: send less at once",
-                             (int)box->outgoing.len, GATE_PAYLOAD_BYTES_MAX);
+                             (int)len, GATE_PAYLOAD_BYTES_MAX);
     if (rc == GATE_EMESSAGE)
         return gate_lua_fail(L, GATE_EPAYLOAD, "send: more than %d bytes, at most %d allowed",
                              ENCODE_BYTES_MAX, GATE_PAYLOAD_BYTES_MAX);
@@ -194,22 +191,25 @@ static int fail_send(lua_State *L, const struct gate_engine_box *box, int rc, co
 }
 
 /* engine:send(id, bytes) or engine:send(id, op, d), in whatever encoding the shard speaks. Bytes of
- * the other one are read and written anew. */
+ * the other one are read and written anew. Where d has lazy tables, finalisers may run meanwhile,
+ * which may send, or close the engine; so the bytes are nobody's but this call's. */
 static int engine_send(lua_State *L) {
     struct gate_engine_box *box = check_engine(L);
     int id = (int)luaL_checkinteger(L, 2);
+    bool packet = lua_type(L, 3) == LUA_TSTRING;
+    struct gate_span bytes = packet ? check_span(L, 3) : (struct gate_span){NULL, 0};
+    int64_t op = packet ? 0 : luaL_checkinteger(L, 3);
     char where[GATE_LUA_WHERE_BYTES] = "d";
     const struct gate_codec *codec = gate_engine_codec(box->engine, id);
-    int rc;
-    gate_buf_free(&box->outgoing);
-    if (lua_type(L, 3) == LUA_TSTRING) {
-        rc = gate_buf_append(&box->outgoing, check_span(L, 3));
-        if (rc == GATE_OK) rc = gate_transcode_packet(codec, &box->outgoing);
-    } else {
-        rc = encode_packet(L, box, codec, lua_isnoneornil(L, 4) ? 0 : 4, where);
-    }
-    if (rc == GATE_OK) rc = gate_engine_send(box->engine, id, &box->outgoing);
-    return fail_send(L, box, rc, where);
+    struct gate_buf out;
+    gate_buf_init(&out, GATE_HEADROOM_BYTES, ENCODE_BYTES_MAX);
+    int rc = packet ? gate_buf_append(&out, bytes)
+                    : encode_packet(L, codec, op, lua_isnoneornil(L, 4) ? 0 : 4, &out, where);
+    if (rc == GATE_OK && packet) rc = gate_transcode_packet(codec, &out);
+    size_t len = out.len;
+    if (rc == GATE_OK) rc = box->engine ? gate_engine_send(box->engine, id, &out) : GATE_ECLOSED;
+    gate_buf_free(&out);
+    return fail_send(L, len, rc, where);
 }
 
 /* engine:interest(id, names, flags) */
@@ -268,9 +268,12 @@ static int engine_beat(lua_State *L) {
 static int engine_receive(lua_State *L) {
     struct gate_engine_box *box = check_engine(L);
     int id = (int)luaL_checkinteger(L, 2);
-    gate_buf_free(&box->outgoing);
-    int rc = gate_buf_append(&box->outgoing, check_span(L, 3));
-    if (rc == GATE_OK) rc = gate_engine_receive(box->engine, id, &box->outgoing);
+    struct gate_span bytes = check_span(L, 3);
+    struct gate_buf message;
+    gate_buf_init(&message, GATE_HEADROOM_BYTES, ENCODE_BYTES_MAX);
+    int rc = gate_buf_append(&message, bytes);
+    if (rc == GATE_OK) rc = gate_engine_receive(box->engine, id, &message);
+    gate_buf_free(&message);
     return gate_lua_result(L, "receive", rc);
 }
 

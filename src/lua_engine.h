@@ -11,7 +11,6 @@ struct gate_engine_box {
     const void *tag;            /* &gate_engine_tag: told from other userdata without a look-up */
     struct gate_engine *engine; /* NULL once closed */
     struct gate_lua_rules rules;
-    struct gate_buf outgoing; /* a command being encoded; here so that raising leaks nothing */
 };
 
 extern const char gate_engine_tag;
