@@ -45,6 +45,7 @@ build = {
     ["moongate"] = "lua/moongate/init.lua",
     ["moongate.bridge"] = "lua/moongate/bridge.lua",
     ["moongate.cli"] = "lua/moongate/cli.lua",
+    ["moongate.cli_cluster"] = "lua/moongate/cli_cluster.lua",
     ["moongate.cli_sandbox"] = "lua/moongate/cli_sandbox.lua",
     ["moongate.cluster"] = "lua/moongate/cluster.lua",
     ["moongate.commands"] = "lua/moongate/commands.lua",

@@ -10,6 +10,7 @@ local FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 
 --- The subcommands: name, and the module that is one.
 cli.commands = {
+  { "cluster", "moongate.cli_cluster" },
   { "sandbox", "moongate.cli_sandbox" },
 }
 
