@@ -481,7 +481,8 @@ static int core_events(lua_State *L) {
 /* ---- The object --------------------------------------------------------------------------------
  */
 
-/* Methods first, then what the sandbox is: its url, its token. */
+/* Methods first, then what the sandbox is: its url, its token. The methods' `__missing` judges a
+ * name that is neither. */
 static int sandbox_index(lua_State *L) {
     luaL_checkudata(L, 1, SANDBOX_CLASS);
     lua_pushvalue(L, 2);
@@ -490,6 +491,12 @@ static int sandbox_index(lua_State *L) {
     lua_getiuservalue(L, 1, 1);
     lua_pushvalue(L, 2);
     lua_rawget(L, -2);
+    if (!lua_isnil(L, -1)) return 1;
+    lua_pushliteral(L, "__missing");
+    lua_rawget(L, lua_upvalueindex(1));
+    if (lua_isnil(L, -1)) return 1;
+    lua_pushvalue(L, 2);
+    lua_call(L, 1, 1);
     return 1;
 }
 

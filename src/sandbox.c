@@ -139,6 +139,7 @@ static void init_journal(struct gate_journal *journal, const struct gate_sandbox
 /* The sandbox is in nobody else's hands any more. */
 static void free_sandbox(struct gate_sandbox *sandbox) {
     gate_http_forget(sandbox);
+    gate_seats_forget(sandbox);
     gate_instead_forget(sandbox);
     gate_journal_clear(&sandbox->received);
     gate_journal_clear(&sandbox->log);

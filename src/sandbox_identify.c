@@ -261,6 +261,7 @@ static void take_over(struct gate_seat *seat, struct gate_link *link) {
         gate_seat_leave(seat);
         gate_gateway_refuse(old, 4000, "The session was resumed elsewhere.");
     }
+    seat->sandbox->seats_away--;
     seat->link = link;
     seat->expires_ms = GATE_NEVER_MS;
     link->seat = seat;

@@ -211,9 +211,11 @@ static void accept_from(struct gate_sandbox *sandbox, int port_fd) {
         if (fd < 0) return;
         struct gate_link *link = gate_link_new(sandbox, fd);
         if (!link) continue;
-        struct gate_link **end = &sandbox->links;
-        while (*end) end = &(*end)->next;
-        *end = link;
+        if (sandbox->last_link)
+            sandbox->last_link->next = link;
+        else
+            sandbox->links = link;
+        sandbox->last_link = link;
     }
 }
 
@@ -264,9 +266,11 @@ static void tick_link(struct gate_link *link, int64_t now_ms) {
 
 static void bury_links(struct gate_sandbox *sandbox) {
     struct gate_link **place = &sandbox->links;
+    sandbox->last_link = NULL;
     while (*place) {
         struct gate_link *link = *place;
         if (link->state != GATE_LINK_CLOSED) {
+            sandbox->last_link = link;
             place = &link->next;
             continue;
         }

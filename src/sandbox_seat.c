@@ -11,11 +11,17 @@
 
 #define SEATS_AWAY_MAX 4096 /* sessions waiting for a resume; the oldest goes first */
 
+/* An event as it was told to however many sessions; each has it with a number of its own. */
+struct gate_words {
+    size_t refs;
+    size_t name_len, data_len;
+    char bytes[];
+};
+
 struct gate_telling {
     struct gate_telling *next;
     int64_t seq;
-    size_t name_len, data_len;
-    char bytes[];
+    struct gate_words *words;
 };
 
 /* ---- Making and ending -------------------------------------------------------------------------
@@ -34,17 +40,30 @@ struct gate_seat *gate_seat_new(struct gate_link *link, const struct gate_claim 
     uint64_t high = gate_sandbox_random(sandbox), low = gate_sandbox_random(sandbox);
     snprintf(seat->id, sizeof seat->id, "%016" PRIx64 "%016" PRIx64, high, low);
     seat->expires_ms = GATE_NEVER_MS;
-    struct gate_seat **end = &sandbox->seats;
-    while (*end) end = &(*end)->next;
-    *end = seat;
+    seat->previous = sandbox->last_seat;
+    if (seat->previous)
+        seat->previous->next = seat;
+    else
+        sandbox->seats = seat;
+    sandbox->last_seat = seat;
     link->seat = seat;
     return seat;
 }
 
 struct gate_seat *gate_seat_find(struct gate_sandbox *sandbox, struct gate_span id) {
+    if (id.len != GATE_SEAT_ID_BYTES - 1) return NULL;
     for (struct gate_seat *seat = sandbox->seats; seat; seat = seat->next)
-        if (id.len == strlen(seat->id) && memcmp(id.data, seat->id, id.len) == 0) return seat;
+        if (memcmp(id.data, seat->id, id.len) == 0) return seat;
     return NULL;
+}
+
+static void release_words(struct gate_words *words) {
+    if (words && --words->refs == 0) gate_allocate(words, 0);
+}
+
+void gate_seats_forget(struct gate_sandbox *sandbox) {
+    release_words(sandbox->words_of_last);
+    sandbox->words_of_last = NULL;
 }
 
 static void forget_first(struct gate_seat *seat) {
@@ -53,14 +72,22 @@ static void forget_first(struct gate_seat *seat) {
     if (!seat->first) seat->last = NULL;
     seat->forgotten = telling->seq;
     seat->tellings--;
-    seat->telling_bytes -= telling->name_len + telling->data_len;
+    seat->telling_bytes -= telling->words->name_len + telling->words->data_len;
+    release_words(telling->words);
     gate_allocate(telling, 0);
 }
 
 void gate_seat_end(struct gate_seat *seat) {
-    struct gate_seat **place = &seat->sandbox->seats;
-    while (*place != seat) place = &(*place)->next;
-    *place = seat->next;
+    struct gate_sandbox *sandbox = seat->sandbox;
+    if (seat->previous)
+        seat->previous->next = seat->next;
+    else
+        sandbox->seats = seat->next;
+    if (seat->next)
+        seat->next->previous = seat->previous;
+    else
+        sandbox->last_seat = seat->previous;
+    if (!seat->link) sandbox->seats_away--;
     if (seat->link) {
         seat->link->seat = NULL;
         seat->link->identified = seat->link->ready_sent = false;
@@ -72,14 +99,13 @@ void gate_seat_end(struct gate_seat *seat) {
 }
 
 static void end_surplus(struct gate_sandbox *sandbox) {
-    size_t away = 0;
     struct gate_seat *oldest = NULL;
+    if (sandbox->seats_away <= SEATS_AWAY_MAX) return;
     for (struct gate_seat *seat = sandbox->seats; seat; seat = seat->next) {
         if (seat->link) continue;
-        away++;
         if (!oldest || seat->expires_ms < oldest->expires_ms) oldest = seat;
     }
-    if (away > SEATS_AWAY_MAX) gate_seat_end(oldest);
+    if (oldest) gate_seat_end(oldest);
 }
 
 void gate_seat_leave(struct gate_seat *seat) {
@@ -87,6 +113,7 @@ void gate_seat_leave(struct gate_seat *seat) {
     seat->link->seat = NULL;
     seat->link->identified = seat->link->ready_sent = false;
     seat->link = NULL;
+    seat->sandbox->seats_away++;
     seat->expires_ms = gate_sandbox_now() + seat->sandbox->options.resume_window_ms;
     gate_loop_changed();
     end_surplus(seat->sandbox);
@@ -127,16 +154,39 @@ static void send_event(struct gate_seat *seat, int64_t seq, struct gate_span nam
 }
 
 /* Without memory the event is lost for a resume, which then is refused as too old. */
+static bool is_of(const struct gate_words *words, struct gate_span name, struct gate_span data) {
+    if (words->name_len != name.len || words->data_len != data.len) return false;
+    if (name.len > 0 && memcmp(words->bytes, name.data, name.len) != 0) return false;
+    return data.len == 0 || memcmp(words->bytes + name.len, data.data, data.len) == 0;
+}
+
+/* One copy for all sessions that hear the same one after the other. */
+static struct gate_words *share_words(struct gate_sandbox *sandbox, struct gate_span name,
+                                      struct gate_span data) {
+    struct gate_words *words = sandbox->words_of_last;
+    if (!words || !is_of(words, name, data)) {
+        words = gate_allocate(NULL, sizeof *words + name.len + data.len);
+        if (!words) return NULL;
+        *words = (struct gate_words){1, name.len, data.len};
+        if (name.len > 0) memcpy(words->bytes, name.data, name.len);
+        if (data.len > 0) memcpy(words->bytes + name.len, data.data, data.len);
+        release_words(sandbox->words_of_last);
+        sandbox->words_of_last = words;
+    }
+    words->refs++;
+    return words;
+}
+
 static void keep_event(struct gate_seat *seat, struct gate_span name, struct gate_span data) {
-    struct gate_telling *telling = gate_allocate(NULL, sizeof *telling + name.len + data.len);
+    struct gate_words *words = share_words(seat->sandbox, name, data);
+    struct gate_telling *telling = words ? gate_allocate(NULL, sizeof *telling) : NULL;
     if (!telling) {
+        release_words(words);
         while (seat->first) forget_first(seat);
         seat->forgotten = seat->seq;
         return;
     }
-    *telling = (struct gate_telling){NULL, seat->seq, name.len, data.len};
-    if (name.len > 0) memcpy(telling->bytes, name.data, name.len);
-    if (data.len > 0) memcpy(telling->bytes + name.len, data.data, data.len);
+    *telling = (struct gate_telling){NULL, seat->seq, words};
     if (seat->last)
         seat->last->next = telling;
     else
@@ -164,9 +214,10 @@ void gate_seat_mention(struct gate_seat *seat, struct gate_span name, struct gat
 void gate_seat_replay(struct gate_seat *seat, int64_t seq) {
     for (const struct gate_telling *telling = seat->first; telling; telling = telling->next) {
         if (telling->seq <= seq) continue;
-        struct gate_span name = {telling->bytes, telling->name_len};
+        const struct gate_words *words = telling->words;
+        struct gate_span name = {words->bytes, words->name_len};
         send_event(seat, telling->seq, name,
-                   (struct gate_span){telling->bytes + telling->name_len, telling->data_len});
+                   (struct gate_span){words->bytes + words->name_len, words->data_len});
     }
 }
 

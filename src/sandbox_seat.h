@@ -22,7 +22,7 @@ struct gate_claim {
 };
 
 struct gate_seat {
-    struct gate_seat *next; /* of the sandbox's list, in the order of making */
+    struct gate_seat *next, *previous; /* of the sandbox's list, in the order of making */
     struct gate_sandbox *sandbox;
     struct gate_link *link; /* NULL: away */
     char id[GATE_SEAT_ID_BYTES];
@@ -66,6 +66,9 @@ struct gate_news {
 
 /* Whether a seat wants it: its shard, then its intents. */
 bool gate_seat_wants(const struct gate_seat *seat, const struct gate_news *news);
+
+/* Lets go of what sessions have shared. */
+void gate_seats_forget(struct gate_sandbox *sandbox);
 
 /* Ends what is over; when the next one will be (GATE_NEVER_MS: none). */
 void gate_seats_tick(struct gate_sandbox *sandbox, int64_t now_ms);

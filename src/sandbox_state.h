@@ -20,6 +20,7 @@ struct gate_guild {
 
 struct gate_reply;      /* a scripted answer, see sandbox_http.c */
 struct gate_substitute; /* see sandbox_instead.c */
+struct gate_words;      /* see sandbox_seat.c */
 
 struct gate_sandbox {
     struct gate_sandbox *next;           /* of the loop's list */
@@ -39,10 +40,12 @@ struct gate_sandbox {
 
     uint64_t random;
     struct gate_knobs knobs; /* of connections to come */
-    struct gate_link *links;
+    struct gate_link *links, *last_link;
     int64_t last_id;
-    struct gate_seat *seats;
-    struct gate_guild *guilds; /* options.guilds of them */
+    struct gate_seat *seats, *last_seat;
+    size_t seats_away;                /* how many of them wait for a resume */
+    struct gate_words *words_of_last; /* of the newest event; see sandbox_seat.c */
+    struct gate_guild *guilds;        /* options.guilds of them */
     struct gate_world world;
     struct gate_rate rates[GATE_RATES]; /* see sandbox_rate.h */
     struct gate_reply *replies;

@@ -359,6 +359,21 @@ local function suggest(name)
   end
 end
 
+-- What may be absent, and is no mistake then.
+local absent = { ca_file = true }
+
+-- Judges a name that the object has not: a misspelt knob would else be an attempt to call nil.
+function methods.__missing(name)
+  if type(name) ~= "string" or absent[name] then return nil end
+  local meant
+  for candidate in pairs(methods) do
+    local near = candidate:sub(1, 2) ~= "__" and is_near(name, candidate, FAR)
+    if near and (not meant or candidate < meant) then meant = candidate end
+  end
+  error(("a sandbox has no '%s'%s"):format(name,
+    meant and (", did you mean '%s'?"):format(meant) or ""), 3)
+end
+
 -- ---- Telling clients something ----------------------------------------------------------------
 
 local texts = setmetatable({}, { __mode = "k" }) -- what sandbox.text made -> its bytes
