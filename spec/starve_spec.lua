@@ -107,6 +107,30 @@ describe("memory in a machine that is ready", function()
     assert.is_string(driven.machine:status().session)
   end)
 
+  -- An escape takes a buffer when the command is looked at.
+  it("a command is taken as a whole, or refused", function()
+    local command = '{"op":8,"d":{"guild_id":"\\u0031","query":"","limit":0}}'
+    for _, encoding in ipairs(helper.encodings) do
+      local n, refused = 0
+      repeat
+        n = n + 1
+        local driven, actions, times = starve({ encoding = encoding }, n, function(d)
+          return d:input("send", command)
+        end)
+        refused = times
+        if driven.result[1] == nil then
+          assert.same({ 1, "EMEMORY", 0 }, { refused, driven.result[3],
+            #helper.pick(actions, "send") }, "refusal " .. n)
+          actions = driven:input("send", command)
+        end
+        assert.equal(1, #helper.pick(actions, "send"), "refusal " .. n)
+        assert.equal("ready", driven.machine.state)
+        driven.machine:close()
+      until refused == 0
+      assert(n > 2, n .. " tries")
+    end
+  end)
+
   it("what Identify is to say is said as a whole, or as before", function()
     local n, refused = 0
     local before = { presence = '{"status":"idle"}', properties = { browser = "old" } }

@@ -5,7 +5,6 @@
 -- piece of the source line (`line`), or both.
 
 local SHARD_LOOKS = "the shard drops what comes behind a close before the session sees it"
-local NO_MEMORY = "needs memory to fail between two allocations that a command shares"
 
 return {
   strict = { "src/session.c", "src/greeting.c", "src/heart.c", "src/budget.c", "src/quota.c",
@@ -27,8 +26,6 @@ return {
       reason = "the states without a deadline of their own never come here" },
     { file = "src/session.c", name = "beat_or_bury", line = "switch (gate_heart_pulse(",
       reason = "a pulse is one of three" },
-    { file = "src/session.c", name = "push_command", line = "if (rc < 0) return rc;",
-      reason = NO_MEMORY },
     { file = "src/budget.c", name = "gate_slots_leave", line = "while (at && at != slot)",
       reason = "what is queued is in the list of its key" },
     { file = "src/budget.c", name = "gate_slots_leave", line = "if (!at) return;",
