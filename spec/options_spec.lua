@@ -117,6 +117,14 @@ describe("options: what comes out", function()
     assert.equal("integer", math.type(out.intents))
   end)
 
+  it("keeps more in the queue where a full one costs a Resume", function()
+    local limits = core.limits
+    assert.equal(limits.QUEUE_BYTES_MAX, check({ when_full = "drop" }).queue_bytes)
+    assert.equal(limits.QUEUE_LEAVE_BYTES_MAX, check({ when_full = "disconnect" }).queue_bytes)
+    assert.equal(1, check({ when_full = "disconnect", queue_bytes = 1 }).queue_bytes)
+    assert.is_true(limits.QUEUE_BYTES_MAX < limits.QUEUE_LEAVE_BYTES_MAX)
+  end)
+
   it("names what may be dropped, in one style, when something may be", function()
     assert.is_nil(check({ when_full = "disconnect" }).drop_events)
     local first = check { when_full = "drop" }

@@ -132,6 +132,8 @@ static int start_thread(struct gate_engine *engine) {
 
 static void fill_options(struct gate_loop_options *out, const struct gate_engine_options *options) {
     size_t events = options->queue_events_max, bytes = options->queue_bytes_max;
+    if (!bytes)
+        bytes = options->leave_when_full ? GATE_QUEUE_LEAVE_BYTES_MAX : GATE_QUEUE_BYTES_MAX;
     int64_t reserve = options->identify_reserve;
     *out =
         (struct gate_loop_options){.transport = {.ca_file = options->ca_file,
@@ -139,7 +141,7 @@ static void fill_options(struct gate_loop_options *out, const struct gate_engine
                                                  .proxy = options->proxy,
                                                  .user_agent = options->user_agent},
                                    .events = {.count_max = events ? events : GATE_QUEUE_EVENTS_MAX,
-                                              .bytes_max = bytes ? bytes : GATE_QUEUE_BYTES_MAX,
+                                              .bytes_max = bytes,
                                               .notes_max = GATE_QUEUE_NOTES_MAX,
                                               .quiet_max = GATE_QUEUE_QUIET_MAX},
                                    .loose = options->drop_events,

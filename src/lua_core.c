@@ -448,7 +448,7 @@ static void push_limits(lua_State *L) {
         LIMIT(CENSUS_NAMES_MAX),   LIMIT(DROP_EVENTS_MAX),    LIMIT(AWAY_MS_MIN),
         LIMIT(HANDSHAKES_MAX),     LIMIT(QUOTA_TOTAL),        LIMIT(QUOTA_TOTAL_MAX),
         LIMIT(QUOTA_RESERVE),      LIMIT(QUOTA_DAY_MS),       LIMIT(QUOTA_STEP_MS),
-        LIMIT(QUOTA_STEPS),        LIMIT(HOLD_LOOK_MS)};
+        LIMIT(QUOTA_STEPS),        LIMIT(HOLD_LOOK_MS),       LIMIT(QUEUE_LEAVE_BYTES_MAX)};
 #undef LIMIT
     lua_newtable(L);
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)

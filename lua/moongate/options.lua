@@ -403,7 +403,7 @@ local rows = {
   { name = "null", kind = one_of, values = { "drop", "keep" }, default = "drop" },
   { name = "invalid_utf8", kind = one_of, values = { "pass", "refuse" }, default = "pass" },
   { name = "queue_events", kind = whole, min = 1, default = limits.QUEUE_EVENTS_MAX },
-  { name = "queue_bytes", kind = whole, min = 1, default = limits.QUEUE_BYTES_MAX },
+  { name = "queue_bytes", kind = whole, min = 1 }, -- the default goes by when_full
   { name = "message_bytes_max", kind = whole, min = 1, default = limits.MESSAGE_BYTES_MAX },
   { name = "when_full", kind = one_of, values = { "pause", "drop", "disconnect" },
     default = "pause" },
@@ -516,8 +516,17 @@ local function check_dropping(sheet, out, user)
   complain(sheet, "drop_events", "nothing is dropped", 'set when_full = "drop", or leave it out')
 end
 
+-- A pause costs nothing, so little is kept; to leave costs a Resume, and the guilds that come
+-- with a start are no reason for one.
+local function fill_queue_bytes(out)
+  local leaves = out.when_full == "disconnect"
+  out.queue_bytes = out.queue_bytes or (leaves and limits.QUEUE_LEAVE_BYTES_MAX
+    or limits.QUEUE_BYTES_MAX)
+end
+
 local function check_together(sheet, out, user)
   check_dropping(sheet, out, user)
+  fill_queue_bytes(out)
   if out.compress == "payload" and out.encoding == "etf" then
     complain(sheet, "compress", '"payload" is for the encoding "json" only',
       'use "zlib-stream", "zstd-stream" or false')
