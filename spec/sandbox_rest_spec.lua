@@ -27,6 +27,14 @@ local function send(channel, body)
   return ask("POST", "/channels/" .. channel .. "/messages", body)
 end
 
+-- Integers between two, the same for the same seed.
+local function seeded(seed)
+  return function(least, most)
+    seed = seed * 6364136223846793005 + 1442695040888963407
+    return least + (seed >> 33) % (most - least + 1)
+  end
+end
+
 -- A list drops nulls, so people are compared by what they are called.
 local function assert_person(person, user)
   assert.same({ person.id, person.username }, { user.id, user.username })
@@ -290,6 +298,39 @@ describe("sandbox, REST #sockets", function()
       assert.equal(discord.user.id, event.d.user_id)
       assert.equal(discord.user.id, event.d.member.user.id)
     end)
+  end)
+
+  it("outlives bodies of any kind", function()
+    start { limits = false }
+    discord:dispatch("INTERACTION_CREATE", { id = "42", token = "mine" })
+    local peer = wire.ready(discord)
+    local random = seeded(1)
+    local channel = "/channels/" .. discord.guilds[1].channel_id .. "/messages"
+    local json = '{"content":"x\\u00e9\\n","embeds":[{"title":"y"}],"type":4,'
+      .. '"data":{"content":"z","flags":64},"message_reference":{"message_id":"5"}}'
+    local parts = table.concat({ "--b", 'Content-Disposition: form-data; name="payload_json"', "",
+      json, "--b", 'Content-Disposition: form-data; name="files[0]"; filename="f"', "", "file",
+      "--b--", "" }, "\r\n")
+    local statuses = {}
+    for round = 1, 600 do
+      local body, kind = json, "application/json"
+      if round % 2 == 0 then body, kind = parts, "multipart/form-data; boundary=b" end
+      for _ = 1, random(1, 4) do
+        local at, what = random(1, #body), random(1, 3)
+        local with = what == 1 and "" or what == 2 and string.char(random(0, 255))
+          or ('{}[]"\\:,-'):sub(random(1, 9)):sub(1, 1)
+        body = body:sub(1, at - 1) .. with .. body:sub(at + 1)
+      end
+      if random(1, 10) == 1 then body = body:sub(1, random(1, #body)) end
+      local path = round % 3 == 0 and "/interactions/42/mine/callback" or channel
+      local status = ask("POST", path, body, { ["Content-Type"] = kind }).status
+      statuses[status] = (statuses[status] or 0) + 1
+    end
+    assert(statuses[200] and statuses[400], "both kinds of answers")
+    assert.is_nil(statuses[500])
+    for _ = 1, statuses[200] do -- whatever came in went out as correct JSON
+      assert.equal("MESSAGE_CREATE", peer:message().t)
+    end
   end)
 
   it("answers a bot while the Lua thread is blocked", function()
