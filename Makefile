@@ -108,7 +108,8 @@ peers: all
 	spec/peers/run
 
 # What events cost: decoding alone, then the whole process beside its floor. ROUNDS=5 EVENTS=100000
-bench: need all $(BUILD)/bench/inflate $(BUILD)/bench/sender $(BUILD)/bench/floor
+bench: need all $(BUILD)/bench/inflate $(BUILD)/bench/sender $(BUILD)/bench/floor \
+  $(BUILD)/bench/steps.so
 	$(BUILD)/bench/inflate
 	$(LUA) spec/bench/decode.lua $(BUILD)/bench $(ROUNDS)
 	$(LUA) spec/bench/run.lua $(BUILD)/bench $(or $(ROUNDS),5) $(EVENTS)
@@ -122,6 +123,9 @@ scale: need all
 $(BUILD)/bench/sender: spec/bench/sender.c spec/bench/traffic.c src/sandbox_tls.c src/buf.c
 $(BUILD)/bench/floor: spec/bench/floor.c
 $(BUILD)/bench/inflate: spec/bench/inflate.c src/inflate.c src/buf.c src/codes.c
+$(BUILD)/bench/steps.so: spec/bench/steps.c
+	@mkdir -p $(@D)
+	$(CC) $(C) $(CFLAGS) -shared -o $@ $<
 $(BUILD)/bench/%: spec/bench/traffic.h
 	@mkdir -p $(@D)
 	$(CC) $(C) $(CFLAGS) -o $@ $(filter %.c,$^) -lssl -lcrypto -lz -lzstd
