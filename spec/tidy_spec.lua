@@ -157,7 +157,7 @@ describe("tidy: the tree", function()
   it("has headers with guards, short enough to read", function()
     -- The vocabulary, and what is compiled more than once, are as long as they are.
     local long = { ["src/moongate.h"] = true, ["src/json_lex.h"] = true,
-      ["src/etf_read.h"] = true, ["src/lua_builder.h"] = true }
+      ["src/etf_read.h"] = true, ["src/json_read.h"] = true, ["src/lua_builder.h"] = true }
     expect_none(judge({ "^src/.*%.h$" }, function(file, text)
       return tidy.header_shape(file, text, not long[file] and 150)
     end))

@@ -444,6 +444,90 @@ describe("value: random structures", function()
   end)
 end)
 
+describe("value: what is remembered", function()
+  local etf = { encoding = "etf" }
+
+  it("keys that are foreseen are still looked at: cut, in another order, spaced, of any length",
+    function()
+    local long = ("k"):rep(29)
+    local text = '{"user":{"id":1,"' .. long .. '":2,"' .. long .. 'k":3},"n":[{"id":4},{"id":5}]}'
+    local wanted = {
+      user = { id = 1, [long] = 2, [long .. "k"] = 3 }, n = { { id = 4 }, { id = 5 } },
+    }
+    for _ = 1, 3 do
+      assert.same(wanted, core.decode(text))
+      assert.same(wanted, core.decode((text:gsub('":', '"\t:\n'))))
+      assert.same(wanted, core.decode(text .. (" "):rep(40)))
+      assert.same({ n = 1, user = { [long .. "k"] = 2, id = 3, [long] = 4 } }, core.decode(
+        '{"n":1,"user":{"' .. long .. 'k":2,"id":3,"' .. long .. '":4}}'))
+      for length = 0, #text - 1 do
+        local value, _, code = core.decode(text:sub(1, length))
+        assert.is_nil(value)
+        assert.equal("ESYNTAX", code)
+      end
+    end
+    for i = 1, #text do -- whatever stands in the place of a byte
+      local changed = text:sub(1, i - 1) .. "#" .. text:sub(i + 1)
+      local fine, theirs = pcall(cjson.decode, changed)
+      if fine then
+        assert.same(theirs, core.decode(changed))
+      else
+        assert.is_nil(core.decode(changed), changed)
+      end
+    end
+  end)
+
+  it("a key that has to be escaped is refused as it is, however often it came", function()
+    for _, key in ipairs { 'a"b', "a\\b", "a\nb" } do
+      local written = core.encode({ [key] = 1 })
+      for _ = 1, 3 do
+        assert.same({ [key] = 1 }, core.decode(written))
+        assert.same({ [key] = 1 }, core.decode(core.encode({ [key] = 1 }, etf), etf))
+      end
+      if key ~= "a\\b" then assert.is_nil((core.decode('{"' .. key .. '":1}'))) end
+    end
+  end)
+
+  it("a key that is no UTF-8 is refused where it should be, however often it passed", function()
+    for _ = 1, 3 do core.decode '{"\xff":null,"\xfe":1}' end
+    for _, text in ipairs { '{"\xff":null}', '{"\xff":1}' } do
+      local _, _, code = core.decode(text, { invalid_utf8 = "refuse" })
+      assert.equal("EUTF8", code)
+    end
+  end)
+
+  it("a null leaves a key that came before it out, and one of another object alone", function()
+    for _ = 1, 3 do
+      assert.same({ b = 2 }, core.decode '{"a":1,"b":2,"a":null}')
+      assert.same({ a = 1, b = {} }, core.decode '{"a":1,"b":{"a":null}}')
+      assert.same({ a = null, b = 1 }, core.decode('{"a":null,"b":1}', keep))
+      local term = core.encode({ a = 1, b = { a = null } }, etf)
+      assert.same({ a = 1, b = {} }, core.decode(term, etf))
+    end
+  end)
+
+  it("texts are told apart by every byte and their length, however often they came", function()
+    math.randomseed(7)
+    local texts = {}
+    for length = 0, 40 do
+      for i = 1, length do
+        texts[#texts + 1] = ("x"):rep(i - 1) .. string.char(math.random(97, 119)) ..
+          ("x"):rep(length - i)
+      end
+    end
+    for _ = 1, 5 do
+      assert.same(texts, core.decode(core.encode(texts)))
+      assert.same(texts, core.decode(core.encode(texts, etf), etf))
+      collectgarbage()
+    end
+    for _ = 1, 2000 do
+      local i = math.random(#texts)
+      assert.equal(texts[i], core.decode('"' .. texts[i] .. '"'))
+      assert.equal(texts[i], core.decode('"' .. texts[i] .. '"'))
+    end
+  end)
+end)
+
 describe("value: memory", function()
   it("a finaliser that decodes and encodes in the middle of a value does no harm", function()
     local ran, text = 0, '{"a":["\\n' .. ("x"):rep(50) .. '",{"b":["\\t",2]}],"c":"\\"d"}'

@@ -31,7 +31,7 @@ static inline int pass_number(struct target *target, double value) {
 static inline int pass_text(struct target *target, struct gate_span text) {
     return target->sink->text(target->to, text);
 }
-static inline int pass_open_list(struct target *target, uint32_t count) {
+static inline int pass_begin_list(struct target *target, uint32_t count) {
     (void)count;
     return target->sink->open_list(target->to);
 }
@@ -42,7 +42,7 @@ static inline int pass_item(struct target *target) {
 static inline int pass_close_list(struct target *target) {
     return target->sink->close_list(target->to);
 }
-static inline int pass_open_map(struct target *target, uint32_t pairs) {
+static inline int pass_begin_map(struct target *target, uint32_t pairs) {
     (void)pairs;
     return target->sink->open_map(target->to);
 }
@@ -57,9 +57,12 @@ static inline int pass_close_map(struct target *target) {
     return target->sink->close_map(target->to);
 }
 
-#define READ_TO                  struct target
-#define READ_CALL(name)          pass_##name
-#define READ_SKIPS_NULL(to, key) false
+#define READ_TO                       struct target
+#define READ_CALL(name)               pass_##name
+#define READ_SKIPS_NULL(to, key)      false
+#define READ_KNOWN(to, at, left, len) false /* a sink knows no key beforehand */
+#define READ_SKIPS_KNOWN_NULL(to)     false
+#define READ_TAKE_KNOWN(to)           (void)(to)
 #include "etf_read.h"
 
 static int unpack(struct gate_span message, struct gate_buf *out, size_t *used);

@@ -5,9 +5,12 @@
  * Define before including: READ_TO, the type of the target; READ_CALL(name), the name of its
  * functions, which look like those of struct gate_sink but for their first argument, a READ_TO *;
  * and READ_SKIPS_NULL(to, key): true when this member need not be mentioned at all if it is null.
- * Unlike a sink, open_list and open_map are told how many there will be (at most as many as there
- * are bytes left), and item(to) and member(to) follow each of them. Everything in here is static: a
- * text without a .c file of its own. */
+ * For open_list and open_map of a sink there are begin_list and begin_map, which are told how many
+ * there will be (at most as many as there are bytes left), and item(to) and member(to) follow each
+ * of them. A target may know a key before it is read: READ_KNOWN(to, at, left, len), true when it
+ * is the text of `len` bytes at `at`, of which there are `left` more, and is ASCII. Then
+ * READ_SKIPS_KNOWN_NULL(to) and READ_TAKE_KNOWN(to) stand for READ_SKIPS_NULL and key. Everything
+ * in here is static: a text without a .c file of its own. */
 #ifndef MOONGATE_ETF_READ_H
 #define MOONGATE_ETF_READ_H
 
@@ -73,11 +76,12 @@ static inline uint8_t byte_at(const char *at) {
     return (uint8_t)*at;
 }
 
-/* A natural number of `bytes` (1, 2 or 4). The compiler makes one load of it. */
+/* A natural number of `bytes` (0, 1, 2 or 4), spelled out: a loop would stay one. */
 static inline uint32_t load_natural(const char *at, size_t bytes) {
-    uint32_t value = 0;
-    for (size_t i = 0; i < bytes; i++) value = value << 8 | byte_at(at + i);
-    return value;
+    uint32_t high = bytes > 0 ? byte_at(at) : 0;
+    if (bytes > 1) high = high << 8 | byte_at(at + 1);
+    if (bytes > 2) high = high << 16 | (uint32_t)byte_at(at + 2) << 8 | byte_at(at + 3);
+    return high;
 }
 
 /* Reads a length of `bytes` behind the tag that stands at `at`, which is stepped over with it. */
@@ -133,6 +137,14 @@ static inline int read_atom(struct reader *reader, struct gate_span *out) {
     return GATE_OK;
 }
 
+/* Steps over `text`, an atom in the short form, if that is what stands here. */
+static inline bool skip_short(struct reader *reader, const char *text, size_t len) {
+    if (!has_bytes(reader, 2 + len) || byte_at(reader->at + 1) != len) return false;
+    if (memcmp(reader->at + 2, text, len) != 0) return false;
+    reader->at += 2 + len;
+    return true;
+}
+
 static inline bool is_word(struct gate_span text, const char *word, size_t len) {
     return text.len == len && memcmp(text.data, word, len) == 0;
 }
@@ -146,6 +158,7 @@ static inline bool means_null(struct gate_span atom) {
 static inline bool is_null(const struct reader *reader) {
     if (!has_bytes(reader, 5)) return false;
     const char *at = reader->at;
+    if (at[1] != 3 && at[1] != 4 && at[1] != 0) return false;
     uint8_t tag = byte_at(at);
     size_t head = 2, len = byte_at(at + 1);
     if (tag == TAG_ATOM || tag == TAG_ATOM_UTF8) {
@@ -168,7 +181,7 @@ static inline bool skip_null(struct reader *reader) {
     return is_null(reader) && skip_atom(reader) == GATE_OK;
 }
 
-static int read_atom_value(struct reader *reader) {
+static int read_long_atom(struct reader *reader) {
     struct gate_span atom;
     int rc = read_atom(reader, &atom);
     if (rc < 0) return rc;
@@ -176,6 +189,16 @@ static int read_atom_value(struct reader *reader) {
     if (is_word(atom, "true", 4)) return READ_CALL(boolean)(reader->to, true);
     if (is_word(atom, "false", 5)) return READ_CALL(boolean)(reader->to, false);
     return READ_CALL(text)(reader->to, atom);
+}
+
+static inline int read_atom_value(struct reader *reader) {
+    uint8_t tag = byte_at(reader->at);
+    if (tag == TAG_SMALL_ATOM || tag == TAG_SMALL_ATOM_UTF8) {
+        if (skip_short(reader, "false", 5)) return READ_CALL(boolean)(reader->to, false);
+        if (skip_short(reader, "true", 4)) return READ_CALL(boolean)(reader->to, true);
+        if (skip_short(reader, "nil", 3)) return READ_CALL(null)(reader->to);
+    }
+    return read_long_atom(reader);
 }
 
 /* ---- Numbers --------------------------------------------------------------------------------- */
@@ -188,6 +211,13 @@ struct integer {
 
 static inline uint64_t load_magnitude(struct gate_span bytes) {
     uint64_t value = 0;
+    if (bytes.len == sizeof value) {
+        memcpy(&value, bytes.data, sizeof value);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        value = __builtin_bswap64(value);
+#endif
+        return value;
+    }
     for (size_t i = bytes.len; i-- > 0;) value = value << 8 | byte_at(bytes.data + i);
     return value;
 }
@@ -293,7 +323,7 @@ static int read_items(struct reader *reader, uint32_t count) {
     if (!has_bytes(reader, count)) return GATE_ESYNTAX;
     if (reader->depth == GATE_DEPTH_MAX) return GATE_EDEPTH;
     reader->depth++;
-    int rc = READ_CALL(open_list)(reader->to, count);
+    int rc = READ_CALL(begin_list)(reader->to, count);
     for (uint32_t i = 0; rc == GATE_OK && i < count; i++) {
         rc = read_value(reader);
         if (rc == GATE_OK) rc = READ_CALL(item)(reader->to);
@@ -329,7 +359,7 @@ static int read_string(struct reader *reader) {
     struct gate_span bytes;
     int rc = read_bytes(reader, 2, &bytes);
     if (rc == GATE_OK && reader->depth == GATE_DEPTH_MAX) return GATE_EDEPTH;
-    if (rc == GATE_OK) rc = READ_CALL(open_list)(reader->to, (uint32_t)bytes.len);
+    if (rc == GATE_OK) rc = READ_CALL(begin_list)(reader->to, (uint32_t)bytes.len);
     for (size_t i = 0; rc == GATE_OK && i < bytes.len; i++) {
         rc = READ_CALL(integer)(reader->to, byte_at(bytes.data + i));
         if (rc == GATE_OK) rc = READ_CALL(item)(reader->to);
@@ -365,12 +395,32 @@ static inline int read_key(struct reader *reader, struct gate_span *out) {
     }
 }
 
+/* A key that the target knows, written in one of the two ways that are common. */
+static inline bool step_over_known(struct reader *reader) {
+    if (!has_bytes(reader, 5)) return false;
+    const char *at = reader->at;
+    uint8_t tag = byte_at(at);
+    size_t head = tag == TAG_BINARY ? 5 : 2;
+    if (tag != TAG_BINARY && tag != TAG_SMALL_ATOM && tag != TAG_SMALL_ATOM_UTF8) return false;
+    size_t len = tag == TAG_BINARY ? load_natural(at + 1, 4) : byte_at(at + 1);
+    at += head;
+    if (!READ_KNOWN(reader->to, at, (size_t)(reader->end - at), len)) return false;
+    reader->at = at + len;
+    return true;
+}
+
 static inline int read_member(struct reader *reader) {
     struct gate_span key;
-    int rc = read_key(reader, &key);
-    if (rc < 0) return rc;
-    if (is_null(reader) && READ_SKIPS_NULL(reader->to, key)) return skip_atom(reader);
-    rc = READ_CALL(key)(reader->to, key);
+    int rc = GATE_OK;
+    if (step_over_known(reader)) {
+        if (is_null(reader) && READ_SKIPS_KNOWN_NULL(reader->to)) return skip_atom(reader);
+        READ_TAKE_KNOWN(reader->to);
+    } else {
+        rc = read_key(reader, &key);
+        if (rc < 0) return rc;
+        if (is_null(reader) && READ_SKIPS_NULL(reader->to, key)) return skip_atom(reader);
+        rc = READ_CALL(key)(reader->to, key);
+    }
     if (rc == GATE_OK) rc = read_value(reader);
     return rc < 0 ? rc : READ_CALL(member)(reader->to);
 }
@@ -381,7 +431,7 @@ static int read_map(struct reader *reader) {
     if (rc < 0 || !has_bytes(reader, 2 * (uint64_t)pairs)) return GATE_ESYNTAX;
     if (reader->depth == GATE_DEPTH_MAX) return GATE_EDEPTH;
     reader->depth++;
-    rc = READ_CALL(open_map)(reader->to, pairs);
+    rc = READ_CALL(begin_map)(reader->to, pairs);
     while (rc == GATE_OK && pairs-- > 0) rc = read_member(reader);
     if (rc < 0) return rc;
     reader->depth--;

@@ -45,8 +45,11 @@ static inline int pass_close_map(struct target *target) {
     return target->sink->close_map(target->to);
 }
 
-#define READ_CALL(name)          pass_##name
-#define READ_SKIPS_NULL(to, key) false
+#define READ_CALL(name)           pass_##name
+#define READ_SKIPS_NULL(to, key)  false
+#define READ_KNOWN(to, at, left)  0 /* a sink knows no key beforehand */
+#define READ_SKIPS_KNOWN_NULL(to) false
+#define READ_TAKE_KNOWN(to)       (void)(to)
 #include "json_read.h"
 
 static int walk(struct gate_span value, const struct gate_sink *sink, void *to,

@@ -20,6 +20,7 @@ struct reader {
     struct gate_buf *scratch; /* takes text whose escapes had to be rewritten */
     void *to;                 /* the target of json_read.h; unused elsewhere */
     int depth;
+    int rc; /* json_read.h: the error */
 };
 
 /* ---- Strings --------------------------------------------------------------------------------- */
@@ -211,7 +212,9 @@ static inline int skip_number(struct reader *reader, bool *integer) {
 
 /* ---- Punctuation ----------------------------------------------------------------------------- */
 
+/* What the gateway sends has none: one look is enough. */
 static inline const char *skip_space(const char *at, const char *end) {
+    if (at < end && (unsigned char)*at > ' ') return at;
     while (at < end && (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t')) at++;
     return at;
 }

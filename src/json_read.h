@@ -4,120 +4,122 @@
  *
  * Define before including: READ_CALL(name), the name of the target's functions, which look like
  * those of struct gate_sink, and READ_SKIPS_NULL(to, key): true when this member need not be
- * mentioned at all if it is null. Everything in here is static: a text without a .c file of its
- * own. */
+ * mentioned at all if it is null. A target may know a key before it is read: READ_KNOWN(to, at,
+ * left) says how many bytes a key with its quotes and its colon takes at `at`, of which there are
+ * `left` more; 0: not known. Then READ_SKIPS_KNOWN_NULL(to) and READ_TAKE_KNOWN(to) stand for the
+ * other two. Everything in here is static: a text without a .c file of its own. */
 #ifndef MOONGATE_JSON_READ_H
 #define MOONGATE_JSON_READ_H
 
 #include "json_lex.h"
 
-/* ---- Values ---------------------------------------------------------------------------------- */
+/* Left to itself the compiler makes calls of the short ways, and the long ones part of them. */
+#define INLINE static inline __attribute__((always_inline))
+#define APART  static __attribute__((noinline))
+
+/* The functions below take the place of what they read and return the place behind it; NULL after
+ * a failure, whose error and place are in the reader. A place that is handed on so stays in a
+ * register, which one in the reader would not. */
+
+static const char *fail(struct reader *reader, const char *at, int rc) {
+    reader->at = at;
+    reader->rc = rc;
+    return NULL;
+}
+
+/* What the target says of a value that ends at `at`. */
+static inline const char *pass(struct reader *reader, const char *at, int rc) {
+    return rc < 0 ? fail(reader, at, rc) : at;
+}
+
+/* ---- Scalars --------------------------------------------------------------------------------- */
 
 /* Of most numbers one look is enough: fewer digits than any of 2^53, and nothing behind them. */
 #define SHORT_DIGITS 15
 
-static inline bool read_short(struct reader *reader, int64_t *out) {
-    const char *at = reader->at, *end = reader->end;
+/* NULL: it takes a longer look. */
+static inline const char *read_short(const char *at, const char *end, int64_t *out) {
     bool negative = *at == '-';
     const char *from = at + negative;
     if (end - from > SHORT_DIGITS + 1) end = from + SHORT_DIGITS + 1;
     int64_t value = 0;
     for (at = from; at < end && *at >= '0' && *at <= '9'; at++) value = value * 10 + (*at - '0');
     size_t digits = (size_t)(at - from);
-    if (digits == 0 || digits > SHORT_DIGITS || (*from == '0' && digits > 1)) return false;
-    if (at < end && (*at == '.' || *at == 'e' || *at == 'E')) return false;
+    if (digits == 0 || digits > SHORT_DIGITS || (*from == '0' && digits > 1)) return NULL;
+    if (at < end && (*at == '.' || *at == 'e' || *at == 'E')) return NULL;
     *out = negative ? -value : value;
-    reader->at = at;
-    return true;
+    return at;
 }
 
-static int read_long(struct reader *reader) {
+APART const char *read_long(struct reader *reader, const char *from) {
     bool is_integer;
     int64_t integer;
-    const char *from = reader->at;
+    reader->at = from;
     int rc = skip_number(reader, &is_integer);
-    if (rc < 0) return rc;
+    if (rc < 0) return fail(reader, reader->at, rc);
     struct gate_span digits = {from, (size_t)(reader->at - from)};
-    if (!is_integer) return READ_CALL(number)(reader->to, gate_text_to_number(digits));
-    if (!gate_text_to_integer(digits, &integer)) return READ_CALL(text)(reader->to, digits);
-    return READ_CALL(integer)(reader->to, integer);
+    if (!is_integer)
+        rc = READ_CALL(number)(reader->to, gate_text_to_number(digits));
+    else if (gate_text_to_integer(digits, &integer))
+        rc = READ_CALL(integer)(reader->to, integer);
+    else
+        rc = READ_CALL(text)(reader->to, digits);
+    return pass(reader, reader->at, rc);
 }
 
-static inline int read_number(struct reader *reader) {
+INLINE const char *read_number(struct reader *reader, const char *at) {
     int64_t integer;
-    if (read_short(reader, &integer)) return READ_CALL(integer)(reader->to, integer);
-    return read_long(reader);
+    const char *behind = read_short(at, reader->end, &integer);
+    if (!behind) return read_long(reader, at);
+    return pass(reader, behind, READ_CALL(integer)(reader->to, integer));
 }
 
-static int read_value(struct reader *reader);
-
-static int read_list(struct reader *reader) {
-    if (reader->depth == GATE_DEPTH_MAX) return GATE_EDEPTH;
-    reader->depth++;
-    int rc = READ_CALL(open_list)(reader->to);
-    int more = rc == GATE_OK && !read_empty(reader, ']');
-    while (more > 0) {
-        rc = read_value(reader);
-        if (rc < 0) return rc;
-        more = read_separator(reader, ']');
-    }
-    if (rc < 0 || more < 0) return rc < 0 ? rc : more;
-    reader->depth--;
-    return READ_CALL(close_list)(reader->to);
-}
-
-static inline int read_member(struct reader *reader) {
-    struct gate_span key;
-    int rc = read_key(reader, &key);
-    if (rc < 0) return rc;
-    if (reader->at < reader->end && *reader->at == 'n' && READ_SKIPS_NULL(reader->to, key))
-        return skip_word(reader, "null", 4);
-    rc = READ_CALL(key)(reader->to, key);
-    return rc < 0 ? rc : read_value(reader);
-}
-
-static int read_map(struct reader *reader) {
-    if (reader->depth == GATE_DEPTH_MAX) return GATE_EDEPTH;
-    reader->depth++;
-    int rc = READ_CALL(open_map)(reader->to);
-    int more = rc == GATE_OK && !read_empty(reader, '}');
-    while (more > 0) {
-        rc = read_member(reader);
-        if (rc < 0) return rc;
-        more = read_separator(reader, '}');
-    }
-    if (rc < 0 || more < 0) return rc < 0 ? rc : more;
-    reader->depth--;
-    return READ_CALL(close_map)(reader->to);
-}
-
-static int read_text(struct reader *reader) {
+/* With escapes, or with something wrong in it. */
+APART const char *read_escaped(struct reader *reader, const char *at) {
     struct gate_span text;
+    reader->at = at;
     int rc = read_string(reader, &text);
-    return rc < 0 ? rc : READ_CALL(text)(reader->to, text);
+    if (rc == GATE_OK) rc = READ_CALL(text)(reader->to, text);
+    return pass(reader, reader->at, rc);
 }
 
-static int read_word(struct reader *reader) {
-    switch (*reader->at) {
-    case 't':
-        if (skip_word(reader, "true", 4) < 0) return GATE_ESYNTAX;
-        return READ_CALL(boolean)(reader->to, true);
-    case 'f':
-        if (skip_word(reader, "false", 5) < 0) return GATE_ESYNTAX;
-        return READ_CALL(boolean)(reader->to, false);
-    default:
-        if (skip_word(reader, "null", 4) < 0) return GATE_ESYNTAX;
-        return READ_CALL(null)(reader->to);
-    }
+INLINE const char *read_text(struct reader *reader, const char *at) {
+    const char *from = at + 1, *stop = find_special(from, reader->end);
+    if (stop == reader->end || *stop != '"') return read_escaped(reader, at);
+    struct gate_span text = {from, (size_t)(stop - from)};
+    return pass(reader, stop + 1, READ_CALL(text)(reader->to, text));
 }
 
-static int read_value(struct reader *reader) {
-    reader->at = skip_space(reader->at, reader->end);
-    if (reader->at == reader->end) return GATE_ESYNTAX;
-    switch (*reader->at) {
-    case '"': return read_text(reader);
-    case '{': return read_map(reader);
-    case '[': return read_list(reader);
+/* NULL: the word is not there. */
+static inline const char *behind_word(const char *at, const char *end, const char *word,
+                                      size_t len) {
+    return (size_t)(end - at) >= len && memcmp(at, word, len) == 0 ? at + len : NULL;
+}
+
+static inline const char *read_word(struct reader *reader, const char *at) {
+    const char *behind;
+    if ((behind = behind_word(at, reader->end, "false", 5)))
+        return pass(reader, behind, READ_CALL(boolean)(reader->to, false));
+    if ((behind = behind_word(at, reader->end, "true", 4)))
+        return pass(reader, behind, READ_CALL(boolean)(reader->to, true));
+    if ((behind = behind_word(at, reader->end, "null", 4)))
+        return pass(reader, behind, READ_CALL(null)(reader->to));
+    return fail(reader, at, GATE_ESYNTAX);
+}
+
+/* ---- Containers ------------------------------------------------------------------------------ */
+
+static const char *read_first(struct reader *reader, const char *at);
+static const char *read_list(struct reader *reader, const char *at);
+static const char *read_map(struct reader *reader, const char *at);
+
+/* The value whose first byte, if there is one, is at `at`. */
+INLINE const char *read_value(struct reader *reader, const char *at) {
+    if (at == reader->end) return fail(reader, at, GATE_ESYNTAX);
+    switch (*at) {
+    case '"': return read_text(reader, at);
+    case '{': return read_map(reader, at);
+    case '[': return read_list(reader, at);
     case '-':
     case '0':
     case '1':
@@ -128,16 +130,93 @@ static int read_value(struct reader *reader) {
     case '6':
     case '7':
     case '8':
-    case '9': return read_number(reader);
-    default: return read_word(reader);
+    case '9': return read_number(reader, at);
+    default: return read_word(reader, at);
     }
+}
+
+/* Behind an opening bracket: at the first member. */
+static inline const char *enter(struct reader *reader, const char *at, int rc) {
+    if (rc < 0) return fail(reader, at, rc);
+    reader->depth++;
+    return skip_space(at + 1, reader->end);
+}
+
+/* At the bracket that has to be there. */
+static inline const char *leave(struct reader *reader, const char *at, char close) {
+    if (at == reader->end || *at != close) return fail(reader, at, GATE_ESYNTAX);
+    reader->depth--;
+    return at + 1;
+}
+
+static inline bool has(const struct reader *reader, const char *at, char byte) {
+    return at < reader->end && *at == byte;
+}
+
+APART const char *read_list(struct reader *reader, const char *at) {
+    if (reader->depth == GATE_DEPTH_MAX) return fail(reader, at, GATE_EDEPTH);
+    at = enter(reader, at, READ_CALL(open_list)(reader->to));
+    bool more = at && !has(reader, at, ']');
+    while (more) {
+        at = read_value(reader, at);
+        if (!at) return NULL;
+        at = skip_space(at, reader->end);
+        more = has(reader, at, ',');
+        if (more) at = skip_space(at + 1, reader->end);
+    }
+    if (at) at = leave(reader, at, ']');
+    return at ? pass(reader, at, READ_CALL(close_list)(reader->to)) : NULL;
+}
+
+/* The member of a key that the target did not know. */
+APART const char *read_new_member(struct reader *reader, const char *at) {
+    struct gate_span key;
+    reader->at = at;
+    int rc = read_key(reader, &key);
+    if (rc < 0) return fail(reader, reader->at, rc);
+    at = reader->at;
+    const char *behind = behind_word(at, reader->end, "null", 4);
+    if (behind && READ_SKIPS_NULL(reader->to, key)) return behind;
+    at = pass(reader, at, READ_CALL(key)(reader->to, key));
+    return at ? read_first(reader, at) : NULL;
+}
+
+INLINE const char *read_member(struct reader *reader, const char *at) {
+    size_t known = READ_KNOWN(reader->to, at, (size_t)(reader->end - at));
+    if (known == 0) return read_new_member(reader, at);
+    at = skip_space(at + known, reader->end);
+    if (has(reader, at, 'n') && READ_SKIPS_KNOWN_NULL(reader->to)) {
+        const char *behind = behind_word(at, reader->end, "null", 4);
+        return behind ? behind : fail(reader, at, GATE_ESYNTAX);
+    }
+    READ_TAKE_KNOWN(reader->to);
+    return read_value(reader, at);
+}
+
+APART const char *read_map(struct reader *reader, const char *at) {
+    if (reader->depth == GATE_DEPTH_MAX) return fail(reader, at, GATE_EDEPTH);
+    at = enter(reader, at, READ_CALL(open_map)(reader->to));
+    bool more = at && !has(reader, at, '}');
+    while (more) {
+        at = read_member(reader, at);
+        if (!at) return NULL;
+        at = skip_space(at, reader->end);
+        more = has(reader, at, ',');
+        if (more) at = skip_space(at + 1, reader->end);
+    }
+    if (at) at = leave(reader, at, '}');
+    return at ? pass(reader, at, READ_CALL(close_map)(reader->to)) : NULL;
+}
+
+APART const char *read_first(struct reader *reader, const char *at) {
+    return read_value(reader, at);
 }
 
 /* Reads the one value that the input holds, and nothing behind it. */
 static int read_whole(struct reader *reader) {
-    int rc = read_value(reader);
-    if (rc < 0) return rc;
-    reader->at = skip_space(reader->at, reader->end);
+    const char *at = read_first(reader, skip_space(reader->at, reader->end));
+    if (!at) return reader->rc;
+    reader->at = skip_space(at, reader->end);
     return reader->at == reader->end ? GATE_OK : GATE_ESYNTAX;
 }
 

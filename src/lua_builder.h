@@ -38,6 +38,8 @@ struct frame {
     int flush_at; /* a stack this high has to be flushed */
     int count;    /* members already in the table */
     bool made;    /* the slot holds the table */
+    int home;     /* the number of the key under which it all stands */
+    int last;     /* and of the one that was read last; of a list: as home */
     bool twice;   /* a key has come twice: the pairs must be set in their order */
     uint64_t
         seen[GATE_KEYS / 64]; /* MAP: the numbers of the keys so far; equal keys have equal ones */
@@ -52,6 +54,7 @@ struct builder {
     int top;             /* height of the stack */
     int room;            /* height that is granted, less the slack */
     int limit;           /* the lower one of the frame's flush_at and room */
+    int known;           /* the number of the key that find_known found */
     bool keep_null, refuse_utf8;
     struct frame frames[GATE_DEPTH_MAX + 1]; /* the first is the root: no table, never flushed */
 };
@@ -166,9 +169,10 @@ static inline int build_number(struct builder *builder, double value) {
     return count_value(builder);
 }
 
-static inline int build_text(struct builder *builder, struct gate_span text) {
+static inline __attribute__((always_inline)) int build_text(struct builder *builder,
+                                                            struct gate_span text) {
     if (builder->refuse_utf8 && !gate_text_is_utf8(text)) return GATE_EUTF8;
-    lua_pushlstring(builder->L, text.data, text.len);
+    gate_lua_push_text(builder->L, builder->space, builder->anchors, text);
     return count_value(builder);
 }
 
@@ -176,7 +180,10 @@ static inline int open_container(struct builder *builder, enum kind kind) {
     if (builder->frame == &builder->frames[GATE_DEPTH_MAX]) return GATE_EDEPTH;
     lua_pushnil(builder->L);
     int slot = ++builder->top;
+    int home = builder->frame->last;
     struct frame *frame = ++builder->frame;
+    frame->home = home;
+    frame->last = kind == MAP ? 0 : home;
     frame->kind = kind;
     frame->slot = slot;
     frame->count = 0;
@@ -233,22 +240,65 @@ static bool has_twin(struct builder *builder) {
     return false;
 }
 
+/* The key of this number is on top. */
+static inline __attribute__((always_inline)) void count_key(struct builder *builder, int number) {
+    struct frame *frame = builder->frame;
+    builder->top++;
+    frame->last = number;
+    uint64_t *seen = &frame->seen[number / 64], bit = UINT64_C(1) << (number % 64);
+    if (*seen & bit) frame->twice = frame->twice || has_twin(builder);
+    *seen |= bit;
+}
+
+/* Pushes the key, which is not counted yet, and returns its number. */
+static inline int push_key(struct builder *builder, struct gate_span text) {
+    struct frame *frame = builder->frame;
+    int number = gate_lua_push_key(builder->L, builder->space, builder->anchors, text);
+    *gate_lua_next_key(builder->space, (unsigned)frame->home, (unsigned)frame->last) =
+        (uint16_t)number;
+    return number;
+}
+
 static inline int build_key(struct builder *builder, struct gate_span text) {
     if (builder->refuse_utf8 && !gate_text_is_utf8(text)) return GATE_EUTF8;
-    int number = gate_lua_push_key(builder->L, builder->space, builder->anchors, text);
-    builder->top++;
-    uint64_t *seen = &builder->frame->seen[number / 64], bit = UINT64_C(1) << (number % 64);
-    if (*seen & bit) builder->frame->twice = builder->frame->twice || has_twin(builder);
-    *seen |= bit;
+    count_key(builder, push_key(builder, text));
     return GATE_OK;
 }
 
+static inline bool was_seen(const struct frame *frame, int number) {
+    return frame->seen[number / 64] >> (number % 64) & 1;
+}
+
 /* True when a member of this key that is null leaves no trace, so that nobody need hear of it. */
-static inline bool skips_null(const struct builder *builder, struct gate_span text) {
+static inline bool skips_null(struct builder *builder, struct gate_span text) {
     if (builder->keep_null || builder->refuse_utf8) return false;
-    struct gate_key key = gate_key_describe(text);
-    int number = gate_key_number(&key);
-    return (builder->frame->seen[number / 64] >> (number % 64) & 1) == 0;
+    int number = push_key(builder, text);
+    lua_pop(builder->L, 1);
+    if (was_seen(builder->frame, number)) return false;
+    builder->frame->last = number;
+    return true;
+}
+
+/* ---- The builder: keys that were foreseen ---------------------------------------------------- */
+
+/* The one that is likely. */
+static inline const struct gate_written_key *foresee_key(struct builder *builder) {
+    const struct frame *frame = builder->frame;
+    builder->known =
+        *gate_lua_next_key(builder->space, (unsigned)frame->home, (unsigned)frame->last);
+    return &builder->space->written[builder->known];
+}
+
+/* As skips_null. The key counts as read. */
+static inline bool skips_known_null(struct builder *builder) {
+    if (builder->keep_null || was_seen(builder->frame, builder->known)) return false;
+    builder->frame->last = builder->known;
+    return true;
+}
+
+static inline __attribute__((always_inline)) void take_known(struct builder *builder) {
+    lua_rawgeti(builder->L, builder->anchors, builder->known + 1);
+    count_key(builder, builder->known);
 }
 
 /* ---- Its life -------------------------------------------------------------------------------- */
@@ -265,6 +315,7 @@ static inline void start_builder(struct builder *builder, lua_State *L,
     builder->refuse_utf8 = rules && rules->refuse_utf8;
     builder->frame = builder->frames;
     builder->frame->kind = ROOT;
+    builder->frame->last = 0;
     builder->frame->slot = builder->top;
     builder->frame->flush_at = INT_MAX;
     set_limit(builder);

@@ -8,13 +8,17 @@
 
 #include "moongate.h"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #define GATE_KEY_BITS      9 /* Discord's events have about 400 different keys */
 #define GATE_KEYS          (1 << GATE_KEY_BITS)
-#define GATE_KEY_BYTES_MAX 24 /* longer keys are rare; a description does not tell them apart */
+#define GATE_KEY_BYTES_MAX 29 /* longer keys are rare; a description does not tell them apart */
 
 /* The bytes of a key. */
 struct gate_key {
-    uint64_t head, middle, tail; /* the words overlap in short keys */
+    uint64_t head, middle, late, tail; /* the words overlap in short keys */
     size_t len;
 };
 
@@ -30,7 +34,8 @@ static inline uint64_t gate_key_word(const char *at, size_t len) {
         memcpy(&high, at + len - 4, 4);
         word = (uint64_t)high << 32 | low;
     } else {
-        for (size_t i = 0; i < len; i++) word = word << 8 | (unsigned char)at[i];
+        const unsigned char *bytes = (const unsigned char *)at;
+        if (len) word = (uint64_t)bytes[0] << 16 | (uint64_t)bytes[len / 2] << 8 | bytes[len - 1];
     }
     return word;
 }
@@ -38,6 +43,7 @@ static inline uint64_t gate_key_word(const char *at, size_t len) {
 static inline struct gate_key gate_key_describe(struct gate_span text) {
     struct gate_key key = {.head = gate_key_word(text.data, text.len), .len = text.len};
     key.middle = text.len > 16 ? gate_key_word(text.data + 8, 8) : 0;
+    key.late = text.len > 24 ? gate_key_word(text.data + 16, 8) : 0;
     key.tail = text.len > 8 ? gate_key_word(text.data + text.len - 8, 8) : 0;
     return key;
 }
@@ -55,8 +61,62 @@ static inline int gate_key_number(const struct gate_key *key) {
 
 /* For keys of at most GATE_KEY_BYTES_MAX bytes. */
 static inline bool gate_key_is(const struct gate_key *a, const struct gate_key *b) {
-    return ((a->head ^ b->head) | (a->middle ^ b->middle) | (a->tail ^ b->tail) |
-            (uint64_t)(a->len ^ b->len)) == 0;
+    return ((a->head ^ b->head) | (a->middle ^ b->middle) | (a->late ^ b->late) |
+            (a->tail ^ b->tail) | (uint64_t)(a->len ^ b->len)) == 0;
+}
+
+/* A key as JSON has it, between quotes and with its colon. */
+#define GATE_WRITTEN_BYTES 32
+struct gate_written_key {
+    char text[GATE_WRITTEN_BYTES + 8]; /* the bytes of the key alone begin at 1 */
+    uint32_t counts;                   /* a bit for each byte of it */
+    uint32_t bytes;                    /* 0: it may be written in more than one way, or is none */
+};
+
+_Static_assert(GATE_KEY_BYTES_MAX + 3 <= GATE_WRITTEN_BYTES, "a key that is remembered fits");
+
+/* Only letters that mean themselves in JSON, and are ASCII. */
+static inline void gate_key_write(struct gate_span key, struct gate_written_key *out) {
+    memset(out, 0, sizeof *out);
+    for (size_t i = 0; i < key.len; i++) {
+        unsigned char byte = (unsigned char)key.data[i];
+        if (byte < 0x20 || byte >= 0x80 || byte == '"' || byte == '\\') return;
+    }
+    out->text[0] = '"';
+    memcpy(out->text + 1, key.data, key.len);
+    memcpy(out->text + 1 + key.len, "\":", 2);
+    out->bytes = (uint32_t)key.len + 3;
+    out->counts = UINT32_MAX >> (GATE_WRITTEN_BYTES - out->bytes);
+}
+
+/* Do the bytes at both places agree where `counts` has a bit? `len` is how many it has, `left` how
+ * many bytes there are at `at`; at `own` there are GATE_WRITTEN_BYTES. */
+static inline bool gate_key_agrees(const char *own, const char *at, size_t left, uint32_t counts,
+                                   size_t len) {
+#ifdef __SSE2__
+    if (left >= GATE_WRITTEN_BYTES) {
+        const __m128i *ours = (const __m128i *)(const void *)own;
+        const __m128i *other = (const __m128i *)(const void *)at;
+        __m128i low = _mm_cmpeq_epi8(_mm_loadu_si128(ours), _mm_loadu_si128(other));
+        __m128i high = _mm_cmpeq_epi8(_mm_loadu_si128(ours + 1), _mm_loadu_si128(other + 1));
+        uint32_t same = (uint32_t)_mm_movemask_epi8(high) << 16 | (uint32_t)_mm_movemask_epi8(low);
+        return (~same & counts) == 0;
+    }
+#endif
+    (void)counts;
+    return left >= len && memcmp(own, at, len) == 0;
+}
+
+/* How many bytes it takes at `at` in JSON, of which there are `left` more; 0: it is not there. */
+static inline size_t gate_key_match(const struct gate_written_key *key, const char *at,
+                                    size_t left) {
+    return gate_key_agrees(key->text, at, left, key->counts, key->bytes) ? key->bytes : 0;
+}
+
+/* Is it the text of `len` bytes at `at`, of which there are `left` more? */
+static inline bool gate_key_equals(const struct gate_written_key *key, const char *at, size_t left,
+                                   size_t len) {
+    return len + 3 == key->bytes && gate_key_agrees(key->text + 1, at, left, key->counts >> 3, len);
 }
 
 #endif
