@@ -1,4 +1,7 @@
--- window.c: one identify window for all engines of a token.
+-- window.c: one identify window for all engines of a token, and what their seats do with it.
+local core = require "moongate.core"
+local cqueues = require "cqueues"
+local stranger = require "stranger"
 local window = require("moongate_unit").window
 
 local WINDOW, SLOT_LEASE, LEASE, LOOK = 5000, 60000, 30000, 250
@@ -71,5 +74,37 @@ describe("window", function()
     window.done(token, 0, 0, 2)
     assert.equal(1000 + LOOK, window.claim(token, 0, 0, 2, 1000))
     assert.equal(0, window.claim(token, 0, 16, 1, 1000)) -- its engine knows better
+  end)
+end)
+
+describe("window #sockets", function()
+  local world, engines
+
+  before_each(function()
+    world, engines = stranger.new(), {}
+    for i = 1, 2 do engines[i] = assert(core.engine { concurrency = 1 }) end
+  end)
+
+  after_each(function()
+    for _, engine in ipairs(engines) do engine:close() end
+    world:stop()
+  end)
+
+  it("R36 whoever gives up after a change of concurrency holds nothing any more", function()
+    local came = 0
+    local address = world:server(function()
+      came = came + 1
+      repeat cqueues.sleep(1) until false
+    end)
+    local function start(engine, id)
+      assert(engine:start { token = "resized", url = "ws://" .. address, shard_id = id,
+        shard_count = 6, intents = 1 })
+    end
+    start(engines[1], 5)
+    world:watch(engines[1], nil, function() return came == 1 end)
+    assert(engines[1]:concurrency(16))
+    assert(engines[1]:stop_shard(5))
+    start(engines[2], 0)
+    world:watch(engines[2], nil, function() return came == 2 end)
   end)
 end)

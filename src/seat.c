@@ -160,6 +160,15 @@ static struct gate_claim claim_of(const struct gate_seat *seat) {
                                .reserve = seat->seats->reserve};
 }
 
+/* What was claimed under another concurrency would be kept from other engines until its lease
+ * ends. */
+static void give_old_key_back(const struct gate_seat *seat) {
+    struct gate_claim claim = claim_of(seat);
+    if (claim.key == seat->key) return;
+    claim.key = seat->key;
+    gate_window_done(&claim);
+}
+
 /* Asks once. A letter that finds no memory is written again at the next look. */
 static void ask_turn(struct gate_seat *seat) {
     struct gate_seats *seats = seat->seats;
@@ -192,6 +201,7 @@ int64_t gate_seat_claim(struct gate_seat *seat, int64_t now_ms) {
     struct gate_seats *seats = seat->seats;
     struct gate_claim claim = claim_of(seat);
     struct gate_permit permit = gate_window_claim(&claim, now_ms);
+    seat->key = claim.key;
     if (permit.again_ms == 0) seats->hold_told = false;
     if (permit.hold_ms >= 0 && !seats->hold_told) {
         seats->hold_told = true;
@@ -207,16 +217,18 @@ int64_t gate_seat_claim(struct gate_seat *seat, int64_t now_ms) {
 
 static void do_slot_spent(struct gate_seat *seat, struct gate_action *action) {
     struct gate_claim claim = claim_of(seat);
-    gate_window_spent(&claim, gate_clock_ms());
     (void)action;
+    give_old_key_back(seat);
+    gate_window_spent(&claim, gate_clock_ms());
     if (seat->turn == GATE_TURN_GIVEN) seat->identified_ms = gate_clock_ms();
     gate_slots_spent(&seat->seats->slots, gate_clock_ms(), seat->shard_id);
 }
 
 static void do_slot_done(struct gate_seat *seat, struct gate_action *action) {
     struct gate_claim claim = claim_of(seat);
-    gate_window_done(&claim);
     (void)action;
+    give_old_key_back(seat);
+    gate_window_done(&claim);
     gate_slots_leave(&seat->seats->slots, &seat->slot);
     gate_slots_done(&seat->seats->slots, gate_clock_ms(), seat->shard_id);
     end_turn(seat, gate_clock_ms());

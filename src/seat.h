@@ -38,6 +38,7 @@ struct gate_seat {
     struct gate_slot slot;
     struct gate_guest guest;
     uint64_t token; /* of gate_window_token */
+    int key;        /* that was claimed last, by the concurrency of then */
     enum gate_turn turn;
     int64_t turn_number;    /* of the last one that was asked for */
     int64_t identified_ms;  /* when an Identify left in this turn; -1: none */

@@ -642,8 +642,9 @@ static struct gate_link *find_work(const struct gate_transport *transport) {
  * where it still holds the secret, as by now it may hold somebody's answer. */
 static void wipe_secret(struct gate_transport *transport) {
     struct gate_span at = transport->secret;
+    if (!at.len) return;
     for (struct gate_link *link = transport->links.first; link; link = link->next) {
-        if (!link->exchange || !at.len) continue;
+        if (!link->exchange) continue;
         struct gate_span secret = link->exchange->request.authorization;
         if (secret.len == at.len && memcmp(secret.data, at.data, at.len) == 0)
             gate_wipe((void *)(uintptr_t)at.data, at.len);
