@@ -226,9 +226,9 @@ extern const struct gate_intent_row gate_intents[]; /* ended by a NULL name */
 #define GATE_QUEUE_QUIET_MAX       64   /* events of one turn before Lua is woken in its midst */
 #define GATE_QUEUE_HARD_FACTOR     4    /* hard mark: bytes already read are above the high one */
 #define GATE_DROP_EVENTS_MAX       128  /* names that may be dropped; Discord knows some 80 */
-#define GATE_AWAY_MS_MIN           5000 /* so long away at least, who left because of a full queue */
-#define GATE_QUEUE_NOTES_MAX       4096     /* moongate's own events; kept apart from the above */
-#define GATE_COMMANDS_MAX          4096     /* waiting for the I/O thread */
+#define GATE_AWAY_MS_MIN           5000 /* away at least, after leaving because of a full queue */
+#define GATE_QUEUE_NOTES_MAX       4096 /* moongate's own events; kept apart from the above */
+#define GATE_COMMANDS_MAX          4096 /* waiting for the I/O thread */
 #define GATE_COMMAND_BYTES_MAX     16777216 /* and their bytes */
 #define GATE_FILE_LOCK_TIMEOUT_MS  200      /* its holder writes one small file; then it is busy */
 #define GATE_STOP_TIMEOUT_MS       2000     /* joining a thread never takes longer */
