@@ -6,6 +6,10 @@ local wire = require "wire"
 
 local cycles = tonumber(os.getenv "MOONGATE_CYCLES") or 200
 
+local status = io.open "/proc/self/status"
+if status then status:close() end
+
+-- What Linux tells of this process.
 local function read_status(key)
   for line in io.lines "/proc/self/status" do
     local value = line:match("^" .. key .. ":%s+(%d+)")
@@ -40,7 +44,7 @@ end
 
 describe("sandbox: life #sockets", function()
   it(("%d times over leaves nothing behind"):format(cycles), function()
-    if not io.open "/proc/self/status" then return end -- what Linux tells
+    if not status then return end
     -- What is made once, such as OpenSSL's tables, and the pages that the allocator keeps.
     for round = 1, math.max(100, cycles // 2) do live(round) end
     collectgarbage()
@@ -68,7 +72,7 @@ describe("sandbox: life #sockets", function()
   end)
 
   it("a hundred at once, each with its client, in one thread of the server", function()
-    local threads = io.open "/proc/self/status" and read_status "Threads"
+    local threads = status and read_status "Threads"
     local all, peers = {}, {}
     for at = 1, 100 do
       all[at] = assert(sandbox.start { guilds = 0, limits = false, seed = at })
