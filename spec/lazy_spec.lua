@@ -222,6 +222,13 @@ describe("lazy: what is touched", function()
     assert.is_nil(getmetatable(value.small))
   end)
 
+  it("is what has more than 320 bytes: a few touches of less cost as much as the whole", function()
+    local function event(bytes) return core.encode { a = ("x"):rep(bytes - 8) } end
+    assert.equal(320, #event(320))
+    assert.is_false(is_lazy(core.lazy(event(320))))
+    assert.is_true(is_lazy(core.lazy(event(321))))
+  end)
+
   it("must be JSON at its outermost level", function()
     local rest = '"pad":"' .. pad .. '"}'
     for text, code in pairs {

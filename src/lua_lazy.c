@@ -17,8 +17,8 @@
 
 /* A build for tests makes these smaller, so that small texts are lazy as well. */
 #ifndef EVENT_BYTES_MAX
-#define EVENT_BYTES_MAX 1024 /* of an event that is decoded for what a few touches of it cost */
-#define SMALL_BYTES_MAX 192  /* of a container within: the same */
+#define EVENT_BYTES_MAX 320 /* of an event that is decoded for what five touches of it cost */
+#define SMALL_BYTES_MAX 192 /* of a container within: the same */
 #endif
 
 #define MAP_MEMBERS_MAX   256  /* an object with more is no event's; it is decoded whole */
