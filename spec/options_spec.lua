@@ -58,7 +58,7 @@ describe("options: what comes out", function()
     out.token = nil
     assert.same({
       intents = 1, encoding = "json", compress = "zlib-stream", version = 10, null = "drop",
-      invalid_utf8 = "pass", queue_events = core.limits.QUEUE_EVENTS_MAX,
+      invalid_utf8 = "pass", log_level = "warn", queue_events = core.limits.QUEUE_EVENTS_MAX,
       queue_bytes = core.limits.QUEUE_BYTES_MAX,
       message_bytes_max = core.limits.MESSAGE_BYTES_MAX, when_full = "pause",
       connect_timeout = 30, hello_timeout = 20, ready_timeout = 120, send_timeout = 300,
@@ -484,9 +484,12 @@ describe("options: mistakes", function()
       wrong { drop_events = { "TYPING_START" } })
   end)
 
-  it("that are options of a later version are told apart from unknown ones", function()
-    assert.equal("log_level: is not available in this version of moongate; leave it out",
-      wrong { log_level = "debug" })
+  it("that are levels of a log which nobody has", function()
+    expect('did you mean "debug"?', wrong { log_level = "debgu" })
+    expect('use "error" or "warn" or "info" or "debug" or false', wrong { log_level = 3 })
+    for _, level in ipairs { "error", "warn", "info", "debug", false } do
+      assert.equal(level, options.check(with { log_level = level }).log_level)
+    end
   end)
 end)
 

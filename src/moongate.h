@@ -210,6 +210,9 @@ extern const struct gate_intent_row gate_intents[]; /* ended by a NULL name */
 #define GATE_EMPTY_MESSAGES_MAX       5 /* the fifth in a row reconnects */
 #define GATE_POISONED_MAX             3 /* undecodable closes at one sequence, then a new session */
 
+#define GATE_SHARDS_MAX         1000000 /* of a bot; the largest have some ten thousand */
+#define GATE_RESHARD_OVERLAP_MS 2000    /* by which two shards may bring the same event apart */
+
 #define GATE_HANDSHAKES_MAX 16   /* at once, of one I/O thread: the max_concurrency of large bots */
 #define GATE_DOOR_PLACE_MS  3000 /* so long a handshake counts, which takes a tenth of it */
 #define GATE_DOOR_LOOK_MS   1000 /* how soon who waits for its turn looks at the latest */

@@ -158,6 +158,15 @@ function Bridge:pause(seconds)
   return true
 end
 
+--- Takes no events until uncork(): they wait in the engine, within its bounds.
+function Bridge:cork()
+  scheduler.detach(self.source)
+end
+
+function Bridge:uncork()
+  if self.engine then scheduler.attach(self.source) end
+end
+
 --- Ends every request and pause with "cancelled" and ECLOSED.
 function Bridge:cancel()
   local requests, waits = self.requests, self.waits

@@ -7,6 +7,9 @@
 -- The public fields stand in README.md; the others begin to matter only here:
 --   bridge       the engine's Lua end; nil before the first connect and after stop
 --   emitter      the cluster's listeners; a shard's emitter has it for its parent
+--   retired      Shards that were taken off, by id
+--   starting     how many starts are under way
+--   reshaping    the change of their number that is under way; see reshard.lua
 --   count        how many shards the bot has in all, once that is known
 --   gateway_url  where its shards connect to, once that is known
 --   stopping, stopped, failure, waiter   how far an end has come, and who waits for it
@@ -17,8 +20,10 @@ local delivery = require "moongate.delivery"
 local emitter = require "moongate.emitter"
 local gateways = require "moongate.gateway"
 local launch = require "moongate.launch"
+local metrics = require "moongate.metrics"
 local options = require "moongate.options"
-local quota = require "moongate.quota"
+local pollable = require "moongate.pollable"
+local roster = require "moongate.roster"
 local scheduler = require "moongate.scheduler"
 local shard = require "moongate.shard"
 local snowflake = require "moongate.snowflake"
@@ -105,46 +110,38 @@ end
 
 -- ---- spawn -------------------------------------------------------------------------------------
 
-local function is_whole(value, least)
-  return type(value) == "number" and value % 1 == 0 and value >= least
-end
-
-local function check_ids(list)
-  local ids, seen = {}, {}
-  for i, id in ipairs(list) do
-    if not is_whole(id, 0) or seen[id] then
-      error(("spawn: ids must be different whole numbers from 0, got %s"):format(tostring(id)), 3)
-    end
-    ids[i], seen[id] = math.floor(id), true
-  end
-  if #ids == 0 then error("spawn: the list of ids is empty", 3) end
-  return ids
-end
-
 --- spawn(): the recommended number of shards, or what the options say. spawn(n): n shards.
 -- spawn { 0, 3, 7 }: those of them. spawn(min, max): that range. Waits until they are started, not
 -- until they are ready: inside a handler it yields, at top level it runs the loop. Those that run
 -- already go on. Returns true, or nil, message, code.
 function methods:spawn(first, last)
-  if first == nil then return launch.start(self) end
-  if type(first) == "table" then return launch.start(self, check_ids(first)) end
-  if not is_whole(first, last == nil and 1 or 0) then
-    error(("spawn: a number of shards, a list of ids or a range is expected, got %s"):format(
-      tostring(first)), 2)
-  end
-  if last == nil then
-    local count = math.floor(first)
-    return launch.start(self, launch.range(0, count - 1), count)
-  end
-  if not is_whole(last, first) then
-    error(("spawn: max must be a whole number from min, got %s"):format(tostring(last)), 2)
-  end
-  return launch.start(self, launch.range(math.floor(first), math.floor(last)))
+  return launch.start(self, roster.wanted(first, last, 3))
 end
 
 --- The same as spawn() without arguments.
 function methods:connect()
   return launch.start(self)
+end
+
+--- Starts one shard more, of the number that is known. Its Shard, or nil, message, code: EUSAGE
+-- when the cluster has it already, or when there is no such shard.
+function methods:add_shard(id)
+  return roster.add(self, roster.check_id("add_shard", id, 3))
+end
+
+--- Ends a shard, and its session, and takes it off `shards`; the others go on. What it received is
+-- heard first. True, or nil, message, code: EUSAGE when the cluster does not have it.
+function methods:remove_shard(id)
+  return roster.remove(self, roster.check_id("remove_shard", id, 3))
+end
+
+--- Replaces the shards by n others while the bot goes on: the new ones are ready before the old
+-- ones leave, and every event is heard once. Shard objects keep their ids. Where this cluster runs
+-- some of the shards only, `ids` says which of the new ones. Waits until the old ones are gone:
+-- true, and how many events came from both sets; or nil, message, code, and the old shards go on.
+function methods:reshard(n, ids)
+  local count = roster.check_count(n, 3)
+  return roster.reshard(self, count, ids and roster.check_ids("reshard", ids, 3))
 end
 
 -- ---- Running -----------------------------------------------------------------------------------
@@ -283,6 +280,7 @@ end
 
 -- Does the same with every shard; the first failure is returned, after all have been tried.
 local function each(self, verb, ...)
+  if self.reshaping and verb ~= "send" then self.reshaping.abort() end
   local failure
   for _, one in pairs(self.shards) do
     local done, message, code = one[verb](one, ...)
@@ -329,36 +327,9 @@ function methods:timeout()
   return own or timers
 end
 
-local Pollable = {}
-Pollable.__index = Pollable
-
-function Pollable:pollfd()
-  return (self.client:fd())
-end
-
-function Pollable.events()
-  return "r"
-end
-
-function Pollable:timeout()
-  return self.client:timeout()
-end
-
-function Pollable:getfd()
-  return (self.client:fd())
-end
-
-function Pollable:dirty()
-  return self.client:timeout() == 0
-end
-
-function Pollable:__tostring()
-  return "Pollable of " .. tostring(self.client)
-end
-
 --- An object that cqueues (pollfd, events, timeout) and luasocket's select (getfd, dirty) wait on.
 function methods:pollable()
-  return setmetatable({ client = self }, Pollable)
+  return pollable.new(self)
 end
 
 -- ---- Routing -----------------------------------------------------------------------------------
@@ -419,41 +390,15 @@ end
 
 -- ---- stats -------------------------------------------------------------------------------------
 
--- What the engine counts, as two tables: its queue, and its connections that are being made.
-local function stats_of(engine)
-  local queue = engine:counts()
-  local handshakes = {
-    open = queue.handshakes, open_peak = queue.handshakes_peak, waiting = queue.handshakes_waiting,
-    slow = queue.handshakes_slow,
-  }
-  queue.handshakes, queue.handshakes_peak = nil, nil
-  queue.handshakes_waiting, queue.handshakes_slow = nil, nil
-  return queue, handshakes
+--- What is counted, as plain tables: shards by id, the queue between the threads, the connections
+-- that are being made, dispatches by name, the identifies of the day.
+function methods:stats()
+  return metrics.stats(self)
 end
 
---- What is counted, as plain tables: shards by id, the queue between the threads, and the
--- connections that are being made.
-function methods:stats()
-  local shards, ready, total = {}, 0, 0
-  for id, one in pairs(self.shards) do
-    shards[id] = one:stats()
-    total = total + 1
-    if shards[id].state == "ready" then ready = ready + 1 end
-  end
-  local engine = self.bridge and self.bridge.engine
-  local queue, handshakes
-  if engine then queue, handshakes = stats_of(engine) end
-  return {
-    state = self.state,
-    latency = self.latency,
-    shard_count = self.count,
-    total = total,
-    ready = ready,
-    shards = shards,
-    queue = queue,
-    handshakes = handshakes,
-    identifies = quota.numbers(self),
-  }
+--- The same as text for Prometheus.
+function methods:metrics()
+  return metrics.text(self)
 end
 
 emitter.delegate(methods, function(self) return self.emitter end)
@@ -484,12 +429,17 @@ function cluster.new(source, wanted, noun, level)
     defaults.token = source
   end
   local checked = options.check(wanted or {}, defaults, level + 1)
+  if gateways.is(source) and options.reveal(checked.token) ~= source.token then
+    error("moongate: the gateway object is of another token than the options; leave token out",
+      level)
+  end
   local self = setmetatable({
     noun = noun,
     options = checked,
     shards = {},
     shard_fields = {}, -- of those that had events, by shard
     save_timer = false,
+    retired = {},
     gateway = gateways.of(options.reveal(checked.token)),
     presence = encode_presence(checked.presence, level),
     warned = {},

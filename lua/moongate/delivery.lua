@@ -4,6 +4,7 @@
 
 local emitter = require "moongate.emitter"
 local events = require "moongate.events"
+local log = require "moongate.log"
 local quota = require "moongate.quota"
 local sessions = require "moongate.sessions"
 local shard = require "moongate.shard"
@@ -17,10 +18,10 @@ local function add_names(set, dispatches)
   for _, name in ipairs(dispatches) do set[name] = true end
 end
 
--- What is heard on a shard: its own listeners' names and the cluster's.
-local function heard_on(self, fields)
+-- What is heard on a shard: the cluster's listeners' names and its own, if it has any yet.
+local function heard_on(self, own_emitter)
   local set, names, flags = {}, {}, {}
-  for _, one in ipairs { fields.emitter, self.emitter } do
+  for _, one in ipairs { self.emitter, own_emitter } do
     local dispatches, all, own = one:names()
     add_names(set, dispatches)
     flags.all = flags.all or all
@@ -37,8 +38,15 @@ function delivery.interest(self, one)
   local fields = shard.fields(one)
   local engine = self.bridge and self.bridge.engine
   if not engine then return end
-  fields.stale = not engine:interest(one.id, heard_on(self, fields))
+  fields.stale = not engine:interest(one.id, heard_on(self, fields.emitter))
   if fields.stale then self.stale = true end
+end
+
+--- For reshard.lua: tells another engine that its shard `id` is heard like `one` (nil: like any new
+-- one).
+function delivery.tell_interest(self, one, engine, id)
+  local own = one and shard.fields(one).emitter or nil
+  return engine:interest(id, heard_on(self, own))
 end
 
 -- What is not heard any more is told at the next turn, before more events are taken: a listener
@@ -53,6 +61,12 @@ local function change_all_interest(self, fewer)
   for _, one in pairs(self.shards) do tell(self, one) end
 end
 
+--- Tells the engine of all that is heard.
+function delivery.refresh(self)
+  self.stale = false
+  change_all_interest(self, false)
+end
+
 function delivery.retry(self)
   if not self.stale then return end
   self.stale = false
@@ -64,7 +78,7 @@ end
 -- ---- Warnings ----------------------------------------------------------------------------------
 
 local function warn(self, message, fields)
-  self.emitter:emit("log", { level = "warn", message = message, fields = fields })
+  log.write(self, "warn", message, fields)
 end
 
 -- Any name may be one of the user's own events, or of Discord's future ones: a guess is no error.
@@ -115,8 +129,10 @@ local function tell_blocked(event, seconds, where, owner)
     local fields = shard.fields(owner)
     fields.emitter:emit("blocked", data, owner)
     fields.cluster.emitter:emit("blocked", data, owner)
+    log.event(fields.cluster, owner, "blocked", data)
   else
     owner.emitter:emit("blocked", data)
+    log.event(owner, nil, "blocked", data)
   end
 end
 
@@ -125,6 +141,7 @@ end
 function delivery.tell(self, one, name, data)
   if one then shard.fields(one).emitter:emit(name, data, one) end
   self.emitter:emit(name, data, one)
+  log.event(self, one, name, data)
 end
 
 function delivery.all_down(self)
@@ -196,7 +213,7 @@ local function take_own(self, record, name, one)
   if name == "turn_over" then return turns.ended(self, record:data()) end
   local hook = one and hooks[name]
   local heard = self.emitter:hears(name) or (one and shard.fields(one).emitter:hears(name))
-  if not hook and not heard then return end
+  if not hook and not heard and not log.takes(self, name) then return end
   local data, message, code = record:data()
   if data == nil and message then
     local failure = { code = code, message = message, phase = "decode", event = name }
@@ -207,6 +224,12 @@ local function take_own(self, record, name, one)
   if hook then check_end(self) end
 end
 
+-- While the number of shards changes, another set may have brought it.
+local function is_second(self, side, name, record)
+  local twins = self.reshaping and self.reshaping.twins
+  return twins and twins:is_second(side or self.reshaping.side, name, record)
+end
+
 -- Asking a shard for its fields takes a call; this happens for each event.
 local function note_fields(self, one)
   local fields = shard.fields(one)
@@ -214,16 +237,34 @@ local function note_fields(self, one)
   return fields
 end
 
-local function take_dispatch(self, record, name, one, seq)
-  local fields = self.shard_fields[one] or note_fields(self, one)
+local function hand_on(self, fields, record, name, one)
   local outer = fields.dispatching
   fields.dispatching = (outer or 0) + 1
   local _, told, broken = fields.emitter:dispatch(name, record, one)
   local _, _, broken_here = self.emitter:dispatch(name, record, one, told)
   if broken or broken_here then fields.undecodable = (fields.undecodable or 0) + 1 end
   fields.dispatching = outer
+end
+
+local function take_dispatch(self, record, name, one, seq)
+  local fields, own = self.shard_fields[one] or note_fields(self, one), self.bridge
+  if not (self.reshaping and is_second(self, nil, name, record)) then
+    hand_on(self, fields, record, name, one)
+  end
+  if self.bridge ~= own then return end -- another set has taken over, with sequences of its own
   fields.handled = seq
   if self.options.session_store then sessions.touch(self) end
+end
+
+--- For reshard.lua: a dispatch of shards that are leaving.
+function delivery.take_old(self, record, name, one)
+  if is_second(self, "old", name, record) then return end
+  hand_on(self, shard.fields(one), record, name, one)
+end
+
+--- For reshard.lua: one that was kept.
+function delivery.take_kept(self, one, name, source)
+  hand_on(self, shard.fields(one), source, name, one)
 end
 
 -- One event of the engine.
@@ -246,6 +287,7 @@ function delivery.emitter_of(self)
     on_change = cluster_changed,
     on_blocked = after and tell_blocked,
     blocked_after = after,
+    logs = log.filter(self),
   }
 end
 
@@ -257,6 +299,7 @@ function delivery.shard_hooks(self)
     on_change = shard_changed,
     on_blocked = after and tell_blocked,
     blocked_after = after,
+    logs = log.filter(self),
   }
 end
 

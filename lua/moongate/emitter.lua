@@ -456,6 +456,10 @@ local function end_loop(self, loop)
   self.loops[loop] = nil
 end
 
+local function tell_log(self, data)
+  if not self.logs or self.logs(data.level) then self:emit("log", data) end
+end
+
 local function tell_dropped(self, loop)
   loop.falling = true
   local data = {
@@ -463,13 +467,13 @@ local function tell_dropped(self, loop)
     message = ("events: the loop is %d events behind; the oldest are dropped until it catches up: "
       .. "do less in it, or give a larger limit"):format(loop.limit),
   }
-  if not tell_error(self, data) then self:emit("log", data) end
+  if not tell_error(self, data) then tell_log(self, data) end
 end
 
 local function tell_caught_up(self, loop)
   local dropped = loop.dropped
   loop.falling, loop.dropped = false, 0
-  self:emit("log", {
+  tell_log(self, {
     level = "warn", fields = { dropped = dropped },
     message = ("events: the loop has caught up; %d events were dropped"):format(dropped),
   })
@@ -574,7 +578,8 @@ end
 function emitter.new(options)
   options = options or {}
   local self = setmetatable({
-    owner = options.owner, parent = options.parent, on_change = options.on_change,
+    owner = options.owner, parent = options.parent, logs = options.logs,
+    on_change = options.on_change,
     lists = {}, waits = {}, loops = setmetatable({}, { __mode = "k" }), routes = {}, routed = 0,
   }, Emitter)
   local function on_failure(err, traceback, _, shard, name)

@@ -221,6 +221,14 @@ local function borrow_bridge(own, owner)
   return made, function() made:close() end
 end
 
+-- max_concurrency may change while shards start.
+local function tell_users(own, limit)
+  for cluster in pairs(limit and own.users or {}) do
+    local engine = cluster.bridge and cluster.bridge.engine
+    if engine then engine:concurrency(limit.max_concurrency) end
+  end
+end
+
 local function fetch_now(own, owner, asking, report)
   local used, release, code = borrow_bridge(own, owner)
   if not used then return nil, release, code end
@@ -234,6 +242,7 @@ local function fetch_now(own, owner, asking, report)
   if answer then
     own.answer, own.fetched_at = answer, core.now()
     for url, spent in pairs(own.marks) do teach(own, url, answer.session_start_limit, spent) end
+    tell_users(own, answer.session_start_limit)
   end
   -- Whoever waited with more patience than this one asks by himself.
   wake_all(own, answer ~= nil, message, asking == ask_once and "ECLOSED" or why)
@@ -285,6 +294,11 @@ function methods:connects_to(url)
   own.urls[url] = true
   local limit = own.answer and own.answer.session_start_limit
   teach(own, url, limit, core.quota(own.token, url).spent)
+end
+
+--- For launch.lua: a cluster whose shards start by what the gateway says.
+function methods:serves(cluster)
+  privates[self].users[cluster] = true
 end
 
 --- For delivery.lua: a shard identifies right now.
@@ -375,6 +389,7 @@ function gateway.of(token, shards)
       api = (os.getenv("DISCORD_API") or DEFAULT_API):gsub("/+$", ""),
       version = core.limits.VERSION_DEFAULT,
       urls = {}, -- those that are connected to, as keys
+      users = setmetatable({}, { __mode = "k" }), -- clusters, as keys
     }
     by_token[token] = object
   end

@@ -23,16 +23,21 @@ function launch.due_in(self)
   return self.stale and RETRY_S or nil
 end
 
---- Makes the engine when there is none. True, or nil, message, code.
-function launch.open(self)
-  if self.bridge then return true end
-  local made, message, code = bridge.new(self.options, {
+--- What the cluster does with its engine's events.
+function launch.hooks_of(self)
+  return {
     take = function(record, name, shard_id, own, seq)
       return delivery.take(self, record, name, shard_id, own, seq)
     end,
     turn = function() return delivery.retry(self) end,
     due_in = function() return launch.due_in(self) end,
-  })
+  }
+end
+
+--- Makes the engine when there is none. True, or nil, message, code.
+function launch.open(self)
+  if self.bridge then return true end
+  local made, message, code = bridge.new(self.options, launch.hooks_of(self))
   if not made then return nil, message, code end
   self.bridge = made
   for _, one in pairs(self.shards) do core.shard_attach(one, made.engine) end
@@ -42,6 +47,8 @@ end
 --- Closes the engine; the sessions end with `code` 1000 and are kept with 4000.
 function launch.shut(self, code)
   local current = self.bridge
+  if self.reshaping then self.reshaping.abort() end
+  self.starting = 0
   if not current then return end
   for _, one in pairs(self.shards) do
     if current.engine then shard.detach(one) end
@@ -79,6 +86,7 @@ end
 -- Learns the URL, and the number of shards unless `count` says it. Returns the number.
 local function learn(self, count)
   local wanted = self.options
+  self.gateway:serves(self)
   self.gateway:configure { api = wanted.api, version = wanted.version, network = wanted }
   local url = wanted.url or self.gateway.url
   if self.gateway.session_start_limit or not (url and count) then
@@ -175,11 +183,28 @@ local function start_one(self, one)
   return true
 end
 
---- A new Shard of the cluster, which is down.
+--- The Shard of an id, which is down: the object that it had, if it ever had one.
 function launch.new_shard(self, id, count)
-  local one = shard.new(self, id, count, delivery.shard_hooks(self))
-  self.shards[id] = one
+  local one = self.retired[id] or shard.new(self, id, count, delivery.shard_hooks(self))
+  self.shards[id], self.retired[id] = one, nil
   return one
+end
+
+--- Takes a Shard, which is down or about to be, off the cluster. Its object waits for its return.
+function launch.retire(self, id)
+  local one = self.shards[id]
+  core.shard_attach(one, nil)
+  local fields = shard.fields(one)
+  fields.down, fields.leaving, fields.handled, fields.stale = true, nil, nil, nil
+  fields.emitter:close("the shard was removed", "ECLOSED")
+  self.shards[id], self.retired[id] = nil, one
+end
+
+-- Shards of another count that are down.
+local function retire_others(self)
+  for _, id in ipairs(launch.ids(self)) do
+    if id >= self.count then launch.retire(self, id) end
+  end
 end
 
 local function shard_of_id(self, id)
@@ -235,6 +260,23 @@ local function start_list(self, ids)
   return true
 end
 
+--- The ids of the shards that the cluster has, in order.
+function launch.ids(self)
+  local ids = {}
+  for id in pairs(self.shards) do ids[#ids + 1] = id end
+  table.sort(ids)
+  return ids
+end
+
+--- How many of its shards are not down.
+function launch.running(self)
+  local running = 0
+  for _, one in pairs(self.shards) do
+    if self.bridge and not shard.fields(one).down then running = running + 1 end
+  end
+  return running
+end
+
 --- The whole numbers from first to last.
 function launch.range(first, last)
   local ids = {}
@@ -249,16 +291,46 @@ local function begin(self)
   return launch.open(self)
 end
 
---- Starts the shards `ids` (nil: all) of `count` (nil: what the options or the gateway say).
-function launch.start(self, ids, count)
-  local opened, message, code = begin(self)
-  if not opened then return nil, message, code end
+-- All shards that run at a time are of one count.
+local function judge_count(self, count)
+  if not self.count or not count or count == self.count or launch.running(self) == 0 then
+    return true
+  end
+  return nil, ("spawn: shards of %d run already, not of %d; reshard(%d) changes their number")
+    :format(self.count, count, count), "EUSAGE"
+end
+
+local function start(self, ids, count)
+  local fitting, message, code = judge_count(self, count)
+  if not fitting then return nil, message, code end
+  fitting, message, code = begin(self)
+  if not fitting then return nil, message, code end
   local own = self.bridge
-  count, message, code = learn(self, count or self.options.shards or self.gateway.chosen_shards)
+  local same = launch.running(self) > 0 and self.count or nil
+  count, message, code = learn(self, count or same or self.options.shards
+    or self.gateway.chosen_shards)
   if self.bridge ~= own then return nil, "connect: stopped meanwhile", "ECLOSED" end
   if not count then return nil, message, code end
-  self.count = count
+  if count ~= self.count then
+    fitting, message, code = judge_count(self, count)
+    if not fitting then return nil, message, code end
+    self.count = count
+    retire_others(self)
+  end
   return start_list(self, ids or self.options.shard_ids or launch.range(0, count - 1))
+end
+
+--- Starts the shards `ids` (nil: all) of `count` (nil: what runs, the options or the gateway say).
+function launch.start(self, ids, count)
+  if self.reshaping then
+    return nil, "connect: the number of shards is being changed; wait until reshard() returns",
+      "EBUSY"
+  end
+  local before = self.starting or 0
+  self.starting = before + 1
+  local started, message, code = start(self, ids, count)
+  self.starting = math.max(self.starting - 1, 0)
+  return started, message, code
 end
 
 -- ---- By hand -----------------------------------------------------------------------------------

@@ -5,6 +5,7 @@
 local core = require "moongate.core"
 local events = require "moongate.events"
 local intents = require "moongate.intents"
+local log = require "moongate.log"
 
 local options = {}
 
@@ -348,10 +349,6 @@ local function event_names(value, row, sheet)
   return list
 end
 
-local function later()
-  return nil, "is not available in this version of moongate", "leave it out"
-end
-
 -- ---- The rows ----------------------------------------------------------------------------------
 
 local function seconds_of(name)
@@ -380,7 +377,7 @@ end
 local rows = {
   { name = "token", kind = token, env = "DISCORD_TOKEN", needed = TOKEN_HELP },
   { name = "intents", kind = intent_sum, needed = INTENTS_HELP },
-  { name = "shards", kind = whole, min = 1, max = 1000000,
+  { name = "shards", kind = whole, min = 1, max = limits.SHARDS_MAX,
     absent = ", or leave it out for the recommended one" },
   { name = "shard_ids", kind = shard_ids },
   { name = "encoding", kind = one_of, values = { "json", "etf" }, default = "json" },
@@ -428,7 +425,8 @@ local rows = {
   { name = "drop_events", kind = event_names, never = { "READY", "RESUMED" } },
   { name = "identify_reserve", kind = whole, min = 0, default = limits.QUOTA_RESERVE },
   { name = "identify_coordinator", kind = coordinator },
-  { name = "log_level", kind = later },
+  { name = "log_level", kind = one_of, values = { "error", "warn", "info", "debug", false },
+    words = log.LEVELS, default = "warn" },
 }
 
 -- What other clients call an option of another name here.

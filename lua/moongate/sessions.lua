@@ -5,6 +5,7 @@
 -- or half handled when a process died comes again, so every event arrives at least once.
 
 local core = require "moongate.core"
+local log = require "moongate.log"
 local scheduler = require "moongate.scheduler"
 local shard = require "moongate.shard"
 
@@ -33,8 +34,7 @@ end
 
 --- Says that `what` is not taken up from the store, and why.
 function sessions.refuse(self, what, why, fields)
-  self.emitter:emit("log", { level = "warn", fields = fields,
-    message = ("session_store: %s is not taken up: %s"):format(what, why) })
+  log.write(self, "warn", ("session_store: %s is not taken up: %s"):format(what, why), fields)
 end
 
 -- ---- Calling the store -------------------------------------------------------------------------
@@ -164,6 +164,17 @@ function sessions.keep(self)
     sessions.save_all(owner)
     if owner.bridge then sessions.keep(owner) end
   end)
+end
+
+--- Their shards are given up, and their sessions with them.
+function sessions.forget(self)
+  if not self.options.session_store then return end
+  if self.save_timer then self.save_timer:cancel() end
+  self.save_timer = nil
+  for id, one in pairs(self.shards) do
+    sessions.write(self, key_of(self, id), { format = FORMAT, ended = true, saved_at = os.time() },
+      "shard " .. id, one)
+  end
 end
 
 --- Saves one shard at once: its session has begun or ended.

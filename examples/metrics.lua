@@ -1,0 +1,30 @@
+-- metrics.lua: writes the numbers of a bot to a file, in the text format of Prometheus, for the
+-- textfile collector of node_exporter or anything that serves files. Its token comes from
+-- $DISCORD_TOKEN.
+--
+--   lua5.4 examples/metrics.lua /var/lib/node_exporter/moongate.prom [seconds]
+local moongate = require "moongate"
+
+local path, seconds = arg[1] or "moongate.prom", tonumber(arg[2]) or 15
+local bot = moongate.client { intents = { "guilds", "guild_messages" } }
+
+-- Written aside and renamed, so that nobody ever reads half of it.
+local function write()
+  local file = assert(io.open(path .. ".new", "w"))
+  file:write(bot:metrics())
+  file:close()
+  assert(os.rename(path .. ".new", path))
+end
+
+moongate.spawn(function()
+  repeat
+    moongate.sleep(seconds)
+    write()
+  until bot.failure
+end)
+
+bot:on("error", function(problem) print(problem.message) end)
+bot:on("messageCreate", function() end)
+
+print(bot:run())
+write()
