@@ -75,6 +75,8 @@ end
 
 function Engine.fd() return -1 end
 
+function Engine.census() return {} end
+
 function Engine:counts()
   return { queue_events = #self.queue }
 end

@@ -158,6 +158,12 @@ function Bridge:pause(seconds)
   return true
 end
 
+--- max_concurrency, told where it is news.
+function Bridge:concurrency(number)
+  if not self.engine or number == self.known_concurrency then return end
+  if self.engine:concurrency(number) then self.known_concurrency = number end
+end
+
 --- Takes no events until uncork(): they wait in the engine, within its bounds.
 function Bridge:cork()
   scheduler.detach(self.source)

@@ -224,8 +224,7 @@ end
 -- max_concurrency may change while shards start.
 local function tell_users(own, limit)
   for cluster in pairs(limit and own.users or {}) do
-    local engine = cluster.bridge and cluster.bridge.engine
-    if engine then engine:concurrency(limit.max_concurrency) end
+    if cluster.bridge then cluster.bridge:concurrency(limit.max_concurrency) end
   end
 end
 

@@ -250,7 +250,7 @@ local function start_list(self, ids)
     if not going then return nil, message, code end
   end
   local limit = self.gateway.session_start_limit
-  if limit then self.bridge.engine:concurrency(limit.max_concurrency) end
+  if limit then self.bridge:concurrency(limit.max_concurrency) end
   delivery.warn_of_listeners(self, { self.emitter })
   for _, one in ipairs(list) do
     local started, why, why_code = start_one(self, one)

@@ -121,9 +121,8 @@ function quota.held(self, tell)
   local own = self.bridge
   if not self.gateway.session_start_limit then return tell() end
   scheduler.spawn(function()
-    local asked = self.gateway:refresh(own)
+    self.gateway:refresh(own)
     if self.stopped or self.bridge ~= own then return end
-    if asked then own.engine:concurrency(self.gateway.session_start_limit.max_concurrency) end
     quota.save(self)
     local data = describe_hold(self)
     if data then tell(data) end
