@@ -56,6 +56,47 @@ describe("core: an engine waits", function()
   end)
 end)
 
+describe("core: a record", function()
+  local engine
+
+  local function next_answer(used)
+    assert(engine:request { id = 1, url = "http://127.0.0.1:1/", timeout_ms = 5000 })
+    assert.is_true(engine:wait(10))
+    return engine:next(used)
+  end
+
+  before_each(function() engine = assert(core.engine {}) end)
+  after_each(function() engine:close() end)
+
+  it("is done with, and used again, when it is handed back", function()
+    local record, name = next_answer()
+    assert.equal("http", name)
+    local data = record:data()
+    assert.equal(1, data.id)
+    assert.is_nil((engine:next(record)))
+    assert.error_matches(function() record:data() end, "attempt to use a closed record")
+    local again = next_answer(record)
+    assert.is_true(rawequal(record, again))
+    assert.not_equal(data, again:data())
+  end)
+
+  it("stays as it is while another one comes", function()
+    local record = next_answer()
+    local other = next_answer()
+    assert.is_false(rawequal(record, other))
+    assert.equal(record:data(), record:data())
+  end)
+
+  it("and nothing else is taken back", function()
+    local record = next_answer()
+    for _, wrong in ipairs { engine, {}, "record", io.stdout } do
+      assert.error_matches(function() engine:next(wrong) end, "moongate.record expected, got")
+      assert.has_error(function() record.data(wrong) end)
+    end
+    assert.error_matches(function() engine.next(record) end, "moongate.engine expected, got")
+  end)
+end)
+
 describe("core: constants", function()
   it("come from the tables of the C core", function()
     assert.equal(8, core.opcodes.REQUEST_GUILD_MEMBERS)
