@@ -505,27 +505,6 @@ describe("value: what is remembered", function()
       assert.same({ a = 1, b = {} }, core.decode(term, etf))
     end
   end)
-
-  it("texts are told apart by every byte and their length, however often they came", function()
-    math.randomseed(7)
-    local texts = {}
-    for length = 0, 40 do
-      for i = 1, length do
-        texts[#texts + 1] = ("x"):rep(i - 1) .. string.char(math.random(97, 119)) ..
-          ("x"):rep(length - i)
-      end
-    end
-    for _ = 1, 5 do
-      assert.same(texts, core.decode(core.encode(texts)))
-      assert.same(texts, core.decode(core.encode(texts, etf), etf))
-      collectgarbage()
-    end
-    for _ = 1, 2000 do
-      local i = math.random(#texts)
-      assert.equal(texts[i], core.decode('"' .. texts[i] .. '"'))
-      assert.equal(texts[i], core.decode('"' .. texts[i] .. '"'))
-    end
-  end)
 end)
 
 describe("value: memory", function()

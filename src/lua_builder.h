@@ -172,7 +172,7 @@ static inline int build_number(struct builder *builder, double value) {
 static inline __attribute__((always_inline)) int build_text(struct builder *builder,
                                                             struct gate_span text) {
     if (builder->refuse_utf8 && !gate_text_is_utf8(text)) return GATE_EUTF8;
-    gate_lua_push_text(builder->L, builder->space, builder->anchors, text);
+    lua_pushlstring(builder->L, text.data, text.len);
     return count_value(builder);
 }
 

@@ -29,13 +29,12 @@ static struct gate_lua_space *create_workspace(lua_State *L) {
     lua_pushcfunction(L, free_workspace);
     lua_setfield(L, -2, "__gc");
     lua_setmetatable(L, -2);
-    lua_createtable(L, GATE_ANCHORED_TEXT + GATE_TEXTS - 1, 0);
+    lua_createtable(L, GATE_ANCHORED_LAZY, 0);
     gate_lua_push_lazy(L);
     lua_rawseti(L, -2, GATE_ANCHORED_LAZY);
     gate_lua_push_mark(L);
     lua_rawseti(L, -2, GATE_ANCHORED_MARK);
-    for (int i = 1; i < GATE_ANCHORED_TEXT + GATE_TEXTS; i++) {
-        if (i == GATE_ANCHORED_MARK || i == GATE_ANCHORED_LAZY) continue;
+    for (int i = GATE_KEYS; i > 0; i--) {
         lua_pushboolean(L, 0);
         lua_rawseti(L, -2, i);
     }
@@ -67,22 +66,6 @@ void gate_lua_learn_key(lua_State *L, struct gate_lua_space *space, int anchors,
     lua_rawseti(L, anchors, number + 1);
     space->keys[number] = *key;
     gate_key_write(text, &space->written[number]);
-}
-
-void gate_lua_meet_text(lua_State *L, struct gate_lua_space *space, int anchors,
-                        const struct gate_key *key, struct gate_span text) {
-    uint64_t hash = gate_key_hash(key);
-    int number = (int)(hash >> (64 - GATE_TEXT_BITS));
-    uint32_t *met = &space->met[number];
-    lua_pushlstring(L, text.data, text.len);
-    if (*met != (uint32_t)(hash >> 16)) {
-        *met = (uint32_t)(hash >> 16);
-        return;
-    }
-    space->texts[number].len = 0;
-    lua_pushvalue(L, -1);
-    lua_rawseti(L, anchors, GATE_ANCHORED_TEXT + number);
-    space->texts[number] = *key;
 }
 
 void gate_lua_push_known_marks(lua_State *L) {

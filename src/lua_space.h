@@ -8,14 +8,11 @@
 #include "lua_key.h"
 #include "moongate.h"
 
-#define GATE_NEXT           4096 /* a kind of object and a key, with hardly two in one place */
-#define GATE_TEXT_BYTES_MAX 24   /* what is longer hardly comes twice */
-#define GATE_TEXT_BITS      9
-#define GATE_TEXTS          (1 << GATE_TEXT_BITS)
+#define GATE_NEXT 4096 /* a kind of object and a key, with hardly two in one place */
 
 /* A userdata in the registry, one for each lua_State. Memory of C belongs to it, so an error of Lua
  * in the middle of a value leaks nothing. Its user value is the table of anchors: the strings of
- * the keys at 1 to GATE_KEYS, then the array mark, the metatable of lazy tables, and the texts. */
+ * the keys at 1 to GATE_KEYS, then the array mark and the metatable of lazy tables. */
 struct gate_lua_space {
     struct gate_buf scratch; /* rewritten text while decoding, the result while encoding */
     bool busy;               /* in use; after a memory error it stays so and is replaced */
@@ -24,9 +21,6 @@ struct gate_lua_space {
     struct gate_key keys[GATE_KEYS];
     struct gate_written_key written[GATE_KEYS]; /* the same keys, by the same numbers */
     uint16_t next[GATE_NEXT];                   /* see gate_lua_next_key */
-    /* So do short texts: names of states and games, ids of guilds. Each has to come twice. */
-    struct gate_key texts[GATE_TEXTS];
-    uint32_t met[GATE_TEXTS]; /* from the hashes of those that came once */
 };
 
 /* Objects of one kind have their keys in one order, so the key that followed the last time is
@@ -54,29 +48,8 @@ static inline int gate_lua_push_key(lua_State *L, struct gate_lua_space *space, 
     return number;
 }
 
-/* Pushes a text of at most GATE_TEXT_BYTES_MAX bytes that is not remembered, and remembers it when
- * it came before. */
-void gate_lua_meet_text(lua_State *L, struct gate_lua_space *space, int anchors,
-                        const struct gate_key *key, struct gate_span text);
-
 #define GATE_ANCHORED_MARK (GATE_KEYS + 1)
 #define GATE_ANCHORED_LAZY (GATE_KEYS + 2)
-#define GATE_ANCHORED_TEXT (GATE_KEYS + 3) /* the first one */
-
-/* Pushes a text. May raise Lua's memory error. Needs three places on the stack. */
-static inline void gate_lua_push_text(lua_State *L, struct gate_lua_space *space, int anchors,
-                                      struct gate_span text) {
-    if (text.len - 1 >= GATE_TEXT_BYTES_MAX) {
-        lua_pushlstring(L, text.data, text.len);
-        return;
-    }
-    struct gate_key key = gate_key_describe(text);
-    int number = (int)(gate_key_hash(&key) >> (64 - GATE_TEXT_BITS));
-    if (gate_key_is(&key, &space->texts[number]))
-        lua_rawgeti(L, anchors, GATE_ANCHORED_TEXT + number);
-    else
-        gate_lua_meet_text(L, space, anchors, &key, text);
-}
 
 struct gate_lua_rules;
 
