@@ -230,12 +230,12 @@ describe("Spectacles: Gateway #sockets", function()
     assert.equal(1, #discord:received "IDENTIFY")
     one:disconnect()
     await("idle", function() return one.state == "idle" end)
-    assert.is_true(one:identify { intents = { "guilds" } }) -- has a session: it resumes
+    assert.is_true(one:identify { intents = { "guild_messages" } }) -- has a session: it resumes
     all_ready(1)
     assert.equal(1, #discord:received "IDENTIFY")
     until_heard("READY", function() one:reconnect(1000) end)
     local second = discord:received "IDENTIFY"[2].d
-    assert.same({ 99, 1 }, { second.large_threshold, second.intents })
+    assert.same({ 99, 512 }, { second.large_threshold, second.intents })
   end)
 
   it("gateway.identify refuses what no Identify says, and shards of others", function()
@@ -473,6 +473,8 @@ describe("Spectacles: Cluster #sockets", function()
     all_ready(1)
     assert.is_nil(bot.shards[2])
     assert.equal("idle", gone.state)
+    local prefix = core.fingerprint(discord.token)
+    for id = 0, 2 do assert.is_true(store:load(("%s/%d/3"):format(prefix, id)).ended) end
     assert.equal("EUSAGE", select(3, bot:add_shard(2)))
     assert.is_true(bot:reshard(3))
     all_ready(3)
