@@ -102,10 +102,10 @@ describe("door", function()
     local door = unit.door(4)
     for id = 1, 3 do door:wait(id) end
     door:enter(2, true)
-    assert.same({ 1, 1, 2 }, { door:crowd() })
+    assert.same({ 1, 1, 2, 0 }, { door:crowd() })
     assert.same({ 1, 3 }, let_in(door))
     door:enter(2, true) -- and once is enough
-    assert.same({ 3, 3, 0 }, { door:crowd() })
+    assert.same({ 3, 3, 0, 0 }, { door:crowd() })
   end)
 
   it("forgets who leaves the line, wherever they stand in it", function()
