@@ -24,14 +24,11 @@ void gate_door_wait(struct gate_door *door, struct gate_guest *guest) {
     door->crowd.waiting++;
 }
 
+/* The guest is in that list: its flags say so. */
 static void unlink_guest(struct gate_guest **first, struct gate_guest **last,
                          struct gate_guest *guest) {
-    struct gate_guest *before = NULL, *at = *first;
-    while (at && at != guest) {
-        before = at;
-        at = at->next;
-    }
-    if (!at) return;
+    struct gate_guest *before = NULL;
+    for (struct gate_guest *at = *first; at != guest; at = at->next) before = at;
     *(before ? &before->next : first) = guest->next;
     if (*last == guest) *last = before;
     guest->next = NULL;
