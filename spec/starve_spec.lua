@@ -234,7 +234,7 @@ describe("memory in the engine #sockets", function()
   end
 
   -- What is known of the day of a token: one block each.
-  it("R67 all of that leaves not one block behind, once the windows are over", function()
+  it("all of that leaves not one block behind, once the windows are over", function()
     witness.block(core.limits.IDENTIFY_WINDOW_MS / 1000 + 0.2)
     live(0, {})
     assert.equal(first_blocks + lives - 1, blocks())
