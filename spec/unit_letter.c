@@ -10,6 +10,7 @@
 #define LETTERS "moongate_unit.letters"
 
 struct letters {
+    struct gate_mail mail;
     struct gate_letterbox box;
     bool open;
 };
@@ -35,14 +36,18 @@ static int letters_new(lua_State *L) {
     struct letters *letters = lua_newuserdatauv(L, sizeof *letters, 0);
     letters->open = false;
     luaL_setmetatable(L, LETTERS);
-    if (gate_letterbox_init(&letters->box, &limits, loose) < 0) return luaL_error(L, "no queue");
+    if (gate_mail_init(&letters->mail, &limits, loose) < 0) return luaL_error(L, "no queue");
+    gate_letterbox_init(&letters->box, &letters->mail);
     letters->open = true;
     return 1;
 }
 
 static int letters_gc(lua_State *L) {
     struct letters *letters = luaL_checkudata(L, 1, LETTERS);
-    if (letters->open) gate_letterbox_free(&letters->box);
+    if (letters->open) {
+        gate_letterbox_free(&letters->box);
+        gate_mail_free(&letters->mail);
+    }
     letters->open = false;
     return 0;
 }
@@ -142,7 +147,7 @@ static void free_letter(struct gate_node *node) {
 static int letters_pop(lua_State *L) {
     struct gate_node *unwanted;
     bool drained;
-    struct gate_node *node = gate_queue_pop(&box_of(L)->queue, NULL, &unwanted, &drained);
+    struct gate_node *node = gate_queue_pop(&box_of(L)->mail->queue, NULL, &unwanted, &drained);
     if (!node) return 0;
     const struct gate_event *event = &((struct gate_letter *)node)->event;
     struct gate_span name = gate_event_name(event), data = gate_event_data(event);
@@ -156,7 +161,7 @@ static int letters_pop(lua_State *L) {
 
 static int letters_dropped(lua_State *L) {
     struct gate_queue_counts counts;
-    gate_queue_count(&box_of(L)->queue, &counts);
+    gate_queue_count(&box_of(L)->mail->queue, &counts);
     lua_pushinteger(L, (lua_Integer)counts.notes_dropped);
     return 1;
 }
@@ -166,9 +171,9 @@ static int letters_loose(lua_State *L) {
     struct gate_letterbox *box = box_of(L);
     struct gate_queue_counts counts;
     struct gate_span name;
-    gate_queue_count(&box->queue, &counts);
+    gate_queue_count(&box->mail->queue, &counts);
     lua_newtable(L);
-    for (uint32_t i = 0; gate_letterbox_loose(box, i, &name); i++) {
+    for (uint32_t i = 0; gate_mail_loose(box->mail, i, &name); i++) {
         lua_pushlstring(L, name.data, name.len);
         lua_pushinteger(L, (lua_Integer)counts.dropped[i]);
         lua_rawset(L, -3);

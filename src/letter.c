@@ -14,23 +14,28 @@ static void drop_letter(struct gate_node *node) {
     gate_allocate(letter, 0);
 }
 
-int gate_letterbox_init(struct gate_letterbox *box, const struct gate_queue_limits *limits,
-                        struct gate_span loose) {
-    box->spare = box->reserve = NULL;
-    box->missed = 0;
-    gate_buf_init(&box->loose, 0, 0);
-    int rc = gate_buf_append(&box->loose, loose);
-    if (rc == GATE_OK) rc = gate_queue_init(&box->queue, limits, true);
-    if (rc < 0) gate_buf_free(&box->loose);
+int gate_mail_init(struct gate_mail *mail, const struct gate_queue_limits *limits,
+                   struct gate_span loose) {
+    gate_buf_init(&mail->loose, 0, 0);
+    int rc = gate_buf_append(&mail->loose, loose);
+    if (rc == GATE_OK) rc = gate_queue_init(&mail->queue, limits, true);
+    if (rc < 0) gate_buf_free(&mail->loose);
     return rc;
+}
+
+void gate_mail_free(struct gate_mail *mail) {
+    gate_queue_free(&mail->queue, drop_letter);
+    gate_buf_free(&mail->loose);
+}
+
+void gate_letterbox_init(struct gate_letterbox *box, struct gate_mail *mail) {
+    *box = (struct gate_letterbox){.mail = mail};
 }
 
 void gate_letterbox_free(struct gate_letterbox *box) {
     if (box->spare) drop_letter(&box->spare->node);
     if (box->reserve) drop_letter(&box->reserve->node);
     box->spare = box->reserve = NULL;
-    gate_queue_free(&box->queue, drop_letter);
-    gate_buf_free(&box->loose);
 }
 
 /* ---- Events ---------------------------------------------------------------------------------- */
@@ -46,8 +51,8 @@ static enum gate_node_kind kind_of(const struct gate_event *event) {
     return GATE_NODE_VITAL;
 }
 
-bool gate_letterbox_loose(const struct gate_letterbox *box, uint32_t at, struct gate_span *name) {
-    const char *data = box->loose.data, *end = data + box->loose.len;
+bool gate_mail_loose(const struct gate_mail *mail, uint32_t at, struct gate_span *name) {
+    const char *data = mail->loose.data, *end = data + mail->loose.len;
     for (uint32_t i = 0; data < end && i < GATE_DROP_EVENTS_MAX; i++) {
         *name = (struct gate_span){data, strnlen(data, (size_t)(end - data))};
         if (i == at) return true;
@@ -57,8 +62,8 @@ bool gate_letterbox_loose(const struct gate_letterbox *box, uint32_t at, struct 
 }
 
 /* Which of the names it has, from 1; 0: it is never dropped. */
-static uint32_t find_loose(const struct gate_letterbox *box, const struct gate_event *event) {
-    const char *data = box->loose.data, *end = data + box->loose.len;
+static uint32_t find_loose(const struct gate_mail *mail, const struct gate_event *event) {
+    const char *data = mail->loose.data, *end = data + mail->loose.len;
     struct gate_span name = gate_event_name(event);
     if (event->own) return 0;
     for (uint32_t i = 1; data < end && i <= GATE_DROP_EVENTS_MAX; i++) {
@@ -85,7 +90,7 @@ bool gate_letterbox_reserve(struct gate_letterbox *box) {
 }
 
 static void miss(struct gate_letterbox *box, int shard_id) {
-    gate_queue_miss(&box->queue);
+    gate_queue_miss(&box->mail->queue);
     box->missed++;
     box->missed_shard_id = shard_id;
 }
@@ -114,8 +119,8 @@ bool gate_letterbox_post(struct gate_letterbox *box, int shard_id, struct gate_e
     letter->node = (struct gate_node){.bytes = sizeof *letter + take->bytes.capacity,
                                       .at_ms = gate_clock_ms(),
                                       .kind = kind_of(take),
-                                      .loose = find_loose(box, take)};
-    int rc = gate_queue_push(&box->queue, &letter->node, &spare, &dropped);
+                                      .loose = find_loose(box->mail, take)};
+    int rc = gate_queue_push(&box->mail->queue, &letter->node, &spare, &dropped);
     if (rc < 0) drop_letter(&letter->node);
     box->spare = (struct gate_letter *)spare;
     while (dropped) {

@@ -1,6 +1,6 @@
-/* letter.h - what the I/O thread writes to the Lua side: events, faults and answers, in one bounded
- * queue. Filled by loop.c and seat.c on the I/O thread; the Lua side pops the queue and frees what
- * it gets. */
+/* letter.h - what the I/O threads of an engine write to the Lua side: events, faults and answers,
+ * in one bounded queue. Filled by loop.c and seat.c, each thread by a letterbox of its own; the Lua
+ * side pops the queue and frees what it gets. */
 #ifndef MOONGATE_LETTER_H
 #define MOONGATE_LETTER_H
 
@@ -13,12 +13,14 @@ struct gate_letter {
     struct gate_event event;
 };
 
-struct gate_letterbox {
-    struct gate_queue queue; /* of both sides */
-
+/* Where all letterboxes of an engine lead to. */
+struct gate_mail {
+    struct gate_queue queue; /* of all sides */
     struct gate_buf loose; /* constant: names of dispatches that may be dropped, each with a NUL */
+};
 
-    /* The I/O thread's. */
+struct gate_letterbox { /* one thread's */
+    struct gate_mail *mail;
     struct gate_letter *spare;   /* came back empty; NULL: none */
     struct gate_letter *reserve; /* for what is awaited, without memory; NULL: used up */
     uint32_t missed;             /* own events that found no memory and have not been told of */
@@ -27,19 +29,23 @@ struct gate_letterbox {
 
 /* `loose`: names of dispatches that may be dropped, oldest first, when there is no room; each is
  * ended by a NUL, more than GATE_DROP_EVENTS_MAX are not looked at. GATE_ESYSTEM: no descriptor;
- * GATE_EMEMORY. The box needs no free then. */
-GATE_MUST_CHECK int gate_letterbox_init(struct gate_letterbox *box,
-                                        const struct gate_queue_limits *limits,
-                                        struct gate_span loose);
+ * GATE_EMEMORY. It needs no free then. */
+GATE_MUST_CHECK int gate_mail_init(struct gate_mail *mail, const struct gate_queue_limits *limits,
+                                   struct gate_span loose);
+/* When its letterboxes are gone. */
+void gate_mail_free(struct gate_mail *mail);
+
+/* The name with this number, from 0, among those that may be dropped: true, or false: there are no
+ * more. Any thread. */
+bool gate_mail_loose(const struct gate_mail *mail, uint32_t at, struct gate_span *name);
+
+/* An empty letterbox, which `mail` outlives. */
+void gate_letterbox_init(struct gate_letterbox *box, struct gate_mail *mail);
 void gate_letterbox_free(struct gate_letterbox *box);
 
 /* Keeps a letter back for one dispatch, or one answer. False: there is no memory for it, so what a
  * dispatch may follow from must not be looked at now, and no request begun. */
 GATE_MUST_CHECK bool gate_letterbox_reserve(struct gate_letterbox *box);
-
-/* The name with this number, from 0, among those that may be dropped: true, or false: there are no
- * more. Any thread. */
-bool gate_letterbox_loose(const struct gate_letterbox *box, uint32_t at, struct gate_span *name);
 
 /* Posts an event of a shard (-1: of none), which is taken whatever comes of it. A dispatch that is
  * not loose is never lost where gate_letterbox_reserve came before it. An own event that finds no

@@ -39,10 +39,11 @@ struct gate_loop {
     int end_code;
     struct gate_command *stuck; /* found no memory; what came behind it waits in `commands` */
     int64_t stuck_until_ms;
+    struct gate_letterbox letters;
 
     /* Shared; each has its own lock. */
     struct gate_queue commands;
-    struct gate_letterbox letters;
+    struct gate_mail mail;
     struct gate_board board;
     struct gate_census census; /* without a lock */
 
@@ -101,7 +102,7 @@ static void on_opened(void *user, uint32_t connection) {
  * whoever resumes. The hard mark lies above the one at which a pause begins. NULL: come in. */
 static const char *find_refusal(struct gate_loop *loop) {
     if (!gate_letterbox_reserve(&loop->letters)) return "no memory for an event";
-    bool overfull = loop->holding && gate_queue_level(&loop->letters.queue) == GATE_LEVEL_HARD;
+    bool overfull = loop->holding && gate_queue_level(&loop->mail.queue) == GATE_LEVEL_HARD;
     return overfull ? "event queue over its hard mark" : NULL;
 }
 
@@ -381,7 +382,7 @@ static void leave_full(struct gate_seat *seat) {
  * handshake has its own deadlines, and giving it up would cost an Identify each time. Nobody
  * connects meanwhile. */
 static void balance_reading(struct gate_loop *loop) {
-    bool full = gate_queue_level(&loop->letters.queue) != GATE_LEVEL_FREE;
+    bool full = gate_queue_level(&loop->mail.queue) != GATE_LEVEL_FREE;
     if (!full && !loop->holding) return;
     loop->holding = full;
     for (size_t i = 0; i < loop->seats.row.count; i++) {
@@ -534,7 +535,7 @@ static void turn(struct gate_loop *loop, int64_t wake_ms) {
     grant_slots(loop);
     gate_letterbox_tell(&loop->letters);
     publish_all(loop);
-    gate_queue_ring(&loop->letters.queue);
+    gate_queue_ring(&loop->mail.queue);
 }
 
 static bool has_link(const struct gate_loop *loop) {
@@ -570,7 +571,7 @@ void gate_loop_run(struct gate_loop *loop) {
     while (!loop->ending) turn(loop, find_wake(loop));
     say_goodbye(loop);
     gate_transport_del(take_transport(loop));
-    gate_queue_ring(&loop->letters.queue);
+    gate_queue_ring(&loop->mail.queue);
 }
 
 /* ---- The other side -------------------------------------------------------------------------- */
@@ -593,11 +594,11 @@ int gate_loop_push(struct gate_loop *loop, struct gate_command *take) {
 }
 
 struct gate_queue *gate_loop_events(struct gate_loop *loop) {
-    return &loop->letters.queue;
+    return &loop->mail.queue;
 }
 
 bool gate_loop_loose(const struct gate_loop *loop, uint32_t at, struct gate_span *name) {
-    return gate_letterbox_loose(&loop->letters, at, name);
+    return gate_mail_loose(&loop->mail, at, name);
 }
 
 struct gate_census *gate_loop_census(struct gate_loop *loop) {
@@ -615,11 +616,11 @@ static int init_shared(struct gate_loop *loop, const struct gate_loop_options *o
     if (pthread_mutex_init(&loop->lock, NULL) != 0) return GATE_ESYSTEM;
     int rc = gate_queue_init(&loop->commands, &commands, false);
     if (rc == GATE_OK) {
-        rc = gate_letterbox_init(&loop->letters, &options->events, options->loose);
+        rc = gate_mail_init(&loop->mail, &options->events, options->loose);
         if (rc == GATE_OK) {
             rc = gate_board_init(&loop->board);
             if (rc == GATE_OK) return rc;
-            gate_letterbox_free(&loop->letters);
+            gate_mail_free(&loop->mail);
         }
         gate_queue_free(&loop->commands, drop_command);
     }
@@ -643,6 +644,7 @@ struct gate_loop *gate_loop_new(const struct gate_loop_options *options, int *er
     loop->seats.coordinated = options->coordinated;
     loop->sleep_gap_ms = read_sleep_gap_ms();
     loop->leaves = options->leave_when_full;
+    gate_letterbox_init(&loop->letters, &loop->mail);
     *error = init_shared(loop, options);
     if (*error == GATE_ESYSTEM) *detail = "no descriptor for the event queue";
     if (*error < 0) {
@@ -669,6 +671,7 @@ void gate_loop_del(struct gate_loop *loop) {
     if (loop->stuck) gate_command_del(loop->stuck);
     gate_queue_free(&loop->commands, drop_command);
     gate_letterbox_free(&loop->letters);
+    gate_mail_free(&loop->mail);
     gate_board_free(&loop->board);
     pthread_mutex_destroy(&loop->lock);
     gate_allocate(loop, 0);

@@ -77,7 +77,7 @@ void gate_loop_wake(struct gate_loop *loop);
 /* Letters for the Lua side, which pops and frees them. */
 struct gate_queue *gate_loop_events(struct gate_loop *loop);
 
-/* As gate_letterbox_loose. */
+/* As gate_mail_loose. */
 bool gate_loop_loose(const struct gate_loop *loop, uint32_t at, struct gate_span *name);
 
 /* What its shards have heard and skipped. */
