@@ -95,6 +95,7 @@ local elsewhere = {
   proxy = { "transport_spec.lua", "the way that the transport takes" },
   engine = { "cluster_spec.lua", "the running side, from its Lua end" },
   loop = { "cluster_spec.lua", "the thread of the engine" },
+  command = { "cluster_spec.lua", "what a cluster asks its thread for" },
   seat = { "cluster_spec.lua", "a shard and its link, in that thread" },
   board = { "cluster_spec.lua", "what a shard shows of itself" },
   row = { "cluster_spec.lua", "shards by their ids, started in any order" },

@@ -16,7 +16,6 @@
 #include "loop.h"
 
 #include <pthread.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -33,7 +32,6 @@ struct gate_loop {
     /* The thread's. */
     struct gate_seats seats;
     int64_t sleep_gap_ms; /* of the clock that counts sleep over the one that does not */
-    bool holding;         /* the event queue is full: nobody reads or connects */
     bool leaves;          /* and who is ready leaves; constant */
     bool ending;
     int end_code;
@@ -55,35 +53,8 @@ struct gate_loop {
 
 /* ---- Commands -------------------------------------------------------------------------------- */
 
-struct gate_command *gate_command_new(enum gate_command_type type, int shard_id) {
-    struct gate_command *command = gate_allocate(NULL, sizeof *command);
-    if (!command) return NULL;
-    memset(command, 0, sizeof *command);
-    command->type = type;
-    command->shard_id = shard_id;
-    gate_buf_init(&command->bytes, GATE_HEADROOM_BYTES, 0);
-    return command;
-}
-
-/* Any command may hold the token: options and requests do. */
-void gate_command_del(struct gate_command *command) {
-    if (command->type == GATE_COMMAND_INTEREST) gate_buf_free(&command->interest.names);
-    gate_buf_wipe(&command->bytes);
-    gate_buf_free(&command->bytes);
-    gate_allocate(command, 0);
-}
-
 static void drop_command(struct gate_node *node) {
     gate_command_del((struct gate_command *)node);
-}
-
-/* "send: the outbox is full; ...": the operation, the fault, and what to do about it. */
-static void report_failed(struct gate_loop *loop, const struct gate_command *command, int error,
-                          const char *operation, const char *remedy) {
-    char message[160];
-    snprintf(message, sizeof message, "%s: shard %d: %s; %s", operation, command->shard_id,
-             gate_error_text(error), remedy);
-    gate_letterbox_error(&loop->letters, command->shard_id, error, operation, message);
 }
 
 static void take_commands(struct gate_loop *loop);
@@ -97,15 +68,6 @@ static void on_opened(void *user, uint32_t connection) {
     gate_seat_settle(seat);
 }
 
-/* Over the hard mark, or without memory to queue a dispatch, nothing more is let in: not even
- * looked at, so that the sequence stays behind what is refused, and the gateway sends it again to
- * whoever resumes. The hard mark lies above the one at which a pause begins. NULL: come in. */
-static const char *find_refusal(struct gate_loop *loop) {
-    if (!gate_letterbox_reserve(&loop->letters)) return "no memory for an event";
-    bool overfull = loop->holding && gate_queue_level(&loop->mail.queue) == GATE_LEVEL_HARD;
-    return overfull ? "event queue over its hard mark" : NULL;
-}
-
 /* What was asked for before these bytes left the gateway comes first: whoever listens and then
  * causes an event hears it. Reading pauses from inside here, as one read may hold thousands of
  * messages, and libwebsockets would hand over all of them before the turn ends. */
@@ -117,7 +79,7 @@ static void on_piece(void *user, const struct gate_piece *piece) {
     take_commands(loop);
     do {
         size_t used = 0;
-        const char *refusal = find_refusal(loop);
+        const char *refusal = gate_seats_refusal(&loop->seats);
         if (refusal) {
             if (loop->leaves) gate_shard_leave(seat->shard, gate_clock_ms(), FULL);
             gate_shard_reconnect(seat->shard, gate_clock_ms(), GATE_CLOSE_KEEP,
@@ -143,182 +105,6 @@ static void on_answered(void *owner, struct gate_answer *answer) {
     struct gate_loop *loop = owner;
     gate_letterbox_answer(&loop->letters, answer);
 }
-
-/* ---- What is commanded ----------------------------------------------------------------------- */
-
-static int take_start(struct gate_loop *loop, struct gate_command *command) {
-    struct gate_seat *seat = gate_seat_make(&loop->seats, command->shard_id);
-    int rc = seat ? gate_seat_replace(seat, &command->options) : GATE_EMEMORY;
-    if (rc == GATE_EMEMORY) return rc;
-    if (rc == GATE_OK) {
-        gate_seat_start(seat);
-        gate_seat_publish(seat);
-    }
-    gate_board_arrived(&loop->board, command->shard_id);
-    if (rc == GATE_EUSAGE)
-        report_failed(loop, command, rc, "start", "it runs already: stop it first");
-    else if (rc < 0)
-        report_failed(loop, command, rc, "start", "check what it was started with");
-    return GATE_OK;
-}
-
-static const char *send_remedy(int error) {
-    switch (error) {
-    case GATE_EBUSY: return "send less, or wait until the shard is ready";
-    case GATE_EPAYLOAD: return "send less at once";
-    case GATE_ECLOSED: return "start the shard first";
-    case GATE_EUSAGE: return "identify() and resume() do that";
-    default: return "send something else";
-    }
-}
-
-static int take_send(struct gate_loop *loop, struct gate_command *command) {
-    struct gate_seat *seat = gate_seat_find(&loop->seats, command->shard_id);
-    int rc = GATE_ECLOSED;
-    if (seat && seat->shard) {
-        rc = gate_shard_send(seat->shard, gate_clock_ms(), &command->bytes);
-        gate_seat_settle(seat);
-    }
-    if (rc == GATE_EMEMORY) return rc;
-    if (rc < 0) report_failed(loop, command, rc, "send", send_remedy(rc));
-    return GATE_OK;
-}
-
-static int take_interest(struct gate_loop *loop, struct gate_command *command) {
-    struct gate_seat *seat = gate_seat_make(&loop->seats, command->shard_id);
-    if (!seat) return GATE_EMEMORY;
-    gate_seat_interest(seat, &command->interest);
-    return GATE_OK;
-}
-
-static int take_stop_shard(struct gate_loop *loop, struct gate_command *command) {
-    struct gate_seat *seat = gate_seat_find(&loop->seats, command->shard_id);
-    if (!seat || !seat->shard) return GATE_OK;
-    gate_shard_stop(seat->shard, gate_clock_ms(), command->number, gate_buf_span(&command->bytes));
-    gate_seat_settle(seat);
-    return GATE_OK;
-}
-
-static int take_reconnect(struct gate_loop *loop, struct gate_command *command) {
-    struct gate_seat *seat = gate_seat_find(&loop->seats, command->shard_id);
-    if (!seat || !seat->shard) return GATE_OK;
-    gate_shard_reconnect(seat->shard, gate_clock_ms(), command->number,
-                         gate_buf_span(&command->bytes));
-    gate_seat_settle(seat);
-    return GATE_OK;
-}
-
-static const char *by_hand_remedy(int error) {
-    switch (error) {
-    case GATE_EUSAGE: return "there is nothing to be taken up";
-    case GATE_ECLOSED: return "wait until a connection is open";
-    case GATE_EBUSY: return "wait, and do it again";
-    default: return "give what the gateway would";
-    }
-}
-
-/* What cannot be done is told; GATE_EMEMORY is passed on, and it is tried again. */
-static int tell_by_hand(struct gate_loop *loop, const struct gate_command *command, int rc,
-                        const char *operation) {
-    if (rc == GATE_EMEMORY || rc == GATE_OK) return rc;
-    report_failed(loop, command, rc, operation, by_hand_remedy(rc));
-    return GATE_OK;
-}
-
-static int take_identify(struct gate_loop *loop, struct gate_command *command) {
-    struct gate_seat *seat = gate_seat_find(&loop->seats, command->shard_id);
-    const struct gate_options *wanted = command->options.token.len ? &command->options : NULL;
-    int rc = GATE_EUSAGE;
-    if (seat && seat->shard) {
-        rc = gate_shard_identify(seat->shard, gate_clock_ms(), wanted);
-        gate_seat_settle(seat);
-    }
-    return tell_by_hand(loop, command, rc, "identify");
-}
-
-static int take_resume(struct gate_loop *loop, struct gate_command *command) {
-    struct gate_seat *seat = gate_seat_find(&loop->seats, command->shard_id);
-    int rc = GATE_EUSAGE;
-    if (seat && seat->shard) {
-        rc = gate_shard_resume(seat->shard, gate_clock_ms());
-        gate_seat_settle(seat);
-    }
-    return tell_by_hand(loop, command, rc, "resume");
-}
-
-static int take_beat(struct gate_loop *loop, struct gate_command *command) {
-    struct gate_seat *seat = gate_seat_find(&loop->seats, command->shard_id);
-    int rc = GATE_ECLOSED;
-    if (seat && seat->shard) {
-        rc = gate_shard_beat(seat->shard, gate_clock_ms());
-        gate_seat_settle(seat);
-    }
-    return tell_by_hand(loop, command, rc, "heartbeat");
-}
-
-/* As a message of the wire, it is not let in where an event would find no room. */
-static int take_receive(struct gate_loop *loop, struct gate_command *command) {
-    struct gate_seat *seat = gate_seat_find(&loop->seats, command->shard_id);
-    int rc = GATE_ECLOSED;
-    if (find_refusal(loop)) {
-        rc = GATE_EBUSY;
-    } else if (seat && seat->shard) {
-        rc = gate_shard_receive(seat->shard, gate_clock_ms(), &command->bytes);
-        gate_seat_settle(seat);
-    }
-    return tell_by_hand(loop, command, rc, "receive");
-}
-
-static int take_concurrency(struct gate_loop *loop, struct gate_command *command) {
-    gate_slots_resize(&loop->seats.slots, gate_clock_ms(), command->number);
-    return GATE_OK;
-}
-
-static int take_turn(struct gate_loop *loop, struct gate_command *command) {
-    struct gate_seat *seat = gate_seat_find(&loop->seats, command->shard_id);
-    gate_seat_give_turn(&loop->seats, seat, command->shard_id, command->turn_number);
-    return GATE_OK;
-}
-
-static int take_request(struct gate_loop *loop, struct gate_command *command) {
-    struct gate_request *request = &command->request;
-    if (!gate_letterbox_reserve(&loop->letters)) return GATE_EMEMORY;
-    int rc = gate_transport_request(loop->seats.transport, request, &command->bytes);
-    if (rc == GATE_OK || rc == GATE_EMEMORY) return rc;
-    struct gate_buf none;
-    gate_buf_init(&none, 0, 0);
-    const char *text = gate_error_text(rc);
-    struct gate_answer answer = {
-        .id = request->id, .error = rc, .detail = {text, strlen(text)}, .body = &none};
-    gate_letterbox_answer(&loop->letters, &answer);
-    return GATE_OK;
-}
-
-static int take_end(struct gate_loop *loop, struct gate_command *command) {
-    loop->ending = true;
-    loop->end_code = command->number;
-    return GATE_OK;
-}
-
-/* Each does what is commanded, or returns GATE_EMEMORY and has done nothing. */
-static const struct {
-    int (*obey)(struct gate_loop *loop, struct gate_command *command);
-    const char *operation;
-} verbs[] = {
-    [GATE_COMMAND_START] = {take_start, "start"},
-    [GATE_COMMAND_SEND] = {take_send, "send"},
-    [GATE_COMMAND_INTEREST] = {take_interest, "listen"},
-    [GATE_COMMAND_STOP_SHARD] = {take_stop_shard, "stop"},
-    [GATE_COMMAND_RECONNECT] = {take_reconnect, "reconnect"},
-    [GATE_COMMAND_IDENTIFY] = {take_identify, "identify"},
-    [GATE_COMMAND_RESUME] = {take_resume, "resume"},
-    [GATE_COMMAND_BEAT] = {take_beat, "heartbeat"},
-    [GATE_COMMAND_RECEIVE] = {take_receive, "receive"},
-    [GATE_COMMAND_CONCURRENCY] = {take_concurrency, "concurrency"},
-    [GATE_COMMAND_TURN] = {take_turn, "turn"},
-    [GATE_COMMAND_REQUEST] = {take_request, "request"},
-    [GATE_COMMAND_END] = {take_end, "end"},
-};
 
 static bool is_end_asked(struct gate_loop *loop) {
     pthread_mutex_lock(&loop->lock);
@@ -346,19 +132,22 @@ static struct gate_command *next_command(struct gate_loop *loop) {
 /* A start that was dropped would leave the shard idle for ever, a listener deaf: whoever asked for
  * it was told that it is done. */
 static void await_memory(struct gate_loop *loop, struct gate_command *command) {
-    if (command != loop->stuck)
-        report_failed(loop, command, GATE_EMEMORY, verbs[command->type].operation,
-                      "it is tried again");
+    if (command != loop->stuck) gate_command_delayed(&loop->seats, command);
     loop->stuck = command;
     loop->stuck_until_ms = gate_clock_ms() + MEMORY_LOOK_MS;
+}
+
+static void begin_end(struct gate_loop *loop, const struct gate_command *command) {
+    loop->ending = true;
+    loop->end_code = command->number;
 }
 
 /* Once the end has been asked for, what comes behind it is dropped. */
 static void take_commands(struct gate_loop *loop) {
     struct gate_command *command;
     while ((command = next_command(loop)) != NULL) {
-        int rc = loop->ending ? GATE_OK : verbs[command->type].obey(loop, command);
-        if (rc == GATE_EMEMORY) {
+        if (command->type == GATE_COMMAND_END) begin_end(loop, command);
+        if (!loop->ending && gate_command_obey(&loop->seats, command) < 0) {
             await_memory(loop, command);
             return;
         }
@@ -383,8 +172,8 @@ static void leave_full(struct gate_seat *seat) {
  * connects meanwhile. */
 static void balance_reading(struct gate_loop *loop) {
     bool full = gate_queue_level(&loop->mail.queue) != GATE_LEVEL_FREE;
-    if (!full && !loop->holding) return;
-    loop->holding = full;
+    if (!full && !loop->seats.holding) return;
+    loop->seats.holding = full;
     for (size_t i = 0; i < loop->seats.row.count; i++) {
         struct gate_seat *seat = gate_seat_at(&loop->seats, i);
         if (seat->shard && full && loop->leaves) leave_full(seat);
@@ -428,7 +217,7 @@ static int64_t nearer(int64_t a_ms, int64_t b_ms) {
 
 /* A shard that would connect has time while the queue is full, and until it is its turn. */
 static int64_t seat_deadline(const struct gate_seat *seat) {
-    bool waits = seat->shard && (seat->seats->loop->holding || seat->guest.waiting) &&
+    bool waits = seat->shard && (seat->seats->holding || seat->guest.waiting) &&
                  gate_shard_state(seat->shard) == GATE_STATE_BACKOFF;
     return waits ? NEVER : seat->deadline_ms;
 }
@@ -443,7 +232,7 @@ static int64_t slots_deadline(const struct gate_loop *loop, int64_t now_ms) {
 
 static int64_t find_deadline(const struct gate_loop *loop, int64_t now_ms) {
     int64_t deadline_ms = NEVER;
-    if (!loop->holding)
+    if (!loop->seats.holding)
         deadline_ms =
             nearer(slots_deadline(loop, now_ms), gate_door_deadline(&loop->seats.door, now_ms));
     if (loop->stuck) deadline_ms = nearer(deadline_ms, loop->stuck_until_ms);
@@ -485,7 +274,7 @@ static void tick_due(struct gate_loop *loop) {
 static void let_in(struct gate_loop *loop) {
     struct gate_guest *guest;
     gate_door_look(&loop->seats.door, gate_clock_ms());
-    while (!loop->holding && (guest = gate_door_next(&loop->seats.door)) != NULL) {
+    while (!loop->seats.holding && (guest = gate_door_next(&loop->seats.door)) != NULL) {
         struct gate_seat *seat = gate_seat_of_guest(guest);
         gate_shard_tick(seat->shard, gate_clock_ms());
         gate_seat_settle(seat);
@@ -494,7 +283,7 @@ static void let_in(struct gate_loop *loop) {
 
 static void grant_slots(struct gate_loop *loop) {
     struct gate_slot *slot;
-    while (!loop->holding && gate_door_admits(&loop->seats.door, false) &&
+    while (!loop->seats.holding && gate_door_admits(&loop->seats.door, false) &&
            (slot = gate_slots_next(&loop->seats.slots, gate_clock_ms())) != NULL) {
         struct gate_seat *seat = gate_seat_of(slot);
         int64_t again_ms = gate_seat_claim(seat, gate_clock_ms());

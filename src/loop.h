@@ -5,44 +5,11 @@
 #define MOONGATE_LOOP_H
 
 #include "board.h"
+#include "command.h"
 #include "letter.h"
 #include "queue.h"
 #include "shard.h"
 #include "transport.h"
-
-enum gate_command_type {
-    GATE_COMMAND_START,      /* `options` */
-    GATE_COMMAND_SEND,       /* `bytes` is the payload */
-    GATE_COMMAND_INTEREST,   /* `interest` */
-    GATE_COMMAND_STOP_SHARD, /* `number` is the code, `bytes` the reason */
-    GATE_COMMAND_RECONNECT,  /* likewise */
-    GATE_COMMAND_IDENTIFY,   /* `options`; or, without a token in them, nothing new */
-    GATE_COMMAND_RESUME,
-    GATE_COMMAND_BEAT,
-    GATE_COMMAND_RECEIVE,     /* `bytes` is the message */
-    GATE_COMMAND_CONCURRENCY, /* `number` */
-    GATE_COMMAND_TURN,        /* `turn_number` */
-    GATE_COMMAND_REQUEST,     /* `request` */
-    GATE_COMMAND_END          /* `number` is the code; the thread ends */
-};
-
-struct gate_command {
-    struct gate_node node; /* first, so that a node is its command */
-    enum gate_command_type type;
-    int shard_id, number;
-    struct gate_buf bytes; /* owned; the spans of options and request point into it */
-    union {
-        struct gate_options options;
-        struct gate_interest interest; /* owned */
-        struct gate_request request;
-        int64_t turn_number;
-    };
-};
-
-/* A command whose `bytes` are empty, with headroom. NULL: no memory. */
-struct gate_command *gate_command_new(enum gate_command_type type, int shard_id);
-/* Wipes and frees it. */
-void gate_command_del(struct gate_command *command);
 
 struct gate_loop_options {
     struct gate_transport_options transport; /* calls and owner are filled in by the loop */

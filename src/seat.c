@@ -47,6 +47,13 @@ void gate_seats_free(struct gate_seats *seats) {
     gate_row_free(&seats->row);
 }
 
+const char *gate_seats_refusal(struct gate_seats *seats) {
+    if (!gate_letterbox_reserve(seats->letters)) return "no memory for an event";
+    enum gate_level level = gate_queue_level(&seats->letters->mail->queue);
+    bool overfull = seats->holding && level == GATE_LEVEL_HARD;
+    return overfull ? "event queue over its hard mark" : NULL;
+}
+
 void gate_seat_interest(struct gate_seat *seat, struct gate_interest *take) {
     if (seat->shard) {
         gate_shard_interest(seat->shard, take);

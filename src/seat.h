@@ -22,6 +22,7 @@ struct gate_seats {
     struct gate_census *census;
     struct gate_loop *loop; /* for the transport's reports */
     int64_t reserve;        /* identifies of the day that are to be left over */
+    bool holding;           /* the event queue is full: nobody reads or connects */
     bool hold_told;         /* that the day's are used up, since the last slot */
     bool coordinated;       /* the Lua side is asked for turns */
     int64_t turns;          /* that were asked for */
@@ -51,6 +52,11 @@ struct gate_seat {
     bool failed;         /* the link could not be made or used: the shard has to be told */
     bool dirty;          /* the snapshot is behind */
 };
+
+/* Over the hard mark, or without memory to queue a dispatch, nothing more is let in: not even
+ * looked at, so that the sequence stays behind what is refused, and the gateway sends it again to
+ * whoever resumes. The hard mark lies above the one at which a pause begins. NULL: come in. */
+const char *gate_seats_refusal(struct gate_seats *seats);
 
 /* A seat lives until this. The transport is gone by then. */
 void gate_seats_free(struct gate_seats *seats);
