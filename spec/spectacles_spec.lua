@@ -462,6 +462,41 @@ describe("Spectacles: Cluster #sockets", function()
     end
   end)
 
+  it("reshard: what the coming set is late or early with is heard once", function()
+    sandbox { guilds = 1, max_concurrency = 8 }
+    client { shards = 1 }
+    local heard = {}
+    bot:on("MESSAGE_CREATE", function(data) heard[#heard + 1] = data.content end)
+    assert.is_true(bot:spawn())
+    all_ready(1)
+    local old = discord:sessions()[1].id
+    local function say(content, to_old)
+      local target = { exact = true }
+      for _, one in ipairs(discord:sessions()) do
+        target.session = one.id
+        if (one.id == old) == to_old then
+          discord:dispatch("MESSAGE_CREATE", { content = content }, target)
+        end
+      end
+    end
+    local result
+    moongate.spawn(function() result = { bot:reshard(2) } end)
+    await("both sets", function() return bot.reshaping.twins end)
+    say("late", true)
+    await("the early one", function() return #heard == 1 end)
+    await("the coming set", function() return bot.reshaping.twins.listening end)
+    moongate.sleep(0.1) -- for the words of what is heard to arrive
+    say("late", false)
+    say("early", false)
+    say("early", true)
+    await("the change", function() return result end)
+    assert.is_true(result[1], result[2])
+    assert.equal(2, result[2])
+    say("last", false)
+    await("the last one", function() return heard[#heard] == "last" end)
+    assert.same({ "late", "early", "last" }, heard)
+  end)
+
   it("reshard(1) of 3: objects of ids that are gone wait; the store knows the new count", function()
     local store = moongate.store.memory()
     sandbox { guilds = 3, max_concurrency = 8 }

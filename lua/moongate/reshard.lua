@@ -2,17 +2,19 @@
 --
 --   the old set                        the coming set, with an engine of its own
 --   runs, is heard                     starts; identifies in its turn, beside the old one
---   runs, is heard                     all ready; what is heard waits in its queue, in order
+--   runs, is heard, is remembered      all ready, not heard
+--   (both, for RESHARD_OVERLAP_MS)
+--   runs, is heard                     listens: what it brings waits in its queue, in order
 --   (both, for RESHARD_OVERLAP_MS)
 --   sends what waited, closes, is      takes over the Shard objects; what waited is heard
 --   heard to its last event
 --
--- The rule by which each event is heard once: from the moment at which the coming set listens until
--- the old one has been silent for RESHARD_OVERLAP_MS, an event that both bring is heard from
--- whoever's turn it is first. Twins have the same name and the same data, byte for byte; the nth
--- of one set is the twin of the nth of the other. What the coming set brought before it listened
--- the old one brings as well, as long as the two are less than that time apart. READY and RESUMED
--- are a set's own and have no twins.
+-- The rule by which each event is heard once: until the old set has been silent for
+-- RESHARD_OVERLAP_MS, an event that both bring is heard from whoever's turn it is first, as long
+-- as the two are less than that time apart. Twins have the same name and the same data, byte for
+-- byte; the nth of one set is the twin of the nth of the other. What the coming set brought before
+-- it listened the old one brings as well; what the old one brought before that was remembered, for
+-- what the coming set is late with. READY and RESUMED are a set's own and have no twins.
 
 local core = require "moongate.core"
 local delivery = require "moongate.delivery"
@@ -35,21 +37,51 @@ local OWN_EVENTS = { READY = true, RESUMED = true }
 local Twins = {}
 Twins.__index = Twins
 
+-- How often each event was brought: by the old set before the coming one listened, and by each
+-- since then. `late` is how many events of the coming set may still be twins of early ones.
 local function new_twins()
-  return setmetatable({ old = {}, new = {}, doubled = 0 }, Twins)
+  return setmetatable({ early = {}, old = {}, new = {}, late = math.huge, doubled = 0 }, Twins)
+end
+
+--- The coming set listens from now on.
+function Twins:listen()
+  self.listening = true
+end
+
+--- The old set is leaving; only `count` events more may be late.
+function Twins:leave(count)
+  self.late = count
+end
+
+-- Takes one from those that the old set brought early. False: there is none.
+function Twins:take_early(key)
+  if self.late < 0 then self.early = {} end
+  local count = self.early[key]
+  if not count then return false end
+  self.early[key] = count > 1 and count - 1 or nil
+  return true
+end
+
+function Twins:has_brought(side, key)
+  if not self.listening then
+    self.early[key] = (self.early[key] or 0) + 1
+    return false
+  end
+  local mine, other = self[side], side == "old" and self.new or self.old
+  local nth = (mine[key] or 0) + 1
+  if nth > (other[key] or 0) and side == "new" and self:take_early(key) then return true end
+  mine[key] = nth
+  return nth <= (other[key] or 0)
 end
 
 --- Counts an event that the set `side` brings. True when the other set has brought it already.
 function Twins:is_second(side, name, record)
+  if side == "new" then self.late = self.late - 1 end
   local text = not OWN_EVENTS[name] and record:raw()
   if not text then return false end
-  local key = core.fingerprint(name .. "\0" .. text)
-  local mine, other = self[side], side == "old" and self.new or self.old
-  local nth = (mine[key] or 0) + 1
-  mine[key] = nth
-  if nth > (other[key] or 0) then return false end
-  self.doubled = self.doubled + 1
-  return true
+  local second = self:has_brought(side, core.fingerprint(name .. "\0" .. text))
+  if second then self.doubled = self.doubled + 1 end
+  return second
 end
 
 -- ---- The coming set ----------------------------------------------------------------------------
@@ -113,13 +145,16 @@ end
 -- From here on it is heard, by those who hear the old set, but later.
 local function listen(self, change)
   local own = change.coming.bridge
+  change.twins = new_twins()
+  local going, message, code = own:pause(OVERLAP_S)
+  if not going then return nil, "reshard: " .. message, code end
+  change.twins:listen()
   for id in pairs(change.coming.shards) do
     while not delivery.tell_interest(self, self.shards[id], own.engine, id) do
-      local going, message, code = own:pause(LOOK_S)
+      going, message, code = own:pause(LOOK_S)
       if not going then return nil, "reshard: " .. message, code end
     end
   end
-  change.twins = new_twins()
   own:cork()
   return own:pause(OVERLAP_S)
 end
@@ -190,6 +225,7 @@ local function switch(self, change)
   for id, text in pairs(coming.readies) do
     delivery.take_kept(self, self.shards[id], "READY", source_of(text))
   end
+  change.twins:leave(self.bridge.engine:counts().queue_events)
   self.bridge:uncork()
   sessions.keep(self)
 end
