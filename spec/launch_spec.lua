@@ -310,7 +310,7 @@ describe("launch", function()
     assert.equal("", started(paper.engines[2]))
     bot:stop()
     assert.is_nil(done)
-    ahead = 4.98
+    ahead = core.limits.IDENTIFY_WINDOW_MS / 1000 - 0.02
     local before = real_now()
     assert.is_true(bot:connect())
     assert.is_true(real_now() - before > 0.01)

@@ -329,7 +329,7 @@ describe("Spectacles: Cluster #sockets", function()
     assert.is_true(order[2][2] - order[1][2] < 2000)
     for at = 3, 4 do
       local apart = order[at][2] - order[at - 2][2]
-      assert.is_true(apart >= 4990, apart)
+      assert.is_true(apart >= 5000, apart)
     end
   end)
 

@@ -4,7 +4,8 @@ local cqueues = require "cqueues"
 local stranger = require "stranger"
 local window = require("moongate_unit").window
 
-local WINDOW, SLOT_LEASE, LEASE, LOOK = 5000, 60000, 30000, 250
+local WINDOW = core.limits.IDENTIFY_WINDOW_MS
+local SLOT_LEASE, LEASE, LOOK = 60000, 30000, 250
 
 describe("window", function()
   local token

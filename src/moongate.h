@@ -171,7 +171,7 @@ extern const struct gate_intent_row gate_intents[]; /* ended by a NULL name */
 #define GATE_TRAILS_MAX         128 /* what counts at a time; a connection sends less in a window */
 #define GATE_LIMITED_MS_MAX     300000 /* of a RATE_LIMITED: by then what waits was given up */
 
-#define GATE_IDENTIFY_WINDOW_MS 5000  /* one identify a key in this time */
+#define GATE_IDENTIFY_WINDOW_MS 5250  /* one a key in Discord's 5 s; the network, likewise */
 #define GATE_SLOT_LEASE_MS      60000 /* to identify: longer than connecting and HELLO may take */
 #define GATE_IDENTIFY_LEASE_MS  30000 /* then, to fail or get ready before the key is lost */
 #define GATE_CONCURRENCY_MAX    256   /* keys; the largest bots are assigned 64 */

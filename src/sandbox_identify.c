@@ -13,6 +13,7 @@
 #include "sandbox_state.h"
 
 #define SHARD_GUILDS_MAX 2500 /* Discord: 4011 above it */
+#define WINDOW_MS        5000 /* Discord: one identify a key in this time */
 #define IDENTIFY_FIELDS  5    /* that this server looks at */
 
 /* Eris sends the prefix of REST along, so the service tolerates it. */
@@ -84,7 +85,7 @@ static const char *take_start(struct gate_sandbox *sandbox, const struct gate_cl
     int64_t left = gate_sandbox_starts_left(sandbox, now_ms, &reset_ms);
     if (sandbox->options.limits) {
         if (left <= 0) return "no session starts are left";
-        if (*slot_ms && now_ms - *slot_ms < GATE_IDENTIFY_WINDOW_MS)
+        if (*slot_ms && now_ms - *slot_ms < WINDOW_MS)
             return "another shard of this key identified less than 5 s ago";
     }
     *slot_ms = now_ms;
