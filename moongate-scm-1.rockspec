@@ -47,6 +47,7 @@ build = {
     ["moongate.cli"] = "lua/moongate/cli.lua",
     ["moongate.cli_cluster"] = "lua/moongate/cli_cluster.lua",
     ["moongate.cli_sandbox"] = "lua/moongate/cli_sandbox.lua",
+    ["moongate.cli_view"] = "lua/moongate/cli_view.lua",
     ["moongate.cluster"] = "lua/moongate/cluster.lua",
     ["moongate.commands"] = "lua/moongate/commands.lua",
     ["moongate.coordinator"] = "lua/moongate/coordinator.lua",

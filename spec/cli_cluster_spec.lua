@@ -1,31 +1,6 @@
--- cli_cluster.lua: `moongate cluster`, against the sandbox, and the table that it draws.  #sockets
-local command = require "moongate.cli_cluster"
+-- cli_cluster.lua: `moongate cluster`, against the sandbox.  #sockets
 local sandbox = require "moongate.sandbox"
 local witness = require "witness"
-
-describe("moongate cluster: the table", function()
-  it("has a line for each shard", function()
-    assert.same({
-      "shard        state          latency   events/s        session",
-      "0/16         ready            41 ms       12.5          2 min",
-      "1/16         waiting                       0.0               ",
-      "15/16        ready            42 ms     1500.0     3 h 02 min",
-    }, command.lines {
-      { id = 0, count = 16, state = "ready", latency = 0.0411, rate = 12.5, age = 125 },
-      { id = 1, count = 16, state = "waiting", rate = 0 },
-      { id = 15, count = 16, state = "ready", latency = 0.042, rate = 1500, age = 10959 },
-    })
-  end)
-
-  it("ends with a bar while shards start", function()
-    assert.equal("[---------------" .. "---------------] 0 of 4 ready, 15 s to go",
-      command.bar(0, 4, 15))
-    assert.equal("[###############" .. "---------------] 2 of 4 ready, 5 s to go",
-      command.bar(2, 4, 5))
-    assert.equal("[###############" .. "###############] 4 of 4 ready", command.bar(4, 4, 0))
-    assert.equal("[---------------" .. "---------------] 0 of 0 ready", command.bar(0, 0))
-  end)
-end)
 
 describe("moongate cluster #sockets", function()
   local discord, path
@@ -53,31 +28,10 @@ describe("moongate cluster #sockets", function()
   it("starts shards, says so line by line, and keeps their sessions", function()
     local said, status = run "--total 2 --for 0.8"
     assert.equal(0, status, said)
-    assert.matches("%d%d:%d%d:%d%d shard 0/2 ready\n", said)
-    assert.matches("%d%d:%d%d:%d%d shard 1/2 ready\n", said)
+    assert.matches("%d%d:%d%d:%d%d shard 0/2: ready\n", said)
+    assert.matches("%d%d:%d%d:%d%d shard 1/2: ready\n", said)
     assert.equal(2, #discord:received "IDENTIFY")
     assert.equal(2, #discord:sessions())
-  end)
-
-  -- util-linux's script(1) makes the terminal; its end of line is CR LF.
-  it("draws a table in a terminal, again and again in the same place", function()
-    local text = ([[
-      os.exit(require("moongate.cli").main { "cluster", "--total", "2", "--for", "1.5" }, true)]])
-    local program = os.tmpname()
-    local file = assert(io.open(program, "w"))
-    file:write(("package.path, package.cpath = %q, %q\n"):format(package.path,
-      os.getenv "MOONGATE_CPATH" or package.cpath), text)
-    file:close()
-    local pipe = assert(io.popen(("DISCORD_TOKEN=%s DISCORD_API=%s timeout -k 2 %d script -qec "
-      .. "'lua5.4 %s' /dev/null </dev/null 2>&1"):format(discord.token, discord.api,
-      witness.patience, program)))
-    local shown = pipe:read "a"
-    pipe:close()
-    os.remove(program)
-    local last = shown:gsub("\r", ""):match "\27%[%dA\27%[J(.*)$"
-    assert.truthy(last, shown)
-    assert.matches("^shard +state +latency +events/s +session\n0/2 +ready .*\n1/2 +ready ", last)
-    assert.matches("%] 2 of 2 ready\n$", last)
   end)
 
   it("takes the shards that it is told", function()

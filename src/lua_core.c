@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <zlib.h>
 
@@ -329,7 +330,7 @@ void gate_lua_push_status(lua_State *L, const struct gate_status *status) {
     lua_setfield(L, -2, "counts");
 }
 
-/* ---- Clock and poll ---------------------------------------------------------------------------
+/* ---- Clock, poll, terminal --------------------------------------------------------------------
  */
 
 /* core.now() -> seconds of the monotonic clock. */
@@ -371,6 +372,16 @@ static int core_poll(lua_State *L) {
     }
     lua_pushboolean(L, ready > 0);
     return 1;
+}
+
+/* core.terminal(fd) -> columns, lines of the terminal that it is, 0 where it does not say; nil when
+ * it is none. */
+static int core_terminal(lua_State *L) {
+    struct winsize size;
+    if (ioctl((int)luaL_checkinteger(L, 1), TIOCGWINSZ, &size) < 0) return 0;
+    lua_pushinteger(L, size.ws_col);
+    lua_pushinteger(L, size.ws_row);
+    return 2;
 }
 
 /* ---- Constants --------------------------------------------------------------------------------
@@ -493,7 +504,8 @@ static void check_libraries(lua_State *L) {
 }
 
 int luaopen_moongate_core(lua_State *L) {
-    static const luaL_Reg functions[] = {{"now", core_now}, {"poll", core_poll}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"now", core_now}, {"poll", core_poll}, {"terminal", core_terminal}, {NULL, NULL}};
     check_libraries(L);
     lua_newtable(L);
     luaL_setfuncs(L, functions, 0);
