@@ -262,11 +262,7 @@ static void take_over(struct gate_seat *seat, struct gate_link *link) {
         gate_seat_leave(seat);
         gate_gateway_refuse(old, 4000, "The session was resumed elsewhere.");
     }
-    seat->sandbox->seats_away--;
-    seat->link = link;
-    seat->expires_ms = GATE_NEVER_MS;
-    link->seat = seat;
-    link->identified = link->ready_sent = true;
+    gate_seat_return(seat, link);
     remember_seat(link);
     struct gate_span manner = gate_buf_span(&seat->manner), now = gate_buf_span(&link->query);
     if (manner.len != now.len || (now.len > 0 && memcmp(manner.data, now.data, now.len) != 0))

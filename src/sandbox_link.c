@@ -19,6 +19,7 @@
 #include "sandbox_list.h"
 #include "sandbox_loop.h"
 #include "sandbox_state.h"
+#include "sandbox_turn.h"
 
 #define READ_BYTES        16384  /* a TLS record */
 #define READS_MAX         8      /* in one turn, so that the others get theirs */
@@ -55,6 +56,8 @@ struct gate_link *gate_link_new(struct gate_sandbox *sandbox, int fd) {
     }
     *link = (struct gate_link){.sandbox = sandbox, .fd = fd, .knobs = sandbox->knobs};
     sandbox->knobs.cut_bytes = 0;
+    link->watch = (struct gate_watch){.owner = link, .is_link = true, .fd = fd};
+    link->appointment.owner = link;
     link->state = GATE_LINK_HTTP;
     bool stalls = sandbox->tls && (link->knobs.stalls & GATE_STALL_TLS);
     link->deadline_ms = stalls ? GATE_NEVER_MS : gate_sandbox_now() + HANDSHAKE_WAIT_MS;
@@ -116,8 +119,10 @@ void gate_link_drop(struct gate_link *link, bool reset, const char *why) {
         shutdown(link->fd, SHUT_WR);
         discard_input(link->fd);
     }
+    gate_turn_leave(&link->watch);
     close(link->fd);
     link->state = GATE_LINK_CLOSED;
+    gate_turn_look(link);
     if (was_socket && link->close_received == 0) link->close_received = GATE_CLOSE_DROPPED;
     if (was_socket) gate_gateway_left(link);
     if (was_socket) gate_list_keep(link);
@@ -126,7 +131,7 @@ void gate_link_drop(struct gate_link *link, bool reset, const char *why) {
 
 void gate_link_ask_drop(struct gate_link *link, bool reset) {
     if (link->drop == GATE_DROP_NOT) link->drop = reset ? GATE_DROP_RESET : GATE_DROP_END;
-    gate_loop_wake();
+    gate_turn_look(link);
 }
 
 static void finish_ending(struct gate_link *link) {
@@ -141,7 +146,7 @@ void gate_link_end(struct gate_link *link) {
     if (link->state >= GATE_LINK_ENDING) return;
     link->state = GATE_LINK_ENDING;
     link->deadline_ms = gate_sandbox_now() + CLOSE_WAIT_MS;
-    gate_loop_wake();
+    gate_turn_look(link);
 }
 
 /* ---- Writing -----------------------------------------------------------------------------------
@@ -165,7 +170,7 @@ void gate_link_write(struct gate_link *link, struct gate_span bytes) {
         gate_sandbox_log(link->sandbox, link, "overflow", "%zu bytes unread by the client", unread);
         gate_link_ask_drop(link, true);
     }
-    gate_loop_wake();
+    gate_turn_look(link);
 }
 
 enum { IO_AGAIN = -1, IO_FAILED = -2 };
@@ -374,6 +379,7 @@ void gate_link_close(struct gate_link *link, int code, struct gate_span reason) 
     link->deadline_ms = stalls ? GATE_NEVER_MS : gate_sandbox_now() + CLOSE_WAIT_MS;
     gate_sandbox_log(link->sandbox, link, "close", "%d %.*s", link->close_sent, (int)len,
                      reason.data ? reason.data : "");
+    gate_turn_look(link);
     gate_gateway_left(link);
 }
 

@@ -8,14 +8,16 @@
 
 #include "buf.h"
 #include "moongate.h"
+#include "sandbox_agenda.h"
 #include "sandbox_frame.h"
 #include "sandbox_stream.h"
+#include "sandbox_watch.h"
 
+struct gate_looks;
 struct gate_sandbox;
 struct gate_seat;
 
-#define GATE_NEVER_MS        INT64_MAX /* a deadline that does not come */
-#define GATE_PRESENCES_TAKEN 5         /* of a connection in 20 s; what more do is not documented */
+#define GATE_PRESENCES_TAKEN 5 /* of a connection in 20 s; what more do is not documented */
 
 enum gate_link_state {
     GATE_LINK_TLS,      /* the handshake is under way */
@@ -40,8 +42,12 @@ struct gate_knobs {
 };
 
 struct gate_link {
-    struct gate_link *next; /* of the sandbox's list */
+    struct gate_link *next, *previous; /* of the sandbox's list */
     struct gate_sandbox *sandbox;
+    struct gate_looks *looks; /* see sandbox_turn.c; NULL: nobody is to look at it */
+    struct gate_link *next_look, *previous_look;
+    struct gate_watch watch;
+    struct gate_appointment appointment;
     int64_t id; /* 1, 2, ... in the order of upgrades; 0: only HTTP so far */
     enum gate_link_state state;
     struct gate_knobs knobs;
@@ -49,7 +55,7 @@ struct gate_link {
 
     int fd;         /* the server's thread only */
     SSL *ssl;       /* the same; NULL without TLS */
-    bool wants_out; /* poll for room to write */
+    bool wants_out; /* waits for room to write */
     bool more_in;   /* bytes are waiting inside of OpenSSL, or the turn's share is used up */
     enum { GATE_DROP_NOT, GATE_DROP_RESET, GATE_DROP_END } drop; /* asked for from outside */
     struct gate_buf in;
@@ -97,7 +103,7 @@ struct gate_link {
 struct gate_link *gate_link_new(struct gate_sandbox *sandbox, int fd);
 void gate_link_free(struct gate_link *link);
 
-/* Server's thread: what poll reported; the writing that is possible now. */
+/* Server's thread: there may be something to read; the writing that is possible now. */
 void gate_link_readable(struct gate_link *link);
 void gate_link_flush(struct gate_link *link, int64_t now_ms);
 

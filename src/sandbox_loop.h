@@ -18,6 +18,9 @@ void gate_loop_changed(void);
 /* Under the lock: the server's thread shall do a turn soon. */
 void gate_loop_wake(void);
 
+/* Server's thread: it has been woken. */
+void gate_loop_awake(void);
+
 /* Without the lock: waits until the server's thread has done a whole turn, at most a second. */
 void gate_loop_turn(void);
 

@@ -7,6 +7,7 @@
 #include "sandbox_loop.h"
 #include "sandbox_news.h"
 #include "sandbox_state.h"
+#include "sandbox_turn.h"
 
 static bool is_everybody(const struct gate_sandbox_target *target) {
     return target->connection < 0 && target->shard < 0 && target->session.len == 0;
@@ -122,6 +123,7 @@ static void order_knob(struct gate_link *link, const struct gate_sandbox_order *
     if (!(link->knobs.stalls & GATE_STALL_UPGRADE)) gate_http_release(link);
     gate_gateway_release(link);
     gate_link_release(link);
+    gate_turn_look(link);
 }
 
 static const struct order_row {

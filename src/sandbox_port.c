@@ -12,6 +12,7 @@
 
 #include "sandbox_loop.h"
 #include "sandbox_state.h"
+#include "sandbox_turn.h"
 
 #define BACKLOG 1024 /* thousands of shards may come at once */
 
@@ -64,6 +65,7 @@ bool gate_port_open(struct gate_sandbox *sandbox) {
 void gate_port_tick(struct gate_sandbox *sandbox) {
     if (sandbox->resume_alive == sandbox->resume_wanted) return;
     sandbox->resume_alive = sandbox->resume_wanted;
+    gate_turn_leave(&sandbox->resume_watch);
     if (sandbox->resume_fd >= 0) close(sandbox->resume_fd);
     int *port = &sandbox->resume_port;
     sandbox->resume_fd = sandbox->resume_wanted ? open_port(port) : bind_port(port);
@@ -73,6 +75,8 @@ void gate_port_tick(struct gate_sandbox *sandbox) {
 }
 
 void gate_port_close(struct gate_sandbox *sandbox) {
+    gate_turn_leave(&sandbox->watch);
+    gate_turn_leave(&sandbox->resume_watch);
     if (sandbox->fd >= 0) close(sandbox->fd);
     if (sandbox->resume_fd >= 0) close(sandbox->resume_fd);
     sandbox->fd = sandbox->resume_fd = -1;

@@ -27,6 +27,12 @@ struct gate_telling {
 /* ---- Making and ending -------------------------------------------------------------------------
  */
 
+/* Ids are random, so that their first digits spread them. */
+static struct gate_seat **find_bucket(struct gate_sandbox *sandbox, const char *id) {
+    unsigned mixed = (unsigned char)id[0] * 31u + (unsigned char)id[1];
+    return &sandbox->seats_by_id[mixed % GATE_SEAT_BUCKETS];
+}
+
 struct gate_seat *gate_seat_new(struct gate_link *link, const struct gate_claim *claim) {
     struct gate_sandbox *sandbox = link->sandbox;
     struct gate_seat *seat = gate_allocate(NULL, sizeof *seat);
@@ -39,6 +45,9 @@ struct gate_seat *gate_seat_new(struct gate_link *link, const struct gate_claim 
     }
     uint64_t high = gate_sandbox_random(sandbox), low = gate_sandbox_random(sandbox);
     snprintf(seat->id, sizeof seat->id, "%016" PRIx64 "%016" PRIx64, high, low);
+    struct gate_seat **bucket = find_bucket(sandbox, seat->id);
+    seat->next_of_bucket = *bucket;
+    *bucket = seat;
     seat->expires_ms = GATE_NEVER_MS;
     seat->previous = sandbox->last_seat;
     if (seat->previous)
@@ -52,9 +61,35 @@ struct gate_seat *gate_seat_new(struct gate_link *link, const struct gate_claim 
 
 struct gate_seat *gate_seat_find(struct gate_sandbox *sandbox, struct gate_span id) {
     if (id.len != GATE_SEAT_ID_BYTES - 1) return NULL;
-    for (struct gate_seat *seat = sandbox->seats; seat; seat = seat->next)
-        if (memcmp(id.data, seat->id, id.len) == 0) return seat;
-    return NULL;
+    struct gate_seat *seat = *find_bucket(sandbox, id.data);
+    while (seat && memcmp(id.data, seat->id, id.len) != 0) seat = seat->next_of_bucket;
+    return seat;
+}
+
+/* The window is the same for all, so whoever left first expires first. */
+static void join_away(struct gate_seat *seat) {
+    struct gate_sandbox *sandbox = seat->sandbox;
+    seat->next_away = NULL;
+    seat->previous_away = sandbox->last_away;
+    if (seat->previous_away)
+        seat->previous_away->next_away = seat;
+    else
+        sandbox->first_away = seat;
+    sandbox->last_away = seat;
+    sandbox->seats_away++;
+}
+
+static void leave_away(struct gate_seat *seat) {
+    struct gate_sandbox *sandbox = seat->sandbox;
+    if (seat->previous_away)
+        seat->previous_away->next_away = seat->next_away;
+    else
+        sandbox->first_away = seat->next_away;
+    if (seat->next_away)
+        seat->next_away->previous_away = seat->previous_away;
+    else
+        sandbox->last_away = seat->previous_away;
+    sandbox->seats_away--;
 }
 
 static void release_words(struct gate_words *words) {
@@ -87,10 +122,14 @@ void gate_seat_end(struct gate_seat *seat) {
         seat->next->previous = seat->previous;
     else
         sandbox->last_seat = seat->previous;
-    if (!seat->link) sandbox->seats_away--;
+    struct gate_seat **place = find_bucket(sandbox, seat->id);
+    while (*place != seat) place = &(*place)->next_of_bucket;
+    *place = seat->next_of_bucket;
     if (seat->link) {
         seat->link->seat = NULL;
         seat->link->identified = seat->link->ready_sent = false;
+    } else {
+        leave_away(seat);
     }
     while (seat->first) forget_first(seat);
     gate_buf_free(&seat->manner);
@@ -98,42 +137,34 @@ void gate_seat_end(struct gate_seat *seat) {
     gate_loop_changed();
 }
 
-static void end_surplus(struct gate_sandbox *sandbox) {
-    struct gate_seat *oldest = NULL;
-    if (sandbox->seats_away <= SEATS_AWAY_MAX) return;
-    for (struct gate_seat *seat = sandbox->seats; seat; seat = seat->next) {
-        if (seat->link) continue;
-        if (!oldest || seat->expires_ms < oldest->expires_ms) oldest = seat;
-    }
-    if (oldest) gate_seat_end(oldest);
-}
-
 void gate_seat_leave(struct gate_seat *seat) {
     if (!seat->link) return;
     seat->link->seat = NULL;
     seat->link->identified = seat->link->ready_sent = false;
     seat->link = NULL;
-    seat->sandbox->seats_away++;
+    join_away(seat);
     seat->expires_ms = gate_sandbox_now() + seat->sandbox->options.resume_window_ms;
     gate_loop_changed();
-    end_surplus(seat->sandbox);
+    if (seat->sandbox->seats_away > SEATS_AWAY_MAX) gate_seat_end(seat->sandbox->first_away);
+}
+
+void gate_seat_return(struct gate_seat *seat, struct gate_link *link) {
+    leave_away(seat);
+    seat->link = link;
+    seat->expires_ms = GATE_NEVER_MS;
+    link->seat = seat;
+    link->identified = link->ready_sent = true;
 }
 
 void gate_seats_tick(struct gate_sandbox *sandbox, int64_t now_ms) {
-    struct gate_seat *next;
-    for (struct gate_seat *seat = sandbox->seats; seat; seat = next) {
-        next = seat->next;
-        if (seat->expires_ms > now_ms) continue;
-        gate_sandbox_log(sandbox, NULL, "expire", "session %s", seat->id);
-        gate_seat_end(seat);
+    while (gate_seats_due(sandbox) <= now_ms) {
+        gate_sandbox_log(sandbox, NULL, "expire", "session %s", sandbox->first_away->id);
+        gate_seat_end(sandbox->first_away);
     }
 }
 
 int64_t gate_seats_due(const struct gate_sandbox *sandbox) {
-    int64_t due_ms = GATE_NEVER_MS;
-    for (const struct gate_seat *seat = sandbox->seats; seat; seat = seat->next)
-        if (seat->expires_ms < due_ms) due_ms = seat->expires_ms;
-    return due_ms;
+    return sandbox->first_away ? sandbox->first_away->expires_ms : GATE_NEVER_MS;
 }
 
 /* ---- Telling -----------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ struct gate_claim {
 
 struct gate_seat {
     struct gate_seat *next, *previous; /* of the sandbox's list, in the order of making */
+    struct gate_seat *next_of_bucket;
+    struct gate_seat *next_away, *previous_away; /* of those that wait for a resume */
     struct gate_sandbox *sandbox;
     struct gate_link *link; /* NULL: away */
     char id[GATE_SEAT_ID_BYTES];
@@ -43,6 +45,9 @@ struct gate_seat *gate_seat_find(struct gate_sandbox *sandbox, struct gate_span 
 
 /* Takes the seat from its link: kept for the resume window. */
 void gate_seat_leave(struct gate_seat *seat);
+
+/* Gives one that is away to a link. */
+void gate_seat_return(struct gate_seat *seat, struct gate_link *link);
 
 /* Ends it for good, and frees it. */
 void gate_seat_end(struct gate_seat *seat);

@@ -18,6 +18,8 @@ struct gate_guild {
     int64_t voice_since_s; /* of the Unix epoch, by the server's clock */
 };
 
+#define GATE_SEAT_BUCKETS 256 /* thousands of sessions may come back at once */
+
 struct gate_reply;      /* a scripted answer, see sandbox_http.c */
 struct gate_substitute; /* see sandbox_instead.c */
 struct gate_words;      /* see sandbox_seat.c */
@@ -31,6 +33,7 @@ struct gate_sandbox {
     int port;
     int resume_fd; /* the same for resumes; -1: none */
     int resume_port;
+    struct gate_watch watch, resume_watch;
     bool resume_alive, resume_wanted; /* it listens; it shall */
     SSL_CTX *tls;
     char ca_file[GATE_CA_FILE_BYTES];
@@ -43,9 +46,11 @@ struct gate_sandbox {
     struct gate_link *links, *last_link;
     int64_t last_id;
     struct gate_seat *seats, *last_seat;
-    size_t seats_away;                /* how many of them wait for a resume */
-    struct gate_words *words_of_last; /* of the newest event; see sandbox_seat.c */
-    struct gate_guild *guilds;        /* options.guilds of them */
+    struct gate_seat *seats_by_id[GATE_SEAT_BUCKETS];
+    struct gate_seat *first_away, *last_away; /* those that wait for a resume */
+    size_t seats_away;                        /* how many they are */
+    struct gate_words *words_of_last;         /* of the newest event; see sandbox_seat.c */
+    struct gate_guild *guilds;                /* options.guilds of them */
     struct gate_world world;
     struct gate_rate rates[GATE_RATES]; /* see sandbox_rate.h */
     struct gate_reply *replies;
