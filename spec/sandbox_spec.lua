@@ -972,7 +972,7 @@ describe("sandbox #sockets", function()
       assert.equal(0, #ask { query = "x", limit = 5, nonce = ("x"):rep(33) }.members)
       chunk = ask { user_ids = { discord.user.id, "41771983423143937", 5 }, limit = 0 }
       assert.equal(1, #chunk.members)
-      assert.same({ "41771983423143937", "5" }, chunk.not_found)
+      assert.same({ "41771983423143937", 5 }, chunk.not_found)
       chunk = ask { user_ids = "41771983423143937" }
       assert.equal(0, #chunk.members)
       assert.same({ "41771983423143937" }, chunk.not_found)

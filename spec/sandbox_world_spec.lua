@@ -112,7 +112,7 @@ describe("sandbox, its world #sockets", function()
     assert.equal("grace2", ask({ query = "GRACE2", limit = 5 }).members[1].user.username)
     local chunk = ask { user_ids = { discord.people[20].id, "5", discord.user.id } }
     assert.equal(2, #chunk.members)
-    assert.same({ "5" }, chunk.not_found)
+    assert.same({ 5 }, chunk.not_found)
   end)
 
   it("puts its first guild on shard 0, whatever the number of shards, and spreads the others",

@@ -9,6 +9,7 @@
 #include "codec.h"
 #include "sandbox_instead.h"
 #include "sandbox_loop.h"
+#include "sandbox_request.h"
 #include "sandbox_seat.h"
 #include "sandbox_state.h"
 

@@ -41,11 +41,4 @@ void gate_identify_guilds(struct gate_link *link); /* the GUILD_CREATEs, if they
 void gate_resume_take(struct gate_link *link, struct gate_span data);
 void gate_resume_finish(struct gate_link *link); /* RESUMED */
 
-/* sandbox_request.c: op 3, 4, 8, 31 and 43. */
-void gate_request_presence(struct gate_link *link, struct gate_span data);
-void gate_request_voice(struct gate_link *link, struct gate_span data);
-void gate_request_members(struct gate_link *link, struct gate_span data);
-void gate_request_sounds(struct gate_link *link, struct gate_span data);
-void gate_request_channels(struct gate_link *link, struct gate_span data);
-
 #endif

@@ -49,7 +49,7 @@ static const char guild_form[] =
     "'premium_progress_bar_enabled':false,'max_members':500000,'max_video_channel_users':25,"
     "'emojis':[],'stickers':[],"
     "'roles':[$],"
-    "'joined_at':'" JOINED_AT "','large':false,'unavailable':false,'lazy':true,'version':1,"
+    "'joined_at':'" JOINED_AT "','large':$,'unavailable':false,'lazy':true,'version':1,"
     "'member_count':$,'voice_states':[],'members':[$],'channels':[$],"
     "'threads':[],'presences':[$],'stage_instances':[],'guild_scheduled_events':[],"
     "'soundboard_sounds':[],'embedded_activities':[],'application_command_counts':{}}";
@@ -67,16 +67,21 @@ static int list_members(const struct gate_sandbox *sandbox, uint64_t guild_id, b
     return rc;
 }
 
-static int list_presences(const struct gate_sandbox *sandbox, bool all, struct gate_buf *out) {
+int gate_presence_describe(uint64_t guild_id, uint64_t user_id, struct gate_buf *out) {
+    char guild[GATE_ID_BYTES], user[GATE_ID_BYTES];
+    return GATE_FILL(out,
+                     "{'user':{'id':'$'},'guild_id':'$','status':'online','activities':[],"
+                     "'client_status':{'desktop':'online'}}",
+                     gate_raw_blank(gate_id_text(user_id, user)),
+                     gate_raw_blank(gate_id_text(guild_id, guild)));
+}
+
+static int list_presences(const struct gate_sandbox *sandbox, uint64_t guild_id, bool all,
+                          struct gate_buf *out) {
     int rc = gate_buf_reserve(out, 1);
     for (int i = 0; i < sandbox->options.members && all && rc == GATE_OK; i++) {
-        char id[GATE_ID_BYTES];
         if (i > 0) rc = gate_buf_append_byte(out, ',');
-        if (rc == GATE_OK)
-            rc = GATE_FILL(out,
-                           "{'user':{'id':'$'},'status':'online','activities':[],"
-                           "'client_status':{'desktop':'online'}}",
-                           gate_raw_blank(gate_id_text(gate_person_id(sandbox, i), id)));
+        if (rc == GATE_OK) rc = gate_presence_describe(guild_id, gate_person_id(sandbox, i), out);
     }
     return rc;
 }
@@ -87,20 +92,23 @@ static struct gate_span name_owner(const struct gate_sandbox *sandbox, char id[G
     return gate_id_text(gate_person_id(sandbox, 0), id);
 }
 
-int gate_guild_describe(const struct gate_sandbox *sandbox, uint64_t guild_id, const char *name,
-                        bool presences, struct gate_buf *out) {
-    char id[GATE_ID_BYTES], owner[GATE_ID_BYTES];
+int gate_guild_describe(const struct gate_sandbox *sandbox, uint64_t guild_id,
+                        const struct gate_guild_view *view, struct gate_buf *out) {
+    char id[GATE_ID_BYTES], owner[GATE_ID_BYTES], name[GATE_GUILD_NAME_BYTES];
+    int members = sandbox->options.members + 1;
+    int threshold = view->large_threshold ? view->large_threshold : GATE_LARGE_THRESHOLD;
     struct gate_buf parts[4];
     for (size_t i = 0; i < 4; i++) gate_buf_init(&parts[i], 0, 0);
     int rc = gate_roles_list(sandbox, guild_id, &parts[0]);
-    if (rc == GATE_OK) rc = list_members(sandbox, guild_id, presences, &parts[1]);
+    if (rc == GATE_OK) rc = list_members(sandbox, guild_id, view->everybody, &parts[1]);
     if (rc == GATE_OK) rc = gate_channels_list(guild_id, &parts[2]);
-    if (rc == GATE_OK) rc = list_presences(sandbox, presences, &parts[3]);
+    if (rc == GATE_OK) rc = list_presences(sandbox, guild_id, view->everybody, &parts[3]);
     if (rc == GATE_OK)
         rc = GATE_FILL(
-            out, guild_form, gate_raw_blank(gate_id_text(guild_id, id)), gate_string_blank(name),
+            out, guild_form, gate_raw_blank(gate_id_text(guild_id, id)),
+            gate_text_blank(gate_guild_name(sandbox, guild_id, name)),
             gate_text_blank(name_owner(sandbox, owner)), gate_raw_blank(gate_buf_span(&parts[0])),
-            gate_integer_blank(sandbox->options.members + 1),
+            gate_boolean_blank(members > threshold), gate_integer_blank(members),
             gate_raw_blank(gate_buf_span(&parts[1])), gate_raw_blank(gate_buf_span(&parts[2])),
             gate_raw_blank(gate_buf_span(&parts[3])));
     for (size_t i = 0; i < 4; i++) gate_buf_free(&parts[i]);

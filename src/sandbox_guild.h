@@ -26,9 +26,19 @@ struct gate_guild *gate_guild_find(struct gate_sandbox *sandbox, uint64_t id);
 struct gate_span gate_guild_name(const struct gate_sandbox *sandbox, uint64_t guild_id,
                                  char out[GATE_GUILD_NAME_BYTES]);
 
-/* Appends what GUILD_CREATE tells of a guild, which need not be one of the sandbox. Without the
- * intent for `presences` the bot is the only member that it tells. */
+/* Appends the presence of a member, who is online. */
+GATE_MUST_CHECK int gate_presence_describe(uint64_t guild_id, uint64_t user_id,
+                                           struct gate_buf *out);
+
+/* What an Identify asks to see of a guild. */
+struct gate_guild_view {
+    bool everybody;      /* its people and their presences; else the bot is the only member */
+    int large_threshold; /* with more members it is large; 0: as without an Identify */
+};
+#define GATE_LARGE_THRESHOLD 50
+
+/* Appends what GUILD_CREATE tells of a guild, which need not be one of the sandbox. */
 GATE_MUST_CHECK int gate_guild_describe(const struct gate_sandbox *sandbox, uint64_t guild_id,
-                                        const char *name, bool presences, struct gate_buf *out);
+                                        const struct gate_guild_view *view, struct gate_buf *out);
 
 #endif

@@ -12,9 +12,10 @@
 #include "sandbox_seat.h"
 #include "sandbox_state.h"
 
-#define SHARD_GUILDS_MAX 2500 /* Discord: 4011 above it */
-#define WINDOW_MS        5000 /* Discord: one identify a key in this time */
-#define IDENTIFY_FIELDS  5    /* that this server looks at */
+#define LARGE_THRESHOLD_MAX 250
+#define SHARD_GUILDS_MAX    2500 /* Discord: 4011 above it */
+#define WINDOW_MS           5000 /* Discord: one identify a key in this time */
+#define IDENTIFY_FIELDS     6    /* that this server looks at */
 
 /* Eris sends the prefix of REST along, so the service tolerates it. */
 static bool is_token(const struct gate_link *link, const struct gate_field *field) {
@@ -45,6 +46,13 @@ static bool read_shard(const struct gate_field *field, struct gate_claim *claim)
     return is_number && count > 0 && count <= INT32_MAX && claim->shard_id < claim->shard_count;
 }
 
+/* What happens to one outside of what is documented is not; it is taken for the nearest. */
+static int read_threshold(const struct gate_field *field) {
+    if (field->kind != GATE_FIELD_INTEGER || field->integer < GATE_LARGE_THRESHOLD)
+        return GATE_LARGE_THRESHOLD;
+    return field->integer < LARGE_THRESHOLD_MAX ? (int)field->integer : LARGE_THRESHOLD_MAX;
+}
+
 static int64_t count_guilds(const struct gate_sandbox *sandbox, const struct gate_claim *claim) {
     int64_t guilds = 0;
     for (int i = 0; i < sandbox->options.guilds; i++)
@@ -60,6 +68,7 @@ static int judge_identify(const struct gate_link *link, const struct gate_field 
     const struct gate_field *token = &fields[0], *properties = &fields[1];
     const struct gate_field *intents = &fields[2], *shard = &fields[3];
     claim->payload = fields[4].kind == GATE_FIELD_BOOLEAN && fields[4].integer != 0;
+    claim->large_threshold = read_threshold(&fields[5]);
     *words = "The data of an Identify is an object with token, properties and intents.";
     if (token->kind != GATE_FIELD_TEXT) return 4001;
     *words = "Authentication failed.";
@@ -95,7 +104,8 @@ static const char *take_start(struct gate_sandbox *sandbox, const struct gate_cl
 
 static int read_identify(struct gate_span data, struct gate_field fields[IDENTIFY_FIELDS],
                          struct gate_buf *texts) {
-    static const char *const keys[] = {"token", "properties", "intents", "shard", "compress"};
+    static const char *const keys[] = {"token", "properties", "intents",
+                                       "shard", "compress",   "large_threshold"};
     for (size_t i = 0; i < IDENTIFY_FIELDS; i++) fields[i] = (struct gate_field){.key = keys[i]};
     return gate_fields_read(data, fields, IDENTIFY_FIELDS, texts);
 }
@@ -195,14 +205,15 @@ void gate_identify_guilds(struct gate_link *link) {
     if (!link->guilds_held || !seat) return;
     link->guilds_held = false;
     gate_buf_init(&data, 0, 0);
-    bool presences = (seat->claim.intents & GATE_INTENT_PRESENCE) != 0;
+    const struct gate_guild_view view = {
+        .everybody = (seat->claim.intents & GATE_INTENT_PRESENCE) != 0,
+        .large_threshold = seat->claim.large_threshold,
+    };
     for (int i = 0; i < seat->sandbox->options.guilds; i++) {
-        char name[GATE_GUILD_NAME_BYTES];
         uint64_t id = seat->sandbox->guilds[i].id;
         if (!is_of_shard(&seat->sandbox->guilds[i], &seat->claim)) continue;
         gate_buf_clear(&data, GATE_KEEP_BYTES_MAX);
-        gate_guild_name(seat->sandbox, id, name);
-        if (gate_guild_describe(seat->sandbox, id, name, presences, &data) == GATE_OK)
+        if (gate_guild_describe(seat->sandbox, id, &view, &data) == GATE_OK)
             gate_seat_tell(seat, GATE_SPAN("GUILD_CREATE"), gate_buf_span(&data));
     }
     gate_buf_free(&data);

@@ -133,11 +133,10 @@ static int get_user(struct call *call) {
 }
 
 static int get_guild(struct call *call) {
-    char name[GATE_GUILD_NAME_BYTES];
+    static const struct gate_guild_view view = {.everybody = false};
     uint64_t id = gate_id_read(call->segments[0]);
     if (!gate_guild_find(call->sandbox, id)) return complain(call, UNKNOWN_GUILD);
-    gate_guild_name(call->sandbox, id, name);
-    return gate_guild_describe(call->sandbox, id, name, false, &call->out->body);
+    return gate_guild_describe(call->sandbox, id, &view, &call->out->body);
 }
 
 static int get_member(struct call *call) {

@@ -115,10 +115,8 @@ static int put_channel(const struct gate_scene *scene, struct gate_buf *out) {
 
 /* A guild that is new to the bot, or one that it has. */
 static int put_whole_guild(const struct gate_scene *scene, struct gate_buf *out) {
-    char name[GATE_GUILD_NAME_BYTES];
-    uint64_t id = scene->place.guild_id;
-    gate_guild_name(scene->sandbox, id, name);
-    return gate_guild_describe(scene->sandbox, id, name, false, out);
+    static const struct gate_guild_view view = {.everybody = false};
+    return gate_guild_describe(scene->sandbox, scene->place.guild_id, &view, out);
 }
 
 /* ---- Interactions ------------------------------------------------------------------------------

@@ -17,8 +17,9 @@ struct gate_telling;
 struct gate_claim {
     int64_t intents;
     int64_t shard_id, shard_count;
-    bool sharded; /* it said so; else 0 of 1, and READY does not echo it */
-    bool payload; /* long messages compressed one by one */
+    bool sharded;        /* it said so; else 0 of 1, and READY does not echo it */
+    bool payload;        /* long messages compressed one by one */
+    int large_threshold; /* members, above which a guild is large */
 };
 
 struct gate_seat {

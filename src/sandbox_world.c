@@ -11,9 +11,9 @@
 #include "sandbox_state.h"
 
 #define DISCORD_EPOCH_MS UINT64_C(1420070400000)
-#define COUNT_BITS       12                 /* of an id: how many there were in its millisecond */
-#define OTHER_BITS       22                 /* all that are below the milliseconds */
-#define PERSON_AGE_MS    UINT64_C(86400000) /* between one and the next */
+#define COUNT_BITS       12                /* of an id: how many there were in its millisecond */
+#define OTHER_BITS       22                /* all that are below the milliseconds */
+#define PERSON_AGE_MS    UINT64_C(3600000) /* between one and the next: room for ten thousand */
 #define JOINED_AT        "2024-02-03T04:05:06.789000+00:00"
 #define EVERYONE_MAY     "2248473465835073"
 #define MODERATORS_MAY   "1099780064222"
