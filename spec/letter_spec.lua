@@ -52,6 +52,40 @@ describe("letter", function()
     assert.same({ TYPING_START = 4, PRESENCE_UPDATE = 0 }, box:loose())
   end)
 
+  describe("read by a batch", function()
+    before_each(function() box = letters.new(100, 100, "", 3) end)
+
+    it("comes in order, and what is taken and not read is counted", function()
+      for number = 1, 4 do box:post(0, "A", number, false) end
+      box:post(0, "state", "5", true)
+      assert.same({ 0, 0, 0 }, { box:inbox() })
+      assert.same({ "A", "1" }, { box:next() })
+      local waiting, payloads, bytes = box:inbox()
+      assert.same({ 2, 2 }, { waiting, payloads })
+      assert.is_true(bytes > 0)
+      for number = 2, 4 do assert.same({ "A", tostring(number) }, { box:next() }) end
+      assert.same({ 1, 0, 0 }, { box:inbox() })
+      assert.same({ "state", "5" }, { box:next() })
+      assert.same({}, { box:next() })
+    end)
+
+    it("gives its memory back to whoever writes, unless there is much of it", function()
+      box:post(0, "A", ("x"):rep(300), false)
+      box:post(0, "A", ("x"):rep(5000), false)
+      for _ = 1, 2 do box:next() end
+      assert.same({}, { box:next() }) -- with which both are given back
+      assert.is_nil(box:spare())
+      box:post(0, "B", "1", false)
+      local bytes = box:spare()
+      assert.is_true(bytes >= 300 and bytes < 5000)
+      box:post(0, "B", "2", false)
+      assert.is_nil(box:spare()) -- the letter of the large one
+      box:post(0, "B", "3", false)
+      assert.is_nil(box:spare())
+      for number = 1, 3 do assert.same({ "B", tostring(number) }, { box:next() }) end
+    end)
+  end)
+
   describe("without memory", function()
     it("loses no dispatch for which a letter was kept back", function()
       assert.is_true(box:reserve())

@@ -180,7 +180,8 @@ static int queue_new(lua_State *L) {
                                        .bytes_max = (size_t)luaL_optinteger(L, 2, 0),
                                        .notes_max = (size_t)luaL_optinteger(L, 3, 0),
                                        .strict = lua_toboolean(L, 4),
-                                       .quiet_max = (size_t)luaL_optinteger(L, 5, 0)};
+                                       .quiet_max = (size_t)luaL_optinteger(L, 5, 0),
+                                       .batch_max = (size_t)luaL_optinteger(L, 6, 0)};
     struct queue_box *box = lua_newuserdatauv(L, sizeof *box, 0);
     box->open = false;
     luaL_setmetatable(L, QUEUE);
@@ -189,11 +190,11 @@ static int queue_new(lua_State *L) {
     return 1;
 }
 
-static int push_dropped(lua_State *L, struct gate_node *dropped) {
+static int push_numbers(lua_State *L, struct gate_node *list) {
     int count = 0;
-    while (dropped) {
-        struct item *item = (struct item *)dropped;
-        dropped = dropped->next;
+    while (list) {
+        struct item *item = (struct item *)list;
+        list = list->next;
         lua_pushinteger(L, item->number);
         gate_allocate(item, 0);
         count++;
@@ -219,7 +220,7 @@ static int queue_push(lua_State *L) {
     lua_pushboolean(L, 1);
     lua_pushboolean(L, spare != NULL);
     gate_allocate(spare, 0);
-    if (rc >= 0) return 2 + push_dropped(L, dropped);
+    if (rc >= 0) return 2 + push_numbers(L, dropped);
     lua_pushnil(L);
     lua_pushstring(L, gate_error_name(rc));
     return 2;
@@ -241,6 +242,13 @@ static int queue_pop(lua_State *L) {
     return 2;
 }
 
+/* queue:take() -> the numbers of a batch */
+static int queue_take(lua_State *L) {
+    struct gate_node *unwanted;
+    bool drained;
+    return push_numbers(L, gate_queue_pop(queue_of(L), NULL, &unwanted, &drained));
+}
+
 /* queue:give_back(n): hands over n used nodes; how many the queue did not want */
 static int queue_give_back(lua_State *L) {
     struct gate_queue *queue = queue_of(L);
@@ -248,6 +256,7 @@ static int queue_give_back(lua_State *L) {
     for (lua_Integer i = luaL_checkinteger(L, 2); i > 0; i--) {
         struct gate_node *unwanted, *item = gate_allocate(NULL, sizeof(struct item));
         bool drained;
+        item->next = NULL;
         gate_queue_pop(queue, item, &unwanted, &drained);
         if (unwanted) unwanted_count++;
         gate_allocate(unwanted, 0);
@@ -329,6 +338,14 @@ static void *produce(void *argument) {
     return NULL;
 }
 
+static void free_all(struct gate_node *node) {
+    while (node) {
+        struct gate_node *next = node->next;
+        gate_allocate(node, 0);
+        node = next;
+    }
+}
+
 /* Pops everything that `total` says is to come, asleep on the bell between. Counts what came out of
  * order: within a producer numbers ascend. */
 static int64_t consume(struct gate_queue *queue, int64_t total, int64_t each, int64_t *disordered) {
@@ -336,17 +353,15 @@ static int64_t consume(struct gate_queue *queue, int64_t total, int64_t each, in
     struct gate_node *used = NULL, *unwanted;
     bool drained;
     while (got < total && gate_bell_wait(&queue->bell, 5000)) {
-        struct gate_node *node;
-        while ((node = gate_queue_pop(queue, used, &unwanted, &drained)) != NULL) {
-            int64_t number = ((struct item *)node)->number;
-            *disordered += number % each != next[number / each];
-            next[number / each] = number % each + 1;
-            got++;
-            gate_allocate(unwanted, 0);
-            used = node;
+        while ((used = gate_queue_pop(queue, used, &unwanted, &drained)) != NULL) {
+            for (struct gate_node *node = used; node; node = node->next, got++) {
+                int64_t number = ((struct item *)node)->number;
+                *disordered += number % each != next[number / each];
+                next[number / each] = number % each + 1;
+            }
+            free_all(unwanted);
         }
-        gate_allocate(unwanted, 0);
-        used = NULL;
+        free_all(unwanted);
     }
     gate_queue_pop(queue, NULL, &unwanted, &drained); /* a bell may ring once too often */
     return got;
@@ -375,6 +390,7 @@ static int queue_stress(lua_State *L) {
 void unit_open_queue(lua_State *L) {
     static const luaL_Reg methods[] = {{"push", queue_push},
                                        {"pop", queue_pop},
+                                       {"take", queue_take},
                                        {"give_back", queue_give_back},
                                        {"ring", queue_ring},
                                        {"rings", queue_rings},

@@ -12,6 +12,8 @@
 struct letters {
     struct gate_mail mail;
     struct gate_letterbox box;
+    struct gate_inbox inbox;
+    struct gate_event event; /* that was read last */
     bool open;
 };
 
@@ -27,14 +29,17 @@ static struct gate_letterbox *box_of(lua_State *L) {
     return &letters->box;
 }
 
-/* letters(count_max, notes_max, loose): names that may be dropped, each with a NUL behind it */
+/* letters(count_max, notes_max, loose, batch_max): names that may be dropped, each with a NUL */
 static int letters_new(lua_State *L) {
     struct gate_queue_limits limits = {.count_max = (size_t)luaL_optinteger(L, 1, 0),
-                                       .notes_max = (size_t)luaL_optinteger(L, 2, 0)};
+                                       .notes_max = (size_t)luaL_optinteger(L, 2, 0),
+                                       .batch_max = (size_t)luaL_optinteger(L, 4, 0)};
     struct gate_span loose;
     loose.data = luaL_optlstring(L, 3, "", &loose.len);
     struct letters *letters = lua_newuserdatauv(L, sizeof *letters, 0);
     letters->open = false;
+    letters->inbox = (struct gate_inbox){.first = NULL};
+    letters->event = (struct gate_event){.codec = NULL};
     luaL_setmetatable(L, LETTERS);
     if (gate_mail_init(&letters->mail, &limits, loose) < 0) return luaL_error(L, "no queue");
     gate_letterbox_init(&letters->box, &letters->mail);
@@ -45,6 +50,8 @@ static int letters_new(lua_State *L) {
 static int letters_gc(lua_State *L) {
     struct letters *letters = luaL_checkudata(L, 1, LETTERS);
     if (letters->open) {
+        gate_event_free(&letters->event);
+        gate_inbox_free(&letters->inbox);
         gate_letterbox_free(&letters->box);
         gate_mail_free(&letters->mail);
     }
@@ -159,6 +166,36 @@ static int letters_pop(lua_State *L) {
     return 4;
 }
 
+/* box:next() -> name, data, or nothing; reads as the Lua side does, box:pop() must not have */
+static int letters_next(lua_State *L) {
+    struct letters *letters = luaL_checkudata(L, 1, LETTERS);
+    struct gate_queue *queue = &box_of(L)->mail->queue;
+    bool drained;
+    if (!gate_inbox_next(&letters->inbox, queue, &letters->event, &drained)) return 0;
+    struct gate_span name = gate_event_name(&letters->event);
+    struct gate_span data = gate_event_data(&letters->event);
+    lua_pushlstring(L, name.data, name.len);
+    lua_pushlstring(L, data.data, data.len);
+    return 2;
+}
+
+/* box:inbox() -> letters, payloads and their bytes that were taken and not read */
+static int letters_inbox(lua_State *L) {
+    const struct letters *letters = luaL_checkudata(L, 1, LETTERS);
+    lua_pushinteger(L, (lua_Integer)letters->inbox.waiting);
+    lua_pushinteger(L, (lua_Integer)letters->inbox.count);
+    lua_pushinteger(L, (lua_Integer)letters->inbox.bytes);
+    return 3;
+}
+
+/* box:spare() -> how much memory lies there for the next event, or nil */
+static int letters_spare(lua_State *L) {
+    const struct gate_buf *spare = gate_letterbox_spare(box_of(L));
+    if (!spare) return 0;
+    lua_pushinteger(L, (lua_Integer)spare->capacity);
+    return 1;
+}
+
 static int letters_dropped(lua_State *L) {
     struct gate_queue_counts counts;
     gate_queue_count(&box_of(L)->mail->queue, &counts);
@@ -183,9 +220,10 @@ static int letters_loose(lua_State *L) {
 
 void unit_open_letters(lua_State *L) {
     static const luaL_Reg methods[] = {
-        {"post", letters_post}, {"error", letters_error},     {"answer", letters_answer},
-        {"pop", letters_pop},   {"dropped", letters_dropped}, {"reserve", letters_reserve},
-        {"tell", letters_tell}, {"loose", letters_loose},     {NULL, NULL}};
+        {"post", letters_post},   {"error", letters_error},     {"answer", letters_answer},
+        {"pop", letters_pop},     {"dropped", letters_dropped}, {"reserve", letters_reserve},
+        {"tell", letters_tell},   {"loose", letters_loose},     {"next", letters_next},
+        {"spare", letters_spare}, {"inbox", letters_inbox},     {NULL, NULL}};
     static const luaL_Reg functions[] = {
         {"new", letters_new}, {"starve", letters_starve}, {NULL, NULL}};
     luaL_newmetatable(L, LETTERS);

@@ -66,13 +66,14 @@ static size_t next_capacity(const struct gate_buf *buf, size_t wanted) {
     return capacity;
 }
 
-/* Reallocates; a large block is copied, as what realloc leaves behind could not be released. */
+/* Reallocates; a large block is copied, as what realloc leaves behind could not be released, and of
+ * one with nothing in it nothing is. */
 static char *grow(const struct gate_buf *buf, size_t bytes) {
     char *base = buf->data ? buf->data - buf->headroom_bytes : NULL;
-    if (buf->capacity < GATE_LARGE_BYTES) return gate_allocate(base, bytes);
+    if (!base || (buf->len && buf->capacity < GATE_LARGE_BYTES)) return gate_allocate(base, bytes);
     char *grown = gate_allocate(NULL, bytes);
     if (!grown) return NULL;
-    memcpy(grown, base, buf->headroom_bytes + buf->len);
+    if (buf->len) memcpy(grown, base, buf->headroom_bytes + buf->len);
     release(buf);
     return grown;
 }
@@ -119,4 +120,12 @@ void gate_buf_move(struct gate_buf *to, struct gate_buf *from) {
     gate_buf_free(to);
     *to = *from;
     gate_buf_init(from, to->headroom_bytes, to->len_max);
+}
+
+void gate_buf_adopt(struct gate_buf *to, struct gate_buf *from) {
+    if (to->data || !from->data || (to->len_max && from->capacity > to->len_max)) return;
+    to->data = from->data;
+    to->capacity = from->capacity;
+    to->len = 0;
+    gate_buf_init(from, from->headroom_bytes, from->len_max);
 }

@@ -40,6 +40,10 @@ void gate_buf_wipe(struct gate_buf *buf);
  * empty afterwards with its headroom and cap kept. */
 void gate_buf_move(struct gate_buf *to, struct gate_buf *from);
 
+/* `to`, initialised and with the same headroom, gets the memory of `from` when it has none and its
+ * cap allows it; else nothing happens. */
+void gate_buf_adopt(struct gate_buf *to, struct gate_buf *from);
+
 /* The bytes as a span, valid until the next call that grows, moves or frees the buffer. */
 static inline struct gate_span gate_buf_span(const struct gate_buf *buf) {
     return (struct gate_span){buf->data, buf->len};

@@ -23,8 +23,8 @@ struct gate_engine {
     struct gate_command *goodbye; /* made at the start: ending must not need memory; NULL: said */
     struct gate_bell done;        /* rings when the thread has nothing left to do */
     pthread_t thread;
-    bool joined;            /* by whoever took it from the list, or with the list's lock */
-    struct gate_node *used; /* a letter whose event has been taken */
+    bool joined; /* by whoever took it from the list, or with the list's lock */
+    struct gate_inbox inbox;
 };
 
 /* ---- The process ----------------------------------------------------------------------------- */
@@ -143,7 +143,8 @@ static void fill_options(struct gate_loop_options *out, const struct gate_engine
                                    .events = {.count_max = events ? events : GATE_QUEUE_EVENTS_MAX,
                                               .bytes_max = bytes,
                                               .notes_max = GATE_QUEUE_NOTES_MAX,
-                                              .quiet_max = GATE_QUEUE_QUIET_MAX},
+                                              .quiet_max = GATE_QUEUE_QUIET_MAX,
+                                              .batch_max = GATE_QUEUE_BATCH_MAX},
                                    .loose = options->drop_events,
                                    .leave_when_full = options->leave_when_full,
                                    .concurrency = options->concurrency,
@@ -173,7 +174,7 @@ static void free_engine(struct gate_engine *engine) {
     if (engine->goodbye) gate_command_del(engine->goodbye);
     gate_loop_del(engine->loop);
     gate_bell_free(&engine->done);
-    gate_allocate(engine->used, 0);
+    gate_inbox_free(&engine->inbox);
     gate_allocate(engine, 0);
 }
 
@@ -407,20 +408,12 @@ int gate_engine_request(struct gate_engine *engine, const struct gate_request *r
 
 /* ---- Events and numbers ---------------------------------------------------------------------- */
 
-int gate_engine_next(struct gate_engine *engine, struct gate_event *out) {
-    struct gate_node *unwanted;
+bool gate_engine_next(struct gate_engine *engine, struct gate_event *event) {
     bool drained;
-    if (is_foreign(engine)) return 0;
-    struct gate_node *node =
-        gate_queue_pop(gate_loop_events(engine->loop), engine->used, &unwanted, &drained);
-    engine->used = node;
-    gate_allocate(unwanted, 0);
+    if (is_foreign(engine)) return false;
+    bool found = gate_inbox_next(&engine->inbox, gate_loop_events(engine->loop), event, &drained);
     if (drained) gate_loop_wake(engine->loop);
-    if (!node) return 0;
-    struct gate_letter *letter = (struct gate_letter *)node;
-    *out = letter->event;
-    letter->event = (struct gate_event){.codec = NULL};
-    return 1;
+    return found;
 }
 
 int gate_engine_fd(const struct gate_engine *engine) {
@@ -442,12 +435,14 @@ void gate_engine_counts(struct gate_engine *engine, struct gate_engine_counts *o
     if (is_foreign(engine)) return;
     gate_queue_count(gate_loop_events(engine->loop), &counts);
     for (size_t i = 0; i < GATE_DROP_EVENTS_MAX; i++) dropped += counts.dropped[i];
-    int64_t lag_ms = counts.oldest_at_ms < 0 ? 0 : gate_clock_ms() - counts.oldest_at_ms;
-    *out = (struct gate_engine_counts){.queue_events = counts.count,
-                                       .queue_bytes = counts.bytes,
+    const struct gate_inbox *inbox = &engine->inbox;
+    int64_t oldest_at_ms = inbox->first ? inbox->first->at_ms : counts.oldest_at_ms;
+    int64_t lag_ms = oldest_at_ms < 0 ? 0 : gate_clock_ms() - oldest_at_ms;
+    *out = (struct gate_engine_counts){.queue_events = counts.count + inbox->count,
+                                       .queue_bytes = counts.bytes + inbox->bytes,
                                        .queue_events_peak = counts.count_peak,
                                        .queue_bytes_peak = counts.bytes_peak,
-                                       .events_out = counts.popped,
+                                       .events_out = counts.popped - inbox->waiting,
                                        .events_dropped = dropped,
                                        .notes_dropped = counts.notes_dropped,
                                        .pauses = counts.filled,

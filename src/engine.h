@@ -94,9 +94,11 @@ GATE_MUST_CHECK int gate_engine_request(struct gate_engine *engine,
 
 /* Events. */
 
-/* The oldest event into *out (the caller frees it with gate_event_free): 1, or 0: none. The `http`,
- * `state`, `fatal` and other own events come in order with the dispatches of their shard. */
-GATE_MUST_CHECK int gate_engine_next(struct gate_engine *engine, struct gate_event *out);
+/* The oldest event: true, or false: none. `event` is empty, or holds what an earlier call gave,
+ * which is done with: it is freed, or its memory used again. The caller frees the last one with
+ * gate_event_free. The `http`, `state`, `fatal` and other own events come in order with the
+ * dispatches of their shard. */
+GATE_MUST_CHECK bool gate_engine_next(struct gate_engine *engine, struct gate_event *event);
 
 /* Readable while an event waits. Poll it, never read it. */
 int gate_engine_fd(const struct gate_engine *engine);

@@ -7,11 +7,19 @@
 
 #include "text.h"
 
-/* A spare letter is empty, which free does not mind. */
+/* A spare letter has no event, but may have its memory. */
 static void drop_letter(struct gate_node *node) {
     struct gate_letter *letter = (struct gate_letter *)node;
     gate_event_free(&letter->event);
     gate_allocate(letter, 0);
+}
+
+static void drop_letters(struct gate_node *node) {
+    while (node) {
+        struct gate_node *next = node->next;
+        drop_letter(node);
+        node = next;
+    }
 }
 
 int gate_mail_init(struct gate_mail *mail, const struct gate_queue_limits *limits,
@@ -78,10 +86,15 @@ static uint32_t find_loose(const struct gate_mail *mail, const struct gate_event
 static struct gate_letter *take_letter(struct gate_letterbox *box) {
     struct gate_letter *letter = box->spare;
     box->spare = NULL;
+    if (letter) gate_event_free(&letter->event);
     if (letter) return letter;
     letter = gate_allocate(NULL, sizeof *letter);
     if (letter) *letter = (struct gate_letter){.event = {.codec = NULL}};
     return letter;
+}
+
+struct gate_buf *gate_letterbox_spare(struct gate_letterbox *box) {
+    return box->spare && box->spare->event.bytes.data ? &box->spare->event.bytes : NULL;
 }
 
 bool gate_letterbox_reserve(struct gate_letterbox *box) {
@@ -123,13 +136,61 @@ bool gate_letterbox_post(struct gate_letterbox *box, int shard_id, struct gate_e
     int rc = gate_queue_push(&box->mail->queue, &letter->node, &spare, &dropped);
     if (rc < 0) drop_letter(&letter->node);
     box->spare = (struct gate_letter *)spare;
-    while (dropped) {
-        struct gate_node *next = dropped->next;
-        drop_letter(dropped);
-        dropped = next;
-    }
+    drop_letters(dropped);
     return rc == GATE_OK;
 }
+
+/* ---- Reading --------------------------------------------------------------------------------- */
+
+/* The memory goes back with the letter it came in. */
+static void give_back(struct gate_inbox *inbox, struct gate_event *event) {
+    struct gate_letter *letter = (struct gate_letter *)inbox->used;
+    bool small = event->bytes.capacity <= GATE_SPARE_BYTES_MAX;
+    if (letter && small && !letter->event.bytes.data)
+        gate_buf_move(&letter->event.bytes, &event->bytes);
+    gate_event_free(event);
+}
+
+static void take_batch(struct gate_inbox *inbox, struct gate_queue *queue, bool *drained) {
+    struct gate_node *unwanted;
+    inbox->first = gate_queue_pop(queue, inbox->used, &unwanted, drained);
+    inbox->used = NULL;
+    drop_letters(unwanted);
+    for (struct gate_node *node = inbox->first; node; node = node->next) {
+        inbox->waiting++;
+        if (node->kind != GATE_NODE_PAYLOAD) continue;
+        inbox->count++;
+        inbox->bytes += node->bytes;
+    }
+}
+
+bool gate_inbox_next(struct gate_inbox *inbox, struct gate_queue *queue, struct gate_event *event,
+                     bool *drained) {
+    give_back(inbox, event);
+    *drained = false;
+    if (!inbox->first) take_batch(inbox, queue, drained);
+    struct gate_letter *letter = (struct gate_letter *)inbox->first;
+    if (!letter) return false;
+    inbox->first = letter->node.next;
+    inbox->waiting--;
+    letter->node.next = inbox->used;
+    inbox->used = &letter->node;
+    if (letter->node.kind == GATE_NODE_PAYLOAD) {
+        inbox->count--;
+        inbox->bytes -= letter->node.bytes;
+    }
+    *event = letter->event;
+    letter->event = (struct gate_event){.codec = NULL};
+    return true;
+}
+
+void gate_inbox_free(struct gate_inbox *inbox) {
+    drop_letters(inbox->first);
+    drop_letters(inbox->used);
+    *inbox = (struct gate_inbox){.first = NULL};
+}
+
+/* ---- Faults and questions -------------------------------------------------------------------- */
 
 static int make_error(struct gate_event *out, int error, const char *phase, const char *message) {
     const char *code = gate_error_name(error);

@@ -27,6 +27,14 @@ struct gate_letterbox { /* one thread's */
     int missed_shard_id;         /* of the last of them */
 };
 
+/* What the Lua side holds: a batch of letters, of which some are read. Zeros at first. */
+struct gate_inbox {
+    struct gate_node *first; /* not read yet */
+    struct gate_node *used;  /* read; the first of them is the one that was read last */
+    size_t waiting;          /* letters that are not read yet */
+    size_t count, bytes;     /* of the payloads among those */
+};
+
 /* `loose`: names of dispatches that may be dropped, oldest first, when there is no room; each is
  * ended by a NUL, more than GATE_DROP_EVENTS_MAX are not looked at. GATE_ESYSTEM: no descriptor;
  * GATE_EMEMORY. It needs no free then. */
@@ -42,6 +50,15 @@ bool gate_mail_loose(const struct gate_mail *mail, uint32_t at, struct gate_span
 /* An empty letterbox, which `mail` outlives. */
 void gate_letterbox_init(struct gate_letterbox *box, struct gate_mail *mail);
 void gate_letterbox_free(struct gate_letterbox *box);
+
+/* The oldest event: true, or false: there is none. What `event` held before is done with, and its
+ * memory serves another one. *drained: as gate_queue_pop. */
+bool gate_inbox_next(struct gate_inbox *inbox, struct gate_queue *queue, struct gate_event *event,
+                     bool *drained);
+void gate_inbox_free(struct gate_inbox *inbox);
+
+/* Memory of an event that was read, which may be moved out of it; NULL: there is none. */
+struct gate_buf *gate_letterbox_spare(struct gate_letterbox *box);
 
 /* Keeps a letter back for one dispatch, or one answer. False: there is no memory for it, so what a
  * dispatch may follow from must not be looked at now, and no request begun. */

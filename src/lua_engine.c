@@ -26,6 +26,7 @@ enum { DATA = 1, RAW, LAZY, RECORD_VALUES = LAZY };
 
 #define ENCODE_BYTES_MAX   1048576 /* of one command; far above what is refused, to say how far */
 #define REQUEST_TIMEOUT_MS 15000
+#define SLOW_BYTES         65536               /* decoding so much takes most of a millisecond */
 #define MONOTONIC_MIX      0x9e3779b97f4a7c15u /* odd, so that no clock value is lost */
 
 enum record_state { RECORD_FREE, RECORD_FRESH, RECORD_DECODED, RECORD_BROKEN };
@@ -337,15 +338,20 @@ static void drop_user_value(lua_State *L, int index, int nth) {
     lua_setiuservalue(L, index, nth);
 }
 
-/* Gives the memory back and lets the engine use the record again. */
-static void release(lua_State *L, int index, struct record *record) {
+/* The event itself stays, for who uses its memory again. */
+static void forget_values(lua_State *L, int index, struct record *record) {
     if (record->state == RECORD_FREE) return;
     if (record->state == RECORD_DECODED) drop_user_value(L, index, DATA);
     if (record->has_raw) drop_user_value(L, index, RAW);
     if (record->has_lazy) drop_user_value(L, index, LAZY);
     record->has_raw = record->has_lazy = false;
-    gate_event_free(&record->event);
     record->state = RECORD_FREE;
+}
+
+/* Gives the memory back and lets the engine use the record again. */
+static void release(lua_State *L, int index, struct record *record) {
+    forget_values(L, index, record);
+    gate_event_free(&record->event);
 }
 
 /* Pushes a free record: the engine's spare one, which serves nearly every event. While that is in
@@ -367,32 +373,33 @@ static struct record *push_record(lua_State *L) {
 static struct record *push_used(lua_State *L) {
     if (lua_isnil(L, 2)) return push_record(L);
     struct record *record = get_record_at(L, 2);
-    release(L, 2, record);
+    forget_values(L, 2, record);
     lua_pushvalue(L, 2);
     return record;
 }
 
-/* engine:next(record) -> record, name, shard id, own, seq, or nil when there is none. `record`, if
- * there is one, is of an event before: done with, and used again. */
+/* engine:next(record) -> record, name, shard id, own, seq, large, or nil when there is none.
+ * `record`, if there is one, is of an event before: done with, and used again. `large`: decoding it
+ * takes a while. */
 static int engine_next(lua_State *L) {
     struct gate_engine_box *box = check_engine(L);
-    struct gate_event event;
     lua_settop(L, 2);
     luaL_checkstack(L, 8, "event");
     struct record *record = push_used(L);
-    if (gate_engine_next(box->engine, &event) != 1) {
+    if (!gate_engine_next(box->engine, &record->event)) {
         lua_pushnil(L);
         return 1;
     }
-    record->event = event;
+    const struct gate_event *event = &record->event;
     record->state = RECORD_FRESH;
     record->rules = box->rules;
-    struct gate_span name = gate_event_name(&record->event);
+    struct gate_span name = gate_event_name(event);
     lua_pushlstring(L, name.data, name.len);
-    lua_pushinteger(L, event.shard_id);
-    lua_pushboolean(L, event.own);
-    lua_pushinteger(L, (lua_Integer)event.seq);
-    return 5;
+    lua_pushinteger(L, event->shard_id);
+    lua_pushboolean(L, event->own);
+    lua_pushinteger(L, (lua_Integer)event->seq);
+    lua_pushboolean(L, event->data_len > SLOW_BYTES);
+    return 6;
 }
 
 static int fail_decode(lua_State *L, const struct record *record) {
@@ -488,7 +495,7 @@ static int record_done(lua_State *L) {
 static int record_collect(lua_State *L) {
     struct record *record = get_record(L);
     gate_buf_free(&record->text);
-    if (record->state != RECORD_FREE) gate_event_free(&record->event);
+    gate_event_free(&record->event);
     record->state = RECORD_FREE;
     return 0;
 }

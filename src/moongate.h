@@ -139,6 +139,7 @@ extern const struct gate_intent_row gate_intents[]; /* ended by a NULL name */
 #define GATE_MESSAGE_BYTES_MAX    67108864 /* 64 MiB: four times the largest ever reported */
 #define GATE_ZSTD_WINDOW_LOG_MAX  27       /* 128 MiB, zstd's own default; Discord sends 8 MiB */
 #define GATE_KEEP_BYTES_MAX       262144   /* a message buffer larger than this is given back */
+#define GATE_SPARE_BYTES_MAX      4096     /* of an event, whose memory serves the next one */
 #define GATE_LARGE_BYTES          1048576  /* freed, so much goes back to the system at once */
 #define GATE_READ_BYTES           16384    /* lws: smaller reads spin under TLS with flow control */
 #define GATE_HEADER_BYTES_MAX     16384    /* lws: its default of 4096 fails on usual CDN headers */
@@ -226,12 +227,14 @@ extern const struct gate_intent_row gate_intents[]; /* ended by a NULL name */
 #define GATE_QUEUE_EVENTS_MAX      100000  /* high mark: reading pauses */
 #define GATE_QUEUE_BYTES_MAX       8388608 /* the same: seconds of a busy shard; a pause is cheap */
 #define GATE_QUEUE_LEAVE_BYTES_MAX 67108864 /* where shards leave then: the guilds of a start */
-#define GATE_QUEUE_QUIET_MAX       64   /* events of one turn before Lua is woken in its midst */
-#define GATE_QUEUE_HARD_FACTOR     4    /* hard mark: bytes already read are above the high one */
-#define GATE_DROP_EVENTS_MAX       128  /* names that may be dropped; Discord knows some 80 */
-#define GATE_AWAY_MS_MIN           5000 /* away at least, after leaving because of a full queue */
-#define GATE_QUEUE_NOTES_MAX       4096 /* moongate's own events; kept apart from the above */
-#define GATE_COMMANDS_MAX          4096 /* waiting for the I/O thread */
+#define GATE_QUEUE_QUIET_MAX       64 /* events of one turn before Lua is woken in its midst */
+#define GATE_QUEUE_BATCH_MAX       64 /* events that Lua takes at once: one lock for all of them */
+#define GATE_QUEUE_BATCH_BYTES     262144 /* the same; after one that is larger no other */
+#define GATE_QUEUE_HARD_FACTOR     4      /* hard mark: bytes already read are above the high one */
+#define GATE_DROP_EVENTS_MAX       128    /* names that may be dropped; Discord knows some 80 */
+#define GATE_AWAY_MS_MIN           5000   /* away at least, after leaving because of a full queue */
+#define GATE_QUEUE_NOTES_MAX       4096   /* moongate's own events; kept apart from the above */
+#define GATE_COMMANDS_MAX          4096   /* waiting for the I/O thread */
 #define GATE_COMMAND_BYTES_MAX     16777216 /* and their bytes */
 #define GATE_FILE_LOCK_TIMEOUT_MS  200      /* its holder writes one small file; then it is busy */
 #define GATE_STOP_TIMEOUT_MS       2000     /* joining a thread never takes longer */

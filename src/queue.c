@@ -1,7 +1,7 @@
 /* queue.c - see queue.h.
  *
  *   push --> first -> ... -> last      spare -> ... (at most SPARES_MAX)
- *            pop <--^                    ^-- pop's used node    push's spare --^
+ *            pop <--^                    ^-- pop's used nodes   push's spare --^
  *
  * Loose nodes stand in a second list as well, in the same order: so the oldest of them is at hand,
  * and one that is popped is always the first of both.
@@ -10,6 +10,7 @@
  * afterwards. A pop that empties the queue clears it, hushes, and looks again: whatever was pushed
  * before that second look is rung for once more, whatever comes later rings for itself. So the bell
  * may ring once too often, which the next pop that finds nothing hushes, and never once too few.
+ * Where pops take batches only that one hushes: while the reader is busy nobody needs to ring.
  *
  * Waking somebody costs far more than a push, and on one core he then takes turns with the pusher.
  * So a quiet queue lets some nodes come together first; it is the pusher who promises to ring. */
@@ -24,7 +25,7 @@
 #include <sys/eventfd.h>
 #endif
 
-#define SPARES_MAX 64 /* enough for a burst; the rest goes back to the allocator */
+#define SPARES_MAX 128 /* two batches; the rest goes back to the allocator */
 
 int64_t gate_clock_ms(void) {
     struct timespec at;
@@ -275,13 +276,31 @@ int gate_queue_push(struct gate_queue *queue, struct gate_node *node, struct gat
     return taken ? GATE_OK : GATE_EBUSY;
 }
 
-static struct gate_node *take_first(struct gate_queue *queue, bool *drained) {
-    struct gate_node *node = queue->first;
-    if (!node) return NULL;
-    unlink_node(queue, node);
-    queue->counts.popped++;
-    *drained = change_level(queue);
-    return node;
+static struct gate_node *take_batch(struct gate_queue *queue, bool *drained) {
+    struct gate_node *first = queue->first, *last = NULL;
+    size_t left = queue->limits.batch_max ? queue->limits.batch_max : 1, bytes = 0;
+    while (queue->first && left-- > 0 && bytes < GATE_QUEUE_BATCH_BYTES) {
+        struct gate_node *node = queue->first;
+        unlink_node(queue, node);
+        bytes += node->bytes;
+        queue->counts.popped++;
+        if (last) last->next = node;
+        last = node;
+    }
+    *drained = first && change_level(queue);
+    return first;
+}
+
+/* Returns those that are too many. */
+static struct gate_node *keep_spares(struct gate_queue *queue, struct gate_node *used) {
+    while (used && queue->spares < SPARES_MAX) {
+        struct gate_node *next = used->next;
+        used->next = queue->spare;
+        queue->spare = used;
+        queue->spares++;
+        used = next;
+    }
+    return used;
 }
 
 /* See the comment at the top for why this looks twice. */
@@ -296,17 +315,10 @@ static void hush_bell(struct gate_queue *queue) {
 struct gate_node *gate_queue_pop(struct gate_queue *queue, struct gate_node *used,
                                  struct gate_node **unwanted, bool *drained) {
     bool hush = false;
-    *drained = false;
-    *unwanted = used;
     pthread_mutex_lock(&queue->lock);
-    struct gate_node *node = take_first(queue, drained);
-    if (used && queue->spares < SPARES_MAX) {
-        used->next = queue->spare;
-        queue->spare = used;
-        queue->spares++;
-        *unwanted = NULL;
-    }
-    if (!queue->first && (queue->rung || !node)) {
+    struct gate_node *node = take_batch(queue, drained);
+    *unwanted = keep_spares(queue, used);
+    if (!queue->first && (!node || (queue->rung && queue->limits.batch_max <= 1))) {
         queue->rung = false;
         hush = queue->bell.read_fd >= 0;
     }

@@ -48,6 +48,7 @@ struct gate_queue_limits {
     size_t notes_max;            /* and as many bytes of notes as `bytes_max` */
     bool strict;                 /* payloads are refused at the high mark */
     size_t quiet_max;            /* so many nodes may wait before a push rings the bell */
+    size_t batch_max;            /* nodes that one pop takes; 0: one, as does 1 */
 };
 
 /* Full from the high mark on until both count and bytes are at half or below; hard from
@@ -80,8 +81,8 @@ struct gate_queue {
 };
 
 /* `with_bell`: the queue rings while it is not empty; with `quiet_max` from gate_queue_ring on, or
- * from so many nodes on. GATE_ESYSTEM; the queue needs no free then.
- */
+ * from so many nodes on; with `batch_max` until a pop finds nothing, as who took a batch is not
+ * done with it yet. GATE_ESYSTEM; the queue needs no free then. */
 GATE_MUST_CHECK int gate_queue_init(struct gate_queue *queue,
                                     const struct gate_queue_limits *limits, bool with_bell);
 
@@ -95,8 +96,9 @@ void gate_queue_free(struct gate_queue *queue, void (*drop)(struct gate_node *no
 GATE_MUST_CHECK int gate_queue_push(struct gate_queue *queue, struct gate_node *node,
                                     struct gate_node **spare, struct gate_node **dropped);
 
-/* The oldest node, which the caller owns, or NULL. `used` (may be NULL) goes back to the pushers,
- * or into *unwanted when they have enough. *drained: this call took the queue from full to free:
+/* The oldest nodes, linked by `next`, which the caller owns, or NULL: as many as `batch_max` says,
+ * and none behind GATE_QUEUE_BATCH_BYTES. `used` (a list, may be NULL) goes back to the pushers, or
+ * into *unwanted what they have enough of. *drained: this call took the queue from full to free:
  * whoever stopped bringing may go on. */
 struct gate_node *gate_queue_pop(struct gate_queue *queue, struct gate_node *used,
                                  struct gate_node **unwanted, bool *drained);

@@ -152,6 +152,8 @@ static void do_abort(struct gate_seat *seat, struct gate_action *action) {
 static void do_event(struct gate_seat *seat, struct gate_action *action) {
     if (action->event.own) gate_seat_publish(seat);
     gate_letterbox_post(seat->seats->letters, seat->shard_id, &action->event);
+    struct gate_buf *spare = gate_letterbox_spare(seat->seats->letters);
+    if (spare) gate_shard_lend(seat->shard, spare);
 }
 
 static void do_slot_ask(struct gate_seat *seat, struct gate_action *action) {

@@ -60,6 +60,10 @@ static void index_names(struct gate_shard *shard) {
     }
 }
 
+void gate_shard_lend(struct gate_shard *shard, struct gate_buf *from) {
+    gate_buf_adopt(&shard->message, from);
+}
+
 void gate_shard_census(struct gate_shard *shard, struct gate_census *census) {
     shard->census = census;
 }

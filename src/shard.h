@@ -42,8 +42,7 @@ struct gate_shard *gate_shard_new(const struct gate_options *options, int *error
 void gate_shard_del(struct gate_shard *shard); /* NULL is fine */
 
 /* Takes over what waits to be sent, what it has to wait for, and what is heard from `from`, which
- * is idle or dead and whose place this shard takes; `from` is left with what this one had to send.
- */
+ * is idle or dead and whose place this shard takes; `from` is left with what this had to send. */
 void gate_shard_inherit(struct gate_shard *shard, struct gate_shard *from);
 
 /* Inputs. Each returns 0 or a negative error that the caller may ignore unless it says so: the
@@ -119,6 +118,9 @@ GATE_MUST_CHECK int gate_shard_receive(struct gate_shard *shard, int64_t now_ms,
  * that keeps the session and comes back after GATE_AWAY_MS_MIN at the earliest, or the cap of the
  * back-off if that is less. Other states go on. That is no failure: no wait grows by it. */
 int gate_shard_leave(struct gate_shard *shard, int64_t now_ms, struct gate_span reason);
+
+/* Memory for the next message, which is taken out of `from` if there is use for it. */
+void gate_shard_lend(struct gate_shard *shard, struct gate_buf *from);
 
 /* Counts dispatches by name from now on, heard or not, in `census`, which outlives the shard. */
 void gate_shard_census(struct gate_shard *shard, struct gate_census *census);
