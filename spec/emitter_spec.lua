@@ -553,6 +553,67 @@ describe("emitter: dispatch", function()
   end)
 end)
 
+describe("emitter: deliver", function()
+  local parent, child, log
+
+  before_each(function()
+    parent, log = new { blocked_after = 2, on_blocked = function(_, held)
+      log[#log + 1] = held
+    end }, {}
+    child = new { parent = parent, blocked_after = 2, on_blocked = print }
+  end)
+
+  local function hear(where)
+    return function(data, shard, name) log[#log + 1] = where .. data .. shard .. name end
+  end
+
+  it("reaches those of the parent as well, after its own, whoever comes and goes", function()
+    local function deliver(value) return child:deliver("READY", record_of(value), "s") end
+    parent:on("READY", hear "p")
+    deliver(1)
+    local own = child:on("*", hear "c")
+    deliver(2)
+    child:off("*", own)
+    deliver(3)
+    parent:on("*", hear "a")
+    deliver(4)
+    parent:off()
+    deliver(5)
+    parent:once("READY", hear "o")
+    for value = 6, 7 do deliver(value) end
+    assert.same({ "p1sREADY", "c2sREADY", "p2sREADY", "p3sREADY", "p4sREADY", "a4sREADY",
+      "o6sREADY" }, log)
+  end)
+
+  it("takes the time that is known, and tells what it is afterwards", function()
+    parent:on("READY", function() world.now = world.now + 1 end)
+    assert.equal(world.now + 1, (child:deliver("READY", record_of(1), "s", world.now)))
+    child:deliver("READY", record_of(1), "s", world.now - 1.5) -- so long the one before took
+    assert.same({ 2.5 }, log)
+    parent:on("READY", print)
+    parent:off("READY", print)
+    child:deliver("READY", record_of(1), "s", world.now - 9) -- the old way: the clock is read
+    assert.same({ 2.5 }, log)
+  end)
+
+  it("tells of data that cannot be decoded, once, and says so", function()
+    local broken = record_of(nil, "malformed", "ESYNTAX")
+    parent:on("error", function(data) log[#log + 1] = data.code end)
+    parent:on("READY", hear "p")
+    assert.is_true((select(2, child:deliver("READY", broken, "s"))))
+    assert.is_false((select(2, child:deliver("READY", record_of(1), "s"))))
+    assert.same({ "ESYNTAX", "p1sREADY" }, log)
+  end)
+
+  it("keeps ways in bounds, whatever names come", function()
+    parent:on("*", math.abs)
+    for number = 1, 2000 do child:deliver("NAME_" .. number, record_of(1), "s") end
+    local ways = 0
+    for _ in pairs(child.ways) do ways = ways + 1 end
+    assert.is_true(ways > 0 and ways <= 512)
+  end)
+end)
+
 describe("emitter: what is heard", function()
   it("is told as sorted names", function()
     local e = new()
@@ -855,6 +916,17 @@ describe("emitter: events", function()
     e:emit("MESSAGE_CREATE")
     e:emit("close")
     assert.same({ "MESSAGE_CREATE", "close" }, log)
+  end)
+
+  it("goes on after a collection, though nobody holds the coroutine that waits", function()
+    local e, log = new(), {}
+    scheduler.spawn(function()
+      for event in e:events("READY") do log[#log + 1] = event end
+    end)
+    collectgarbage()
+    collectgarbage()
+    e:emit("READY")
+    assert.same({ "READY" }, log)
   end)
 
   it("takes a list of names with options", function()

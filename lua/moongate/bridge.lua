@@ -59,9 +59,10 @@ local ENGINE_KEYS = {
 }
 
 --- Starts an engine with what `options` say about it. hooks, all of them optional: take(record,
--- name, shard_id, own, seq) gets each event but the HTTP answers, the record being valid until it
--- returns; turn() is called before events are taken; due_in() says in how many seconds the next
--- turn is wanted. Returns nil, message, code when the engine cannot start.
+-- name, shard_id, own, seq, now) gets each event but the HTTP answers, the record being valid until
+-- it returns; `now` and what it returns is the time, where that is known. turn() is called before
+-- events are taken; due_in() says in how many seconds the next turn is wanted. Returns nil,
+-- message, code when the engine cannot start.
 function bridge.new(options, hooks)
   local wanted = { user_agent = USER_AGENT }
   for _, key in ipairs(ENGINE_KEYS) do
@@ -100,17 +101,21 @@ end
 -- error waits to be raised, so that it comes right behind its event.
 function Bridge:pump(limit)
   local engine, take, turn = self.engine, self.hooks.take, self.hooks.turn
-  local handled, record = 0, nil
+  local handled, record, now = 0, nil, nil
   if turn then turn() end
-  while handled < limit and self.engine == engine and engine do
-    local event, name, shard_id, own, seq = engine:next(record) -- which is done with the last one
+  if not engine then return 0 end
+  local next_event = engine.next
+  while handled < limit and self.engine == engine do
+    -- The record of the event before is done with, and used again.
+    local event, name, shard_id, own, seq, large = next_event(engine, record)
     record = event
     if not record then break end
+    if large then now = nil end -- decoding it is not its listener's time
     handled = handled + 1
     if own and name == "http" then
-      answer(self, record)
+      now = answer(self, record)
     elseif take then
-      take(record, name, shard_id, own, seq)
+      now = take(record, name, shard_id, own, seq, now)
     end
     if failures[1] and scheduler.failing() then break end
   end

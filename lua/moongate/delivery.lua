@@ -237,43 +237,47 @@ local function note_fields(self, one)
   return fields
 end
 
-local function hand_on(self, fields, record, name, one)
+-- `now` and the result are as in emitter.lua's deliver().
+local function hand_on(fields, record, name, one, now)
   local outer = fields.dispatching
-  fields.dispatching = (outer or 0) + 1
-  local _, told, broken = fields.emitter:dispatch(name, record, one)
-  local _, _, broken_here = self.emitter:dispatch(name, record, one, told)
-  if broken or broken_here then fields.undecodable = (fields.undecodable or 0) + 1 end
+  fields.dispatching = true
+  local ended, broken = fields.emitter:deliver(name, record, one, now)
+  if broken then fields.undecodable = (fields.undecodable or 0) + 1 end
   fields.dispatching = outer
+  return ended
 end
 
-local function take_dispatch(self, record, name, one, seq)
+local function take_dispatch(self, record, name, one, seq, now)
   local fields, own = self.shard_fields[one] or note_fields(self, one), self.bridge
   if not (self.reshaping and is_second(self, nil, name, record)) then
-    hand_on(self, fields, record, name, one)
+    now = hand_on(fields, record, name, one, now)
   end
   if self.bridge ~= own then return end -- another set has taken over, with sequences of its own
   fields.handled = seq
   if self.options.session_store then sessions.touch(self) end
+  return now
 end
 
 --- For reshard.lua: a dispatch of shards that are leaving.
 function delivery.take_old(self, record, name, one)
   if is_second(self, "old", name, record) then return end
-  hand_on(self, shard.fields(one), record, name, one)
+  hand_on(shard.fields(one), record, name, one)
 end
 
 --- For reshard.lua: one that was kept.
-function delivery.take_kept(self, one, name, source)
-  hand_on(self, shard.fields(one), source, name, one)
+function delivery.take_kept(one, name, source)
+  hand_on(shard.fields(one), source, name, one)
 end
 
--- One event of the engine.
-function delivery.take(self, record, name, shard_id, own, seq)
-  local one = self.shards[shard_id]
-  if own then
-    take_own(self, record, name, one)
-  elseif one then
-    take_dispatch(self, record, name, one, seq)
+--- What takes one event of the engine after the other: see bridge.new's hook `take`.
+function delivery.taker(self)
+  return function(record, name, shard_id, own, seq, now)
+    local one = self.shards[shard_id]
+    if own then
+      take_own(self, record, name, one)
+    elseif one then
+      return take_dispatch(self, record, name, one, seq, now)
+    end
   end
 end
 

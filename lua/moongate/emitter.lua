@@ -105,12 +105,24 @@ end
 
 -- ---- Lists of listeners -------------------------------------------------------------------------
 
--- list: { name, items = records in order, size, live }. An emitter has a list only for a name that
--- is heard. record: { fn, form, once, inner = true when it is not a user's listener, dead, list }.
+-- list: { name, items = records in order, size, live, sole = the only record, if it is an ordinary
+-- listener }. An emitter has a list only for a name that is heard. record: { fn, form, once, inner
+-- = true when it is not a user's listener, dead, list }.
+
+local function forget_routes(self)
+  self.routes, self.routed, self.ways = {}, 0, {}
+  for child in pairs(self.children) do child.ways = {} end
+end
 
 local function changed(self, fewer)
-  self.routes, self.routed = {}, 0
+  forget_routes(self)
   if self.on_change then self.on_change(self.owner, fewer) end
+end
+
+local function note_sole(list)
+  local record = list.items[1]
+  local ordinary = list.size == 1 and not (record.dead or record.once or record.inner)
+  list.sole = ordinary and record or nil
 end
 
 local function compact(list)
@@ -122,6 +134,7 @@ local function compact(list)
     end
   end
   list.items, list.size = items, size
+  note_sole(list)
 end
 
 local function add(self, name, record, first)
@@ -141,6 +154,7 @@ local function add(self, name, record, first)
     list.items[list.size + 1] = record
   end
   list.size = list.size + 1
+  note_sole(list)
   if fresh then changed(self) end
   return record
 end
@@ -150,6 +164,7 @@ local function remove(self, record)
   record.dead = true
   local list = record.list
   list.live = list.live - 1
+  list.sole = nil
   if list.live == 0 then
     self.lists[list.name] = nil
     changed(self, true)
@@ -276,7 +291,7 @@ local function find_route(self, event)
   if list or all then
     route = { name = name, list = list, all = all, kind = kind_of(self, name) }
   end
-  if self.routed >= ROUTES_MAX then self.routes, self.routed = {}, 0 end
+  if self.routed >= ROUTES_MAX then self.routes, self.routed, self.ways = {}, 0, {} end
   self.routes[event], self.routed = route, self.routed + 1
   return route
 end
@@ -295,6 +310,43 @@ function Emitter:dispatch(event, source, shard, told)
   if list then readable, told = run_unread(self, list, route, source, shard, readable, told) end
   if all then readable, told = run_unread(self, all, route, source, shard, readable, told) end
   return true, told, not readable
+end
+
+-- The way of an event that a single list hears, here and at the parent: { list, kind, name }, or
+-- false. Each has its route as well, so there are no more ways than routes.
+local function find_way(self, event)
+  local way, lists = false, 0
+  for _, one in ipairs { self, self.parent } do
+    local route = one.routes[event]
+    if route == nil then route = find_route(one, event) end
+    for _, list in ipairs(route and { route.list or route.all, route.list and route.all } or {}) do
+      lists = lists + 1
+      way = { list = list, kind = route.kind, name = route.name }
+    end
+  end
+  if lists ~= 1 then way = false end
+  self.ways[event] = way
+  return way
+end
+
+--- Hands an event that came in to those who listen here and then to those of the parent, as
+-- dispatch() does. `now` is the time, where it is known: reading the clock for each event costs as
+-- much as all the rest of this. Returns the time when it is done, if that is known, and true when
+-- the data cannot be decoded.
+function Emitter:deliver(event, source, shard, now)
+  local way = self.ways[event]
+  if way == nil then way = find_way(self, event) end
+  local record = way and way.list.sole
+  if record then
+    local value, message = source[record.form](source)
+    if message == nil then
+      return run(way.kind, record.fn, value, shard, way.name, nil, now), false
+    end
+  end
+  local _, told, broken = self:dispatch(event, source, shard)
+  if not self.parent then return nil, broken end
+  local _, _, broken_there = self.parent:dispatch(event, source, shard, told)
+  return nil, broken or broken_there
 end
 
 --- Calls the listeners of an event, one's own events included: emit("my_event", data, shard). Raw
@@ -507,7 +559,8 @@ local function next_of(self, loop)
     if loop.ended then return nil end
     if loop.waiter then error("events: somebody else waits in this loop already", 2) end
     loop.waiter = scheduler.waiter()
-    loop.waiter.finally = function() loop.waiter = nil end
+    self.pending[loop] = true -- nobody else may hold the coroutine that waits here
+    loop.waiter.finally = function() loop.waiter, self.pending[loop] = nil, nil end
     local woken, message = loop.waiter:wait()
     if not woken then
       end_loop(self, loop)
@@ -581,7 +634,9 @@ function emitter.new(options)
     owner = options.owner, parent = options.parent, logs = options.logs,
     on_change = options.on_change,
     lists = {}, waits = {}, loops = setmetatable({}, { __mode = "k" }), routes = {}, routed = 0,
+    ways = {}, children = setmetatable({}, { __mode = "k" }), pending = {},
   }, Emitter)
+  if self.parent then self.parent.children[self] = true end
   local function on_failure(err, traceback, _, shard, name)
     report_failure(self, err, traceback, shard, name)
   end

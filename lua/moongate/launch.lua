@@ -26,9 +26,7 @@ end
 --- What the cluster does with its engine's events.
 function launch.hooks_of(self)
   return {
-    take = function(record, name, shard_id, own, seq)
-      return delivery.take(self, record, name, shard_id, own, seq)
-    end,
+    take = delivery.taker(self),
     turn = function() return delivery.retry(self) end,
     due_in = function() return launch.due_in(self) end,
   }

@@ -223,7 +223,7 @@ local function switch(self, change)
   self.bridge.hooks = launch.hooks_of(self)
   delivery.refresh(self)
   for id, text in pairs(coming.readies) do
-    delivery.take_kept(self, self.shards[id], "READY", source_of(text))
+    delivery.take_kept(self.shards[id], "READY", source_of(text))
   end
   change.twins:leave(self.bridge.engine:counts().queue_events)
   self.bridge:uncork()

@@ -82,6 +82,7 @@ end
 
 local tasks = setmetatable({}, { __mode = "k" }) -- our coroutines -> what each is doing
 local idle, idle_count = {}, 0
+local spare = nil -- one more that is idle: the one that serves nearly every event
 local active = 0 -- our coroutines on the stack, each resumed out of the one before
 local ready, ready_first, ready_last = {}, 1, 0 -- woken too deep to be resumed at once
 local lent = 0 -- seconds in which running listeners turned the loop: taken off, nobody was held
@@ -143,6 +144,20 @@ local function bury(co, err, on_error, a, b, c)
   guard(on_error, err, traceback, a, b, c)
 end
 
+local function take_idle()
+  local co = idle[idle_count]
+  if not co then return make_coroutine() end
+  idle[idle_count] = nil
+  idle_count = idle_count - 1
+  return co
+end
+
+local function keep_idle(co)
+  if idle_count >= IDLE_MAX then return end
+  idle_count = idle_count + 1
+  idle[idle_count] = co
+end
+
 local SPAWNED = {} -- a kind of run: the loop raises its errors
 
 local switch
@@ -182,10 +197,7 @@ function switch(co)
     bury(co, state, kind.on_error, a, b, c)
   elseif state == DONE then
     note_task(co, nil)
-    if idle_count < IDLE_MAX then
-      idle_count = idle_count + 1
-      idle[idle_count] = co
-    end
+    keep_idle(co)
   end
   if outer == 0 and ready_first <= ready_last then drain() end
 end
@@ -234,40 +246,41 @@ end
 -- wait; fn can be called, whoever took it in has looked. kind, all of it optional: an error goes to
 -- on_error(err, traceback, a, b, c), without it the loop raises it; on_long(seconds, fn, a, b, c)
 -- is called when fn runs for more than `limit` seconds without waiting; each of its stretches
--- between two waits is measured.
+-- between two waits is measured. `now` is what the clock says, where that is known; what it says at
+-- the end is returned, where it was read.
 --
 -- This is the way of every event: what is needed to go on with the job is noted only when it
 -- waits, as nearly none does.
-function scheduler.run(kind, fn, a, b, c, list)
-  local outer, limit = active, kind.limit
+function scheduler.run(kind, fn, a, b, c, list, now)
+  local outer, limit, ended = active, kind.limit, nil
   if outer >= NEST_MAX then return refuse_depth(kind, a, b, c) end
-  local begun = limit and scheduler.now() - lent
+  local begun = limit and (now or scheduler.now()) - lent
   local co, fine, state
   repeat
-    co = idle[idle_count]
-    if co then
-      idle[idle_count] = nil
-      idle_count = idle_count - 1
-    else
-      co = make_coroutine()
-    end
+    co, spare = spare or take_idle(), nil
     active = outer + 1
     fine, state = resume(co, list and LONG_JOB or JOB, fn, list or a, b, c)
     active = outer
   until fine or not refused(co) -- in the pool its last user may have closed it
   if limit then
-    local held = scheduler.now() - lent - begun
-    if held > limit then guard(kind.on_long, held, fn, a, b, c) end
+    ended = scheduler.now()
+    local held = ended - lent - begun
+    if held > limit then ended = guard(kind.on_long, held, fn, a, b, c) end
   end
-  if not fine then
-    bury(co, state, kind.on_error, a, b, c)
+  if state == DONE and not spare then
+    spare = co
+  elseif not fine then
+    ended = bury(co, state, kind.on_error, a, b, c)
   elseif state ~= DONE then
     note_task(co, kind, fn, a, b, c)
-  elseif idle_count < IDLE_MAX then
-    idle_count = idle_count + 1
-    idle[idle_count] = co
+  else
+    keep_idle(co)
   end
-  if outer == 0 and ready_first <= ready_last then drain() end
+  if outer == 0 and ready_first <= ready_last then
+    drain()
+    return nil
+  end
+  return ended
 end
 
 -- The same with any number of values, of which the first three go to those who are told.
