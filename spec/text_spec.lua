@@ -95,6 +95,18 @@ describe("text: integers", function()
       math.mininteger } do
       assert.equal(string.format("%d", value), text.from_integer(value))
     end
+    math.randomseed(11)
+    for places = 1, 18 do
+      local low = 10 ^ places // 10 | 0
+      for _ = 1, 200 do
+        local value = math.random(low, low * 10 - 1)
+        assert.equal(string.format("%d", value), text.from_integer(value))
+      end
+      for _, value in ipairs { low - 1, low, low + 1, low * 5 } do
+        assert.equal(string.format("%d", value), text.from_integer(value))
+        assert.equal(string.format("%d", -value), text.from_integer(-value))
+      end
+    end
   end)
 end)
 

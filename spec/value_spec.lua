@@ -198,6 +198,25 @@ describe("value: lists and maps", function()
     assert.same({ a = 1 }, core.decode('{"a":null,"a":1}', keep))
   end)
 
+  it("and where so much is open that each pair goes into its table at once", function()
+    local pad = ("0,"):rep(1000)
+    for depth = 1, 6 do
+      local function innermost(object, encoding)
+        local text = ("[" .. pad):rep(depth) .. object .. ("]"):rep(depth)
+        local value = core.decode(text)
+        if encoding then
+          value = core.decode(core.encode(core.decode(text), encoding), encoding)
+        end
+        for _ = 1, depth do value = value[1001] end
+        return value
+      end
+      assert.same({ b = 2, c = 3 }, innermost '{"a":1,"b":2,"c":3,"a":null}')
+      assert.same({ a = 4, b = 2, c = 3 }, innermost '{"a":1,"b":2,"c":3,"a":4}')
+      assert.same({ a = 1, b = 2, c = {} }, innermost('{"a":1,"b":2,"c":[]}',
+        { encoding = "etf" }))
+    end
+  end)
+
   it("keys are told apart by every byte and their length", function()
     local keys = { "a", "aa", "a\0", "\0a", "a\0\0", "\0\0a", "ab", "ba", "abc", "cba" }
     math.randomseed(40)

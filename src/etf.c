@@ -31,8 +31,12 @@ static inline int pass_number(struct target *target, double value) {
 static inline int pass_text(struct target *target, struct gate_span text) {
     return target->sink->text(target->to, text);
 }
-static inline int pass_begin_list(struct target *target, uint32_t count) {
-    (void)count;
+static inline int pass_id(struct target *target, uint64_t id) {
+    char digits[GATE_INTEGER_TEXT_MAX];
+    size_t len = gate_text_from_natural(id, digits);
+    return target->sink->text(target->to, (struct gate_span){digits, len});
+}
+static inline int pass_open_list(struct target *target) {
     return target->sink->open_list(target->to);
 }
 static inline int pass_item(struct target *target) {
@@ -42,16 +46,11 @@ static inline int pass_item(struct target *target) {
 static inline int pass_close_list(struct target *target) {
     return target->sink->close_list(target->to);
 }
-static inline int pass_begin_map(struct target *target, uint32_t pairs) {
-    (void)pairs;
+static inline int pass_open_map(struct target *target) {
     return target->sink->open_map(target->to);
 }
 static inline int pass_key(struct target *target, struct gate_span text) {
     return target->sink->key(target->to, text);
-}
-static inline int pass_member(struct target *target) {
-    (void)target;
-    return GATE_OK;
 }
 static inline int pass_close_map(struct target *target) {
     return target->sink->close_map(target->to);
@@ -62,7 +61,7 @@ static inline int pass_close_map(struct target *target) {
 #define READ_SKIPS_NULL(to, key)      false
 #define READ_KNOWN(to, at, left, len) false /* a sink knows no key beforehand */
 #define READ_SKIPS_KNOWN_NULL(to)     false
-#define READ_TAKE_KNOWN(to)           (void)(to)
+#define READ_TAKE_KNOWN(to)           GATE_OK
 #include "etf_read.h"
 
 static int unpack(struct gate_span message, struct gate_buf *out, size_t *used);
@@ -204,8 +203,7 @@ static int take_name(struct reader *reader, struct gate_envelope *out) {
     if (skip_null(reader)) return GATE_OK;
     if (!has_bytes(reader, 1)) return GATE_ESYNTAX;
     uint8_t tag = byte_at(reader->at);
-    bool atom = tag == TAG_SMALL_ATOM || tag == TAG_SMALL_ATOM_UTF8 || tag == TAG_ATOM ||
-                tag == TAG_ATOM_UTF8;
+    bool atom = is_atom_tag(tag);
     if (!atom && tag != TAG_BINARY) return GATE_ESYNTAX;
     int rc = atom ? read_atom(reader, &name) : read_bytes(reader, 4, &name);
     if (rc < 0 || name.len > GATE_NAME_BYTES_MAX || name.data == reader->rewritten)

@@ -5,12 +5,11 @@
  * Define before including: READ_TO, the type of the target; READ_CALL(name), the name of its
  * functions, which look like those of struct gate_sink but for their first argument, a READ_TO *;
  * and READ_SKIPS_NULL(to, key): true when this member need not be mentioned at all if it is null.
- * For open_list and open_map of a sink there are begin_list and begin_map, which are told how many
- * there will be (at most as many as there are bytes left), and item(to) and member(to) follow each
- * of them. A target may know a key before it is read: READ_KNOWN(to, at, left, len), true when it
- * is the text of `len` bytes at `at`, of which there are `left` more, and is ASCII. Then
- * READ_SKIPS_KNOWN_NULL(to) and READ_TAKE_KNOWN(to) stand for READ_SKIPS_NULL and key. Everything
- * in here is static: a text without a .c file of its own. */
+ * item(to) comes before each item of a list; id(to, natural) is an integer of 2^53 or more that has
+ * eight bytes at most, to be told as its digits. A target may know a key before it is read:
+ * READ_KNOWN(to, at, left, len), true when it is the text of `len` bytes at `at`, of which there
+ * are `left` more, and is ASCII. Then READ_SKIPS_KNOWN_NULL(to) and READ_TAKE_KNOWN(to) stand for
+ * READ_SKIPS_NULL and key. Everything in here is static: a text without a .c file of its own. */
 #ifndef MOONGATE_ETF_READ_H
 #define MOONGATE_ETF_READ_H
 
@@ -56,6 +55,7 @@ struct reader {
     const char *end;
     READ_TO *to;
     int depth;
+    int rc;                          /* the error that a place of NULL stands for */
     char rewritten[REWRITTEN_BYTES]; /* text that is not in the input as it is */
 };
 
@@ -76,11 +76,20 @@ static inline uint8_t byte_at(const char *at) {
     return (uint8_t)*at;
 }
 
-/* A natural number of `bytes` (0, 1, 2 or 4), spelled out: a loop would stay one. */
+static inline uint32_t load_length(const char *at) {
+    uint32_t value;
+    memcpy(&value, at, sizeof value);
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    value = __builtin_bswap32(value);
+#endif
+    return value;
+}
+
+/* A natural number of `bytes` (0, 1, 2 or 4). */
 static inline uint32_t load_natural(const char *at, size_t bytes) {
+    if (bytes == 4) return load_length(at);
     uint32_t high = bytes > 0 ? byte_at(at) : 0;
     if (bytes > 1) high = high << 8 | byte_at(at + 1);
-    if (bytes > 2) high = high << 16 | (uint32_t)byte_at(at + 2) << 8 | byte_at(at + 3);
     return high;
 }
 
@@ -137,14 +146,6 @@ static inline int read_atom(struct reader *reader, struct gate_span *out) {
     return GATE_OK;
 }
 
-/* Steps over `text`, an atom in the short form, if that is what stands here. */
-static inline bool skip_short(struct reader *reader, const char *text, size_t len) {
-    if (!has_bytes(reader, 2 + len) || byte_at(reader->at + 1) != len) return false;
-    if (memcmp(reader->at + 2, text, len) != 0) return false;
-    reader->at += 2 + len;
-    return true;
-}
-
 static inline bool is_word(struct gate_span text, const char *word, size_t len) {
     return text.len == len && memcmp(text.data, word, len) == 0;
 }
@@ -181,7 +182,7 @@ static inline bool skip_null(struct reader *reader) {
     return is_null(reader) && skip_atom(reader) == GATE_OK;
 }
 
-static int read_long_atom(struct reader *reader) {
+static int read_any_atom(struct reader *reader) {
     struct gate_span atom;
     int rc = read_atom(reader, &atom);
     if (rc < 0) return rc;
@@ -189,16 +190,6 @@ static int read_long_atom(struct reader *reader) {
     if (is_word(atom, "true", 4)) return READ_CALL(boolean)(reader->to, true);
     if (is_word(atom, "false", 5)) return READ_CALL(boolean)(reader->to, false);
     return READ_CALL(text)(reader->to, atom);
-}
-
-static inline int read_atom_value(struct reader *reader) {
-    uint8_t tag = byte_at(reader->at);
-    if (tag == TAG_SMALL_ATOM || tag == TAG_SMALL_ATOM_UTF8) {
-        if (skip_short(reader, "false", 5)) return READ_CALL(boolean)(reader->to, false);
-        if (skip_short(reader, "true", 4)) return READ_CALL(boolean)(reader->to, true);
-        if (skip_short(reader, "nil", 3)) return READ_CALL(null)(reader->to);
-    }
-    return read_long_atom(reader);
 }
 
 /* ---- Numbers --------------------------------------------------------------------------------- */
@@ -314,55 +305,17 @@ static int read_decimal(struct reader *reader) {
     return give_number(reader, gate_text_to_number(decimal));
 }
 
-/* ---- Lists and maps -------------------------------------------------------------------------- */
-
-static int read_value(struct reader *reader);
-
-/* Behind the head of a list or tuple: its terms. */
-static int read_items(struct reader *reader, uint32_t count) {
-    if (!has_bytes(reader, count)) return GATE_ESYNTAX;
-    if (reader->depth == GATE_DEPTH_MAX) return GATE_EDEPTH;
-    reader->depth++;
-    int rc = READ_CALL(begin_list)(reader->to, count);
-    for (uint32_t i = 0; rc == GATE_OK && i < count; i++) {
-        rc = read_value(reader);
-        if (rc == GATE_OK) rc = READ_CALL(item)(reader->to);
-    }
-    if (rc < 0) return rc;
-    reader->depth--;
-    return READ_CALL(close_list)(reader->to);
-}
-
-static int read_tuple(struct reader *reader, size_t length_bytes) {
-    uint32_t count;
-    int rc = read_length(reader, length_bytes, &count);
-    return rc < 0 ? rc : read_items(reader, count);
-}
-
-/* A proper list ends with the empty one. Its end is looked at before the list is given away as
- * whole, so the depth is that of the list. */
-static int read_list(struct reader *reader) {
-    int rc = read_tuple(reader, 4);
-    if (rc < 0) return rc;
-    if (!has_bytes(reader, 1) || byte_at(reader->at) != TAG_NIL) return GATE_ESYNTAX;
-    reader->at++;
-    return GATE_OK;
-}
-
-static int read_nil(struct reader *reader) {
-    reader->at++;
-    return read_items(reader, 0);
-}
+/* ---- Keys, and lists of bytes ---------------------------------------------------------------- */
 
 /* Erlang writes a list of bytes as if it were text. */
 static int read_string(struct reader *reader) {
     struct gate_span bytes;
     int rc = read_bytes(reader, 2, &bytes);
     if (rc == GATE_OK && reader->depth == GATE_DEPTH_MAX) return GATE_EDEPTH;
-    if (rc == GATE_OK) rc = READ_CALL(begin_list)(reader->to, (uint32_t)bytes.len);
+    if (rc == GATE_OK) rc = READ_CALL(open_list)(reader->to);
     for (size_t i = 0; rc == GATE_OK && i < bytes.len; i++) {
-        rc = READ_CALL(integer)(reader->to, byte_at(bytes.data + i));
-        if (rc == GATE_OK) rc = READ_CALL(item)(reader->to);
+        rc = READ_CALL(item)(reader->to);
+        if (rc == GATE_OK) rc = READ_CALL(integer)(reader->to, byte_at(bytes.data + i));
     }
     return rc < 0 ? rc : READ_CALL(close_list)(reader->to);
 }
@@ -395,90 +348,229 @@ static inline int read_key(struct reader *reader, struct gate_span *out) {
     }
 }
 
-/* A key that the target knows, written in one of the two ways that are common. */
-static inline bool step_over_known(struct reader *reader) {
-    if (!has_bytes(reader, 5)) return false;
-    const char *at = reader->at;
-    uint8_t tag = byte_at(at);
-    size_t head = tag == TAG_BINARY ? 5 : 2;
-    if (tag != TAG_BINARY && tag != TAG_SMALL_ATOM && tag != TAG_SMALL_ATOM_UTF8) return false;
-    size_t len = tag == TAG_BINARY ? load_natural(at + 1, 4) : byte_at(at + 1);
-    at += head;
-    if (!READ_KNOWN(reader->to, at, (size_t)(reader->end - at), len)) return false;
-    reader->at = at + len;
-    return true;
-}
-
-static inline int read_member(struct reader *reader) {
-    struct gate_span key;
-    int rc = GATE_OK;
-    if (step_over_known(reader)) {
-        if (is_null(reader) && READ_SKIPS_KNOWN_NULL(reader->to)) return skip_atom(reader);
-        READ_TAKE_KNOWN(reader->to);
-    } else {
-        rc = read_key(reader, &key);
-        if (rc < 0) return rc;
-        if (is_null(reader) && READ_SKIPS_NULL(reader->to, key)) return skip_atom(reader);
-        rc = READ_CALL(key)(reader->to, key);
-    }
-    if (rc == GATE_OK) rc = read_value(reader);
-    return rc < 0 ? rc : READ_CALL(member)(reader->to);
-}
-
-static int read_map(struct reader *reader) {
-    uint32_t pairs;
-    int rc = read_length(reader, 4, &pairs);
-    if (rc < 0 || !has_bytes(reader, 2 * (uint64_t)pairs)) return GATE_ESYNTAX;
-    if (reader->depth == GATE_DEPTH_MAX) return GATE_EDEPTH;
-    reader->depth++;
-    rc = READ_CALL(begin_map)(reader->to, pairs);
-    while (rc == GATE_OK && pairs-- > 0) rc = read_member(reader);
-    if (rc < 0) return rc;
-    reader->depth--;
-    return READ_CALL(close_map)(reader->to);
-}
-
 /* ---- Values ---------------------------------------------------------------------------------- */
 
-static int read_text(struct reader *reader) {
-    struct gate_span text;
-    int rc = read_bytes(reader, 4, &text);
-    return rc < 0 ? rc : READ_CALL(text)(reader->to, text);
+/* Left to itself the compiler makes calls of the short ways, and the long ones part of them. */
+#define INLINE static inline __attribute__((always_inline))
+#define APART  static __attribute__((noinline))
+
+/* The functions below take the place of what they read and return the place behind it; NULL after
+ * a failure, whose error and place are in the reader. A place that is handed on so stays in a
+ * register, which one in the reader would not. */
+
+static const char *fail(struct reader *reader, const char *at, int rc) {
+    reader->at = at;
+    reader->rc = rc;
+    return NULL;
 }
 
-/* What is not here (pids, ports, references, functions, bit strings) is nothing the gateway sends,
- * and cannot be stepped over either. */
-static int read_value(struct reader *reader) {
-    if (!has_bytes(reader, 1)) return GATE_ESYNTAX;
+/* What the target says of a value that ends at `at`. */
+static inline const char *pass(struct reader *reader, const char *at, int rc) {
+    return rc < 0 ? fail(reader, at, rc) : at;
+}
+
+/* Are there so many bytes more? */
+static inline bool has(const struct reader *reader, const char *at, uint64_t bytes) {
+    return (uint64_t)(reader->end - at) >= bytes;
+}
+
+static const char *read_first(struct reader *reader, const char *at);
+INLINE const char *read_value(struct reader *reader, const char *at);
+
+INLINE const char *read_text(struct reader *reader, const char *at) {
+    if (!has(reader, at, 5)) return fail(reader, at, GATE_ESYNTAX);
+    struct gate_span text = {at + 5, load_length(at + 1)};
+    if (!has(reader, text.data, text.len)) return fail(reader, at, GATE_ESYNTAX);
+    return pass(reader, text.data + text.len, READ_CALL(text)(reader->to, text));
+}
+
+/* What is seldom: no more than a reader whose place is in it. What is not here (pids, ports,
+ * references, functions, bit strings) is nothing the gateway sends, and cannot be stepped over. */
+static int read_rare_value(struct reader *reader) {
     switch (byte_at(reader->at)) {
-    case TAG_BINARY: return read_text(reader);
     case TAG_SMALL_ATOM:
     case TAG_SMALL_ATOM_UTF8:
     case TAG_ATOM:
-    case TAG_ATOM_UTF8: return read_atom_value(reader);
+    case TAG_ATOM_UTF8: return read_any_atom(reader);
     case TAG_SMALL_INTEGER:
     case TAG_INTEGER:
     case TAG_SMALL_BIG:
     case TAG_LARGE_BIG: return read_integer_value(reader);
-    case TAG_MAP: return read_map(reader);
-    case TAG_NIL: return read_nil(reader);
-    case TAG_LIST: return read_list(reader);
     case TAG_STRING: return read_string(reader);
     case TAG_NEW_FLOAT: return read_double(reader);
     case TAG_FLOAT: return read_decimal(reader);
-    case TAG_SMALL_TUPLE: return read_tuple(reader, 1);
-    case TAG_LARGE_TUPLE: return read_tuple(reader, 4);
     default: return GATE_ESYNTAX;
     }
+}
+
+APART const char *read_rare(struct reader *reader, const char *at) {
+    reader->at = at;
+    int rc = read_rare_value(reader);
+    return pass(reader, reader->at, rc);
+}
+
+/* Is this atom, in its short form, what stands at `at`? */
+static inline bool is_short_atom(const struct reader *reader, const char *at, const char *word,
+                                 size_t len) {
+    return has(reader, at, 2 + len) && byte_at(at + 1) == len && memcmp(at + 2, word, len) == 0;
+}
+
+INLINE const char *read_short_atom(struct reader *reader, const char *at) {
+    if (is_short_atom(reader, at, "false", 5))
+        return pass(reader, at + 7, READ_CALL(boolean)(reader->to, false));
+    if (is_short_atom(reader, at, "true", 4))
+        return pass(reader, at + 6, READ_CALL(boolean)(reader->to, true));
+    return read_rare(reader, at);
+}
+
+/* An id has eight bytes. */
+#define ID_BYTES 8
+
+INLINE const char *read_small_big(struct reader *reader, const char *at) {
+    if (!has(reader, at, 3 + ID_BYTES) || byte_at(at + 1) != ID_BYTES || byte_at(at + 2) != 0)
+        return read_rare(reader, at);
+    uint64_t natural = load_magnitude((struct gate_span){at + 3, ID_BYTES});
+    if (natural < INTEGER_END) return read_rare(reader, at);
+    return pass(reader, at + 3 + ID_BYTES, READ_CALL(id)(reader->to, natural));
+}
+
+INLINE const char *read_small_integer(struct reader *reader, const char *at) {
+    if (!has(reader, at, 2)) return fail(reader, at, GATE_ESYNTAX);
+    return pass(reader, at + 2, READ_CALL(integer)(reader->to, byte_at(at + 1)));
+}
+
+/* ---- Lists and maps -------------------------------------------------------------------------- */
+
+/* The terms of a list or tuple. */
+APART const char *read_items(struct reader *reader, const char *at, uint32_t count) {
+    if (!has(reader, at, count)) return fail(reader, at, GATE_ESYNTAX);
+    if (reader->depth == GATE_DEPTH_MAX) return fail(reader, at, GATE_EDEPTH);
+    reader->depth++;
+    at = pass(reader, at, READ_CALL(open_list)(reader->to));
+    for (; at && count > 0; count--) {
+        at = pass(reader, at, READ_CALL(item)(reader->to));
+        if (at) at = read_value(reader, at);
+    }
+    if (!at) return NULL;
+    reader->depth--;
+    return pass(reader, at, READ_CALL(close_list)(reader->to));
+}
+
+static inline const char *read_tuple(struct reader *reader, const char *at, size_t length_bytes) {
+    if (!has(reader, at, 1 + length_bytes)) return fail(reader, at, GATE_ESYNTAX);
+    return read_items(reader, at + 1 + length_bytes, load_natural(at + 1, length_bytes));
+}
+
+/* A proper list ends with the empty one. */
+static inline const char *read_list(struct reader *reader, const char *at) {
+    at = read_tuple(reader, at, 4);
+    if (!at) return NULL;
+    return has(reader, at, 1) && byte_at(at) == TAG_NIL ? at + 1 : fail(reader, at, GATE_ESYNTAX);
+}
+
+/* Behind the key that stands here, if the target knows it, and it is written in one of the two ways
+ * that are common; else NULL. */
+INLINE const char *behind_known(struct reader *reader, const char *at) {
+    if (!has(reader, at, 5)) return NULL;
+    uint8_t tag = byte_at(at);
+    size_t len;
+    if (tag == TAG_BINARY) {
+        len = load_length(at + 1);
+        at += 5;
+    } else if (tag == TAG_SMALL_ATOM || tag == TAG_SMALL_ATOM_UTF8) {
+        len = byte_at(at + 1);
+        at += 2;
+    } else {
+        return NULL;
+    }
+    return READ_KNOWN(reader->to, at, (size_t)(reader->end - at), len) ? at + len : NULL;
+}
+
+static inline bool is_atom_tag(uint8_t tag) {
+    return tag == TAG_SMALL_ATOM || tag == TAG_SMALL_ATOM_UTF8 || tag == TAG_ATOM ||
+           tag == TAG_ATOM_UTF8;
+}
+
+/* Behind the null that stands here; NULL when none does. */
+static const char *behind_atom_null(struct reader *reader, const char *at) {
+    if (is_short_atom(reader, at, "nil", 3)) return at + 5;
+    reader->at = at;
+    return skip_null(reader) ? reader->at : NULL;
+}
+
+INLINE const char *behind_null(struct reader *reader, const char *at) {
+    bool atom = has(reader, at, 1) && is_atom_tag(byte_at(at));
+    return atom ? behind_atom_null(reader, at) : NULL;
+}
+
+/* The member of a key that the target did not know. */
+APART const char *read_new_member(struct reader *reader, const char *at) {
+    struct gate_span key;
+    reader->at = at;
+    int rc = read_key(reader, &key);
+    at = pass(reader, reader->at, rc);
+    const char *behind = at ? behind_null(reader, at) : NULL;
+    if (behind && READ_SKIPS_NULL(reader->to, key)) return behind;
+    if (at) at = pass(reader, at, READ_CALL(key)(reader->to, key));
+    return at ? read_first(reader, at) : NULL;
+}
+
+INLINE const char *read_member(struct reader *reader, const char *at) {
+    const char *value = behind_known(reader, at);
+    if (!value) return read_new_member(reader, at);
+    const char *behind = behind_null(reader, value);
+    if (behind && READ_SKIPS_KNOWN_NULL(reader->to)) return behind;
+    at = pass(reader, value, READ_TAKE_KNOWN(reader->to));
+    return at ? read_value(reader, at) : NULL;
+}
+
+APART const char *read_map(struct reader *reader, const char *at) {
+    if (!has(reader, at, 5)) return fail(reader, at, GATE_ESYNTAX);
+    uint32_t pairs = load_length(at + 1);
+    at += 5;
+    if (!has(reader, at, 2 * (uint64_t)pairs)) return fail(reader, at, GATE_ESYNTAX);
+    if (reader->depth == GATE_DEPTH_MAX) return fail(reader, at, GATE_EDEPTH);
+    reader->depth++;
+    at = pass(reader, at, READ_CALL(open_map)(reader->to));
+    for (; at && pairs > 0; pairs--) at = read_member(reader, at);
+    if (!at) return NULL;
+    reader->depth--;
+    return pass(reader, at, READ_CALL(close_map)(reader->to));
+}
+
+/* ---- Any value ------------------------------------------------------------------------------- */
+
+INLINE const char *read_value(struct reader *reader, const char *at) {
+    if (!has(reader, at, 1)) return fail(reader, at, GATE_ESYNTAX);
+    uint8_t tag = byte_at(at);
+    if (tag == TAG_BINARY) return read_text(reader, at);
+    switch (tag) {
+    case TAG_SMALL_BIG: return read_small_big(reader, at);
+    case TAG_SMALL_INTEGER: return read_small_integer(reader, at);
+    case TAG_SMALL_ATOM:
+    case TAG_SMALL_ATOM_UTF8: return read_short_atom(reader, at);
+    case TAG_MAP: return read_map(reader, at);
+    case TAG_NIL: return read_items(reader, at + 1, 0);
+    case TAG_LIST: return read_list(reader, at);
+    case TAG_SMALL_TUPLE: return read_tuple(reader, at, 1);
+    case TAG_LARGE_TUPLE: return read_tuple(reader, at, 4);
+    default: return read_rare(reader, at);
+    }
+}
+
+static const char *read_first(struct reader *reader, const char *at) {
+    return read_value(reader, at);
 }
 
 /* Reads the one term that the input holds, with or without the version in front, and nothing behind
  * it. */
 static int read_whole(struct reader *reader) {
-    if (has_bytes(reader, 1) && byte_at(reader->at) == VERSION_BYTE) reader->at++;
-    int rc = read_value(reader);
-    if (rc < 0) return rc;
-    return reader->at == reader->end ? GATE_OK : GATE_ESYNTAX;
+    const char *at = reader->at;
+    if (has(reader, at, 1) && byte_at(at) == VERSION_BYTE) at++;
+    at = read_first(reader, at);
+    if (!at) return reader->rc;
+    reader->at = at;
+    return at == reader->end ? GATE_OK : GATE_ESYNTAX;
 }
 
 #endif

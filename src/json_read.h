@@ -4,10 +4,11 @@
  *
  * Define before including: READ_CALL(name), the name of the target's functions, which look like
  * those of struct gate_sink, and READ_SKIPS_NULL(to, key): true when this member need not be
- * mentioned at all if it is null. A target may know a key before it is read: READ_KNOWN(to, at,
- * left) says how many bytes a key with its quotes and its colon takes at `at`, of which there are
- * `left` more; 0: not known. Then READ_SKIPS_KNOWN_NULL(to) and READ_TAKE_KNOWN(to) stand for the
- * other two. Everything in here is static: a text without a .c file of its own. */
+ * mentioned at all if it is null. item(to) comes before each item of a list. A target may know a
+ * key before it is read: READ_KNOWN(to, at, left) says how many bytes a key with its quotes and its
+ * colon takes at `at`, of which there are `left` more; 0: not known. Then READ_SKIPS_KNOWN_NULL(to)
+ * and READ_TAKE_KNOWN(to) stand for READ_SKIPS_NULL and key. Everything in here is static: a text
+ * without a .c file of its own. */
 #ifndef MOONGATE_JSON_READ_H
 #define MOONGATE_JSON_READ_H
 
@@ -113,11 +114,11 @@ static const char *read_first(struct reader *reader, const char *at);
 static const char *read_list(struct reader *reader, const char *at);
 static const char *read_map(struct reader *reader, const char *at);
 
-/* The value whose first byte, if there is one, is at `at`. */
+/* The value at `at`, or behind the white space there. */
 INLINE const char *read_value(struct reader *reader, const char *at) {
     if (at == reader->end) return fail(reader, at, GATE_ESYNTAX);
+    if (*at == '"') return read_text(reader, at);
     switch (*at) {
-    case '"': return read_text(reader, at);
     case '{': return read_map(reader, at);
     case '[': return read_list(reader, at);
     case '-':
@@ -131,6 +132,10 @@ INLINE const char *read_value(struct reader *reader, const char *at) {
     case '7':
     case '8':
     case '9': return read_number(reader, at);
+    case ' ':
+    case '\n':
+    case '\r':
+    case '\t': return read_first(reader, skip_space(at, reader->end));
     default: return read_word(reader, at);
     }
 }
@@ -153,16 +158,22 @@ static inline bool has(const struct reader *reader, const char *at, char byte) {
     return at < reader->end && *at == byte;
 }
 
+/* Behind a member: at the comma that promises another one, or at what has to be the bracket. */
+static inline const char *find_end(const struct reader *reader, const char *at) {
+    return has(reader, at, ',') ? at : skip_space(at, reader->end);
+}
+
 APART const char *read_list(struct reader *reader, const char *at) {
     if (reader->depth == GATE_DEPTH_MAX) return fail(reader, at, GATE_EDEPTH);
     at = enter(reader, at, READ_CALL(open_list)(reader->to));
     bool more = at && !has(reader, at, ']');
     while (more) {
-        at = read_value(reader, at);
+        at = pass(reader, at, READ_CALL(item)(reader->to));
+        if (at) at = read_value(reader, at);
         if (!at) return NULL;
-        at = skip_space(at, reader->end);
+        at = find_end(reader, at);
         more = has(reader, at, ',');
-        if (more) at = skip_space(at + 1, reader->end);
+        at += more;
     }
     if (at) at = leave(reader, at, ']');
     return at ? pass(reader, at, READ_CALL(close_list)(reader->to)) : NULL;
@@ -184,13 +195,13 @@ APART const char *read_new_member(struct reader *reader, const char *at) {
 INLINE const char *read_member(struct reader *reader, const char *at) {
     size_t known = READ_KNOWN(reader->to, at, (size_t)(reader->end - at));
     if (known == 0) return read_new_member(reader, at);
-    at = skip_space(at + known, reader->end);
+    at += known;
     if (has(reader, at, 'n') && READ_SKIPS_KNOWN_NULL(reader->to)) {
         const char *behind = behind_word(at, reader->end, "null", 4);
         return behind ? behind : fail(reader, at, GATE_ESYNTAX);
     }
-    READ_TAKE_KNOWN(reader->to);
-    return read_value(reader, at);
+    at = pass(reader, at, READ_TAKE_KNOWN(reader->to));
+    return at ? read_value(reader, at) : NULL;
 }
 
 APART const char *read_map(struct reader *reader, const char *at) {
@@ -200,9 +211,9 @@ APART const char *read_map(struct reader *reader, const char *at) {
     while (more) {
         at = read_member(reader, at);
         if (!at) return NULL;
-        at = skip_space(at, reader->end);
+        at = find_end(reader, at);
         more = has(reader, at, ',');
-        if (more) at = skip_space(at + 1, reader->end);
+        at += more;
     }
     if (at) at = leave(reader, at, '}');
     return at ? pass(reader, at, READ_CALL(close_map)(reader->to)) : NULL;
@@ -214,7 +225,7 @@ APART const char *read_first(struct reader *reader, const char *at) {
 
 /* Reads the one value that the input holds, and nothing behind it. */
 static int read_whole(struct reader *reader) {
-    const char *at = read_first(reader, skip_space(reader->at, reader->end));
+    const char *at = read_first(reader, reader->at);
     if (!at) return reader->rc;
     reader->at = skip_space(at, reader->end);
     return reader->at == reader->end ? GATE_OK : GATE_ESYNTAX;

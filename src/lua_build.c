@@ -5,9 +5,9 @@
 
 #define READ_CALL(name)           build_##name
 #define READ_SKIPS_NULL(to, key)  skips_null(to, key)
-#define READ_KNOWN(to, at, left)  gate_key_match(foresee_key(to), at, left)
+#define READ_KNOWN(to, at, left)  match_known(to, at, left)
 #define READ_SKIPS_KNOWN_NULL(to) skips_known_null(to)
-#define READ_TAKE_KNOWN(to)       take_known(to)
+#define READ_TAKE_KNOWN(to)       build_known(to)
 #include "json_read.h"
 
 /* ---- Decoding ------------------------------------------------------------------------------- */

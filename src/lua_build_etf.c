@@ -3,32 +3,12 @@
  * are null and leave no trace, so a table made beforehand would be too large. */
 #include "lua_builder.h"
 
-static inline int build_begin_list(struct builder *builder, uint32_t count) {
-    (void)count;
-    return build_open_list(builder);
-}
-
-static inline int build_begin_map(struct builder *builder, uint32_t pairs) {
-    (void)pairs;
-    return build_open_map(builder);
-}
-
-/* The builder has counted them when it got their values. */
-static inline int build_item(struct builder *builder) {
-    (void)builder;
-    return GATE_OK;
-}
-
-static inline int build_member(struct builder *builder) {
-    return build_item(builder);
-}
-
 #define READ_TO                       struct builder
 #define READ_CALL(name)               build_##name
 #define READ_SKIPS_NULL(to, key)      skips_null(to, key)
-#define READ_KNOWN(to, at, left, len) gate_key_equals(foresee_key(to), at, left, len)
+#define READ_KNOWN(to, at, left, len) equals_known(to, at, left, len)
 #define READ_SKIPS_KNOWN_NULL(to)     skips_known_null(to)
-#define READ_TAKE_KNOWN(to)           take_known(to)
+#define READ_TAKE_KNOWN(to)           build_known(to)
 #include "etf_read.h"
 
 int gate_lua_build_etf(lua_State *L, struct gate_lua_space *space,

@@ -14,16 +14,9 @@
 
 #define GATE_KEY_BITS      9 /* Discord's events have about 400 different keys */
 #define GATE_KEYS          (1 << GATE_KEY_BITS)
-#define GATE_KEY_BYTES_MAX 29 /* longer keys are rare; a description does not tell them apart */
+#define GATE_KEY_BYTES_MAX 29 /* longer keys are rare, and not remembered */
 
-/* The bytes of a key. */
-struct gate_key {
-    uint64_t head, middle, late, tail; /* the words overlap in short keys */
-    size_t len;
-};
-
-/* Up to eight bytes in a word. Which of them count double does not matter: whoever compares words
- * compares the lengths too. */
+/* Up to eight bytes in a word: all of a text that has no more. */
 static inline uint64_t gate_key_word(const char *at, size_t len) {
     uint64_t word = 0;
     if (len >= 8) {
@@ -40,53 +33,57 @@ static inline uint64_t gate_key_word(const char *at, size_t len) {
     return word;
 }
 
-static inline struct gate_key gate_key_describe(struct gate_span text) {
-    struct gate_key key = {.head = gate_key_word(text.data, text.len), .len = text.len};
-    key.middle = text.len > 16 ? gate_key_word(text.data + 8, 8) : 0;
-    key.late = text.len > 24 ? gate_key_word(text.data + 16, 8) : 0;
-    key.tail = text.len > 8 ? gate_key_word(text.data + text.len - 8, 8) : 0;
-    return key;
-}
-
 /* Equal keys have equal hashes, of any length; the high bits are the good ones. */
-static inline uint64_t gate_key_hash(const struct gate_key *key) {
-    return (key->head ^ key->tail * UINT64_C(0x9E3779B97F4A7C15) ^ key->len) *
-           UINT64_C(0xD6E8FEB86659FD93);
+static inline uint64_t gate_key_hash(struct gate_span key) {
+    uint64_t head = gate_key_word(key.data, key.len);
+    uint64_t tail = key.len > 8 ? gate_key_word(key.data + key.len - 8, 8) : 0;
+    return (head ^ tail * UINT64_C(0x9E3779B97F4A7C15) ^ key.len) * UINT64_C(0xD6E8FEB86659FD93);
 }
 
 /* 0 to GATE_KEYS - 1. */
-static inline int gate_key_number(const struct gate_key *key) {
-    return (int)(gate_key_hash(key) >> (64 - GATE_KEY_BITS));
+static inline unsigned gate_key_number(struct gate_span key) {
+    return (unsigned)(gate_key_hash(key) >> (64 - GATE_KEY_BITS));
 }
 
-/* For keys of at most GATE_KEY_BYTES_MAX bytes. */
-static inline bool gate_key_is(const struct gate_key *a, const struct gate_key *b) {
-    return ((a->head ^ b->head) | (a->middle ^ b->middle) | (a->late ^ b->late) |
-            (a->tail ^ b->tail) | (uint64_t)(a->len ^ b->len)) == 0;
-}
+/* What came behind a key, or first in an object: the last time, and the time before it was
+ * something else. */
+struct gate_known_key;
+struct gate_next_keys {
+    struct gate_known_key *likely, *other;
+};
 
-/* A key as JSON has it, between quotes and with its colon. */
+/* A key that was met in objects of one kind: as long as a line of the processor's cache. */
 #define GATE_WRITTEN_BYTES 32
-struct gate_written_key {
-    char text[GATE_WRITTEN_BYTES + 8]; /* the bytes of the key alone begin at 1 */
+struct gate_known_key {
+    char text[GATE_WRITTEN_BYTES + 4]; /* as JSON has it: in quotes, with a colon */
     uint32_t counts;                   /* a bit for each byte of it */
-    uint32_t bytes;                    /* 0: it may be written in more than one way, or is none */
+    uint16_t bytes;                    /* 0: a free place */
+    uint16_t number;                   /* gate_key_number */
+    int anchor;                        /* where its Lua string is */
+    struct gate_next_keys next;
 };
 
 _Static_assert(GATE_KEY_BYTES_MAX + 3 <= GATE_WRITTEN_BYTES, "a key that is remembered fits");
 
-/* Only letters that mean themselves in JSON, and are ASCII. */
-static inline void gate_key_write(struct gate_span key, struct gate_written_key *out) {
-    memset(out, 0, sizeof *out);
+/* Can it be remembered? Only letters that JSON writes in one way, and that are ASCII. */
+static inline bool gate_key_is_plain(struct gate_span key) {
+    if (key.len > GATE_KEY_BYTES_MAX) return false;
     for (size_t i = 0; i < key.len; i++) {
         unsigned char byte = (unsigned char)key.data[i];
-        if (byte < 0x20 || byte >= 0x80 || byte == '"' || byte == '\\') return;
+        if (byte < 0x20 || byte >= 0x80 || byte == '"' || byte == '\\') return false;
     }
+    return true;
+}
+
+/* The key is plain. */
+static inline void gate_key_write(struct gate_span key, struct gate_known_key *out) {
+    memset(out->text, 0, sizeof out->text);
     out->text[0] = '"';
     memcpy(out->text + 1, key.data, key.len);
     memcpy(out->text + 1 + key.len, "\":", 2);
-    out->bytes = (uint32_t)key.len + 3;
+    out->bytes = (uint16_t)(key.len + 3);
     out->counts = UINT32_MAX >> (GATE_WRITTEN_BYTES - out->bytes);
+    out->number = (uint16_t)gate_key_number(key);
 }
 
 /* Do the bytes at both places agree where `counts` has a bit? `len` is how many it has, `left` how
@@ -108,13 +105,12 @@ static inline bool gate_key_agrees(const char *own, const char *at, size_t left,
 }
 
 /* How many bytes it takes at `at` in JSON, of which there are `left` more; 0: it is not there. */
-static inline size_t gate_key_match(const struct gate_written_key *key, const char *at,
-                                    size_t left) {
+static inline size_t gate_key_match(const struct gate_known_key *key, const char *at, size_t left) {
     return gate_key_agrees(key->text, at, left, key->counts, key->bytes) ? key->bytes : 0;
 }
 
 /* Is it the text of `len` bytes at `at`, of which there are `left` more? */
-static inline bool gate_key_equals(const struct gate_written_key *key, const char *at, size_t left,
+static inline bool gate_key_equals(const struct gate_known_key *key, const char *at, size_t left,
                                    size_t len) {
     return len + 3 == key->bytes && gate_key_agrees(key->text + 1, at, left, key->counts >> 3, len);
 }

@@ -82,8 +82,7 @@ struct scan {
 };
 
 static uint32_t tag_key(struct gate_span key) {
-    struct gate_key described = gate_key_describe(key);
-    return (uint32_t)(gate_key_hash(&described) >> 32);
+    return (uint32_t)(gate_key_hash(key) >> 32);
 }
 
 static bool has_key(const char *text, const struct member *member, struct gate_span key) {

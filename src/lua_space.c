@@ -22,19 +22,28 @@ static int free_workspace(lua_State *L) {
     return 0;
 }
 
+/* The keys begin where a line of the cache does. */
+static void prepare_keys(struct gate_lua_space *space) {
+    uintptr_t at = (uintptr_t)space->memory + GATE_LINE_BYTES - 1;
+    space->keys = (void *)(at - at % GATE_LINE_BYTES);
+    for (int i = 0; i < GATE_KEYS; i++)
+        space->first[i] = (struct gate_next_keys){&space->none, &space->none};
+}
+
 static struct gate_lua_space *create_workspace(lua_State *L) {
     struct gate_lua_space *space = lua_newuserdatauv(L, sizeof *space, 1);
     memset(space, 0, sizeof *space);
+    prepare_keys(space);
     lua_createtable(L, 0, 1);
     lua_pushcfunction(L, free_workspace);
     lua_setfield(L, -2, "__gc");
     lua_setmetatable(L, -2);
-    lua_createtable(L, GATE_ANCHORED_LAZY, 0);
-    gate_lua_push_lazy(L);
-    lua_rawseti(L, -2, GATE_ANCHORED_LAZY);
+    lua_createtable(L, GATE_ANCHORS, 0);
     gate_lua_push_mark(L);
     lua_rawseti(L, -2, GATE_ANCHORED_MARK);
-    for (int i = GATE_KEYS; i > 0; i--) {
+    gate_lua_push_lazy(L);
+    lua_rawseti(L, -2, GATE_ANCHORED_LAZY);
+    for (int i = GATE_ANCHORED_KEY; i <= GATE_ANCHORS; i++) {
         lua_pushboolean(L, 0);
         lua_rawseti(L, -2, i);
     }
@@ -54,18 +63,34 @@ struct gate_lua_space *gate_lua_push_space(lua_State *L) {
     return create_workspace(L);
 }
 
-/* The bytes are described last: until the string is anchored, Lua may run out of memory. */
-void gate_lua_learn_key(lua_State *L, struct gate_lua_space *space, int anchors,
-                        const struct gate_key *key, struct gate_span text) {
-    int number = gate_key_number(key);
-    lua_pushlstring(L, text.data, text.len);
-    if (text.len == 0 || text.len > GATE_KEY_BYTES_MAX) return;
-    space->keys[number].len = 0;
-    space->written[number].bytes = 0;
+/* The place is free until the string is anchored: Lua may run out of memory before. */
+static void learn_key(lua_State *L, struct gate_lua_space *space, int anchors,
+                      struct gate_span text, struct gate_known_key *out) {
+    out->bytes = 0;
+    out->counts = 0;
+    out->anchor = GATE_ANCHORED_KEY + (int)(out - space->keys);
     lua_pushvalue(L, -1);
-    lua_rawseti(L, anchors, number + 1);
-    space->keys[number] = *key;
-    gate_key_write(text, &space->written[number]);
+    lua_rawseti(L, anchors, out->anchor);
+    out->next = (struct gate_next_keys){&space->none, &space->none};
+    gate_key_write(text, out);
+}
+
+/* Each key has two places to choose from. */
+struct gate_known_key *gate_lua_push_key(lua_State *L, struct gate_lua_space *space, int anchors,
+                                         unsigned kind, struct gate_span text) {
+    uint64_t hash = gate_key_hash(text) ^ kind * UINT64_C(0x9E3779B97F4A7C15);
+    size_t place = (size_t)(hash >> 32) % GATE_KEY_PLACES;
+    struct gate_known_key *key = &space->keys[place];
+    if (!gate_key_equals(key, text.data, text.len, text.len) && key->bytes)
+        key = &space->keys[place ^ 1];
+    if (gate_key_equals(key, text.data, text.len, text.len)) {
+        lua_rawgeti(L, anchors, key->anchor);
+        return key;
+    }
+    lua_pushlstring(L, text.data, text.len);
+    if (!gate_key_is_plain(text)) return NULL;
+    learn_key(L, space, anchors, text, key);
+    return key;
 }
 
 void gate_lua_push_known_marks(lua_State *L) {

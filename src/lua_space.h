@@ -8,48 +8,32 @@
 #include "lua_key.h"
 #include "moongate.h"
 
-#define GATE_NEXT 4096 /* a kind of object and a key, with hardly two in one place */
+#define GATE_LINE_BYTES 64   /* of the processor's cache */
+#define GATE_KEY_PLACES 1024 /* for keys in kinds of objects, with hardly two in one place */
 
 /* A userdata in the registry, one for each lua_State. Memory of C belongs to it, so an error of Lua
- * in the middle of a value leaks nothing. Its user value is the table of anchors: the strings of
- * the keys at 1 to GATE_KEYS, then the array mark and the metatable of lazy tables. */
+ * in the middle of a value leaks nothing. Its user value is the table of anchors: the array mark
+ * and the metatable of lazy tables, and the strings of keys. */
 struct gate_lua_space {
     struct gate_buf scratch; /* rewritten text while decoding, the result while encoding */
     bool busy;               /* in use; after a memory error it stays so and is replaced */
-    /* Keys come again and again: they are found here by their bytes, and their Lua strings in the
-     * table of anchors, without hashing them anew. A len of 0 is a free place. */
-    struct gate_key keys[GATE_KEYS];
-    struct gate_written_key written[GATE_KEYS]; /* the same keys, by the same numbers */
-    uint16_t next[GATE_NEXT];                   /* see gate_lua_next_key */
+    /* Keys come again and again, and in one order in objects of one kind. So the key that is likely
+     * is compared as a whole, and its Lua string is in the table of anchors, which spares Lua's
+     * hash and its search. A kind is the number of the key under which such objects stand. */
+    struct gate_known_key *keys;            /* GATE_KEY_PLACES of them, in `memory` */
+    struct gate_known_key none;             /* stands for a key that is not known */
+    struct gate_next_keys first[GATE_KEYS]; /* by kind */
+    char memory[GATE_KEY_PLACES * sizeof(struct gate_known_key) + GATE_LINE_BYTES];
 };
 
-/* Objects of one kind have their keys in one order, so the key that followed the last time is
- * likely the one that follows now. `home` tells the kind, `last` the key before: numbers of keys.
- * Points at the number that was there last. */
-static inline uint16_t *gate_lua_next_key(struct gate_lua_space *space, unsigned home,
-                                          unsigned last) {
-    return &space->next[(home * 2654435769U + last * 40503U) >> 16 & (GATE_NEXT - 1)];
-}
+enum { GATE_ANCHORED_MARK = 1, GATE_ANCHORED_LAZY, GATE_ANCHORED_KEY };
+#define GATE_ANCHORS (GATE_ANCHORED_KEY + GATE_KEY_PLACES - 1)
 
-/* Learns a key that is not known yet, and pushes its string; see below. */
-void gate_lua_learn_key(lua_State *L, struct gate_lua_space *space, int anchors,
-                        const struct gate_key *key, struct gate_span text);
-
-/* Pushes the string of a key, `anchors` being the index of the table of anchors. Returns the key's
- * number. May raise Lua's memory error. Needs three places on the stack. */
-static inline int gate_lua_push_key(lua_State *L, struct gate_lua_space *space, int anchors,
-                                    struct gate_span text) {
-    struct gate_key key = gate_key_describe(text);
-    int number = gate_key_number(&key);
-    if (gate_key_is(&key, &space->keys[number]) && text.len - 1 < GATE_KEY_BYTES_MAX)
-        lua_rawgeti(L, anchors, number + 1);
-    else
-        gate_lua_learn_key(L, space, anchors, &key, text);
-    return number;
-}
-
-#define GATE_ANCHORED_MARK (GATE_KEYS + 1)
-#define GATE_ANCHORED_LAZY (GATE_KEYS + 2)
+/* Pushes the string of a key in objects of a kind, `anchors` being the index of the table of
+ * anchors, and returns where it is known; NULL when it is none that is remembered. May raise Lua's
+ * memory error. Needs two places on the stack. */
+struct gate_known_key *gate_lua_push_key(lua_State *L, struct gate_lua_space *space, int anchors,
+                                         unsigned kind, struct gate_span text);
 
 struct gate_lua_rules;
 

@@ -166,13 +166,18 @@ static const char pairs[] =
 
 #define EIGHT_DIGITS 100000000u
 
-/* Four divisions that do not wait for each other. */
+/* Halves, quarters and digits at once, in the parts of one word: a multiplication and a shift take
+ * the place of each division. */
 static void put_eight(uint32_t value, char *out) {
-    uint32_t high = value / 10000, low = value % 10000;
-    memcpy(out, pairs + high / 100 * 2, 2);
-    memcpy(out + 2, pairs + high % 100 * 2, 2);
-    memcpy(out + 4, pairs + low / 100 * 2, 2);
-    memcpy(out + 6, pairs + low % 100 * 2, 2);
+    uint64_t fours = value / 10000 | (uint64_t)(value % 10000) << 32;
+    uint64_t hundreds = fours * 10486 >> 20 & UINT64_C(0x0000007F0000007F);
+    uint64_t twos = hundreds | (fours - hundreds * 100) << 16;
+    uint64_t tens = twos * 103 >> 10 & UINT64_C(0x000F000F000F000F);
+    uint64_t digits = (tens | (twos - tens * 10) << 8) + UINT64_C(0x3030303030303030);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    digits = __builtin_bswap64(digits);
+#endif
+    memcpy(out, &digits, sizeof digits);
 }
 
 static size_t put_natural(uint64_t large, bool negative, char *out) {
@@ -190,6 +195,10 @@ static size_t put_natural(uint64_t large, bool negative, char *out) {
     memcpy(out, at, len);
     out[len] = '\0';
     return len;
+}
+
+size_t gate_text_from_natural(uint64_t value, char out[GATE_INTEGER_TEXT_MAX]) {
+    return put_natural(value, false, out);
 }
 
 size_t gate_text_from_integer(int64_t value, char out[GATE_INTEGER_TEXT_MAX]) {

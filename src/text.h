@@ -25,6 +25,7 @@ double gate_text_to_number(struct gate_span digits);
 /* Write the shortest decimal text that reads back the same. Return its length. A number always
  * keeps a mark of being one ("1.0", "1e+30"); it must be finite. */
 size_t gate_text_from_integer(int64_t value, char out[GATE_INTEGER_TEXT_MAX]);
+size_t gate_text_from_natural(uint64_t value, char out[GATE_INTEGER_TEXT_MAX]);
 size_t gate_text_from_number(double value, char out[GATE_NUMBER_TEXT_MAX]);
 
 /* The same of an integer of any size: `magnitude` has its bytes, the lowest first, at most
