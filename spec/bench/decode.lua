@@ -1,14 +1,16 @@
 -- decode.lua - what decoding costs: moongate's decoders beside lua-cjson on the same seeded events,
--- in CPU time, medians of interleaved rounds, and beside the floor: the same values made by Lua's
--- own interface alone, without reading a byte (steps.c). Prints one Markdown table, a row for each
--- kind.
--- lua decode.lua DIRECTORY [ROUNDS]    (where the program `sender` is)
+-- in CPU time, medians of interleaved rounds, with the collector at work as in a bot, and beside
+-- the floor: the same values made by Lua's own interface alone, without reading a byte (steps.c).
+-- Prints one Markdown table, a row for each kind.
+-- lua decode.lua DIRECTORY [ROUNDS]    (where `sender` and steps.so are)
 local cjson = require "cjson"
 local core = require "moongate.core"
 
 local directory, rounds = arg[1], tonumber(arg[2]) or 5
 local EVENTS = 20000
 local PREPARED = 200 -- of each kind, for the floor: the steps take more memory than the text
+local BYTES = 4 << 20 -- of JSON at least, each time
+local ETF = { encoding = "etf" }
 
 package.cpath = directory .. "/?.so;" .. package.cpath
 local steps = require "steps"
@@ -27,24 +29,43 @@ local function read_traffic(encoding)
   return kinds
 end
 
-local BYTES = 4 << 20 -- at least, each time
-local ETF = { encoding = "etf" }
+local function make_all(prepared)
+  for i = 1, #prepared do steps.run(prepared[i]) end
+end
 
-local function decode_etf(message) return core.decode(message, ETF) end
+-- Each works once through the messages of a kind.
+local contestants = {
+  floor = function(row) make_all(row.prepared) end,
+  cjson = function(row) steps.each(row.json, cjson.decode) end,
+  own = function(row) steps.each(row.json, core.decode) end,
+  etf = function(row) steps.each(row.etf, core.decode, ETF) end,
+}
+local NAMES = { "floor", "cjson", "own", "etf" }
 
--- Microseconds a message. `bytes_each`: of a message, when it is no text.
-local function cost(decode, messages, bytes_each)
-  local times, bytes = 0, 0
+local function read_rows()
+  local json, etf, rows = read_traffic "json", read_traffic "etf", {}
+  for kind, messages in pairs(json) do
+    local row = { kind = kind, count = #messages, bytes = #table.concat(messages), prepared = {} }
+    for i = 1, math.min(PREPARED, #messages) do
+      row.prepared[i] = steps.prepare(core.decode(messages[i]))
+    end
+    row.json, row.etf = steps.keep(messages), steps.keep(etf[kind])
+    row.times = { floor = {}, cjson = {}, own = {}, etf = {} }
+    rows[#rows + 1] = row
+  end
+  table.sort(rows, function(a, b) return a.count > b.count end)
+  return rows
+end
+
+-- Microseconds a message.
+local function cost(name, row)
+  local count = name == "floor" and #row.prepared or row.count
+  local times = math.ceil(BYTES / (row.bytes / row.count * count))
+  local work = contestants[name]
   collectgarbage()
   local start = os.clock()
-  repeat
-    for i = 1, #messages do
-      assert(decode(messages[i]))
-      bytes = bytes + (bytes_each or #messages[i])
-    end
-    times = times + 1
-  until bytes > BYTES
-  return (os.clock() - start) / (times * #messages) * 1e6
+  for _ = 1, times do work(row) end
+  return (os.clock() - start) / (times * count) * 1e6
 end
 
 local function median(list)
@@ -52,56 +73,29 @@ local function median(list)
   return list[(#list + 1) // 2]
 end
 
-local contestants = {
-  { "floor", "floor", steps.run },
-  { "cjson", "json", cjson.decode },
-  { "json", "json", core.decode },
-  { "etf", "etf", decode_etf },
-}
-
-local traffic = { json = read_traffic "json", etf = read_traffic "etf" }
-traffic.floor = {}
-local bytes_each = {} -- by kind
-for kind, messages in pairs(traffic.json) do
-  bytes_each[kind] = #table.concat(messages) // #messages
-  traffic.floor[kind] = {}
-  for i = 1, math.min(PREPARED, #messages) do
-    traffic.floor[kind][i] = steps.prepare(core.decode(messages[i]))
-  end
-end
-local times = {} -- by kind and contestant
+local rows = read_rows()
+collectgarbage()
 for _ = 1, rounds do
-  for kind in pairs(traffic.json) do
-    times[kind] = times[kind] or { floor = {}, cjson = {}, json = {}, etf = {} }
-    for _, contestant in ipairs(contestants) do
-      local name, encoding, decode = table.unpack(contestant)
-      local bytes = encoding == "floor" and bytes_each[kind] or nil
-      table.insert(times[kind][name], cost(decode, traffic[encoding][kind], bytes))
-    end
+  for _, row in ipairs(rows) do
+    for _, name in ipairs(NAMES) do table.insert(row.times[name], cost(name, row)) end
   end
 end
-
-local NAMES = { "floor", "cjson", "json", "etf" }
-local rows, total = {}, { count = 0, bytes = 0, floor = 0, cjson = 0, json = 0, etf = 0 }
-for kind, messages in pairs(traffic.json) do
-  local row = { kind = kind, count = #messages, bytes = #table.concat(messages) }
+local total = { kind = "all of them", count = 0, bytes = 0, floor = 0, cjson = 0, own = 0, etf = 0 }
+for _, row in ipairs(rows) do
   total.count, total.bytes = total.count + row.count, total.bytes + row.bytes
-  for name, list in pairs(times[kind]) do
-    row[name] = median(list)
+  for _, name in ipairs(NAMES) do
+    row[name] = median(row.times[name])
     total[name] = total[name] + row[name] * row.count
   end
-  rows[#rows + 1] = row
 end
-table.sort(rows, function(a, b) return a.count > b.count end)
 for _, name in ipairs(NAMES) do total[name] = total[name] / total.count end
-total.kind = "all of them"
-rows[#rows + 1] = total
+table.insert(rows, total)
 
 print("| event | in a thousand | bytes | floor, µs | lua-cjson, µs | JSON, µs | times faster "
-  .. "| ETF, µs | times faster |")
-print "|---|---|---|---|---|---|---|---|---|"
+  .. "| times the floor | ETF, µs | times faster | times the floor |")
+print "|---|---|---|---|---|---|---|---|---|---|---|"
 for _, row in ipairs(rows) do
-  print(("| %s | %d | %d | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f |"):format(row.kind,
-    row.count * 1000 // EVENTS, row.bytes // row.count, row.floor, row.cjson, row.json,
-    row.cjson / row.json, row.etf, row.cjson / row.etf))
+  print(("| %s | %d | %d | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f |"):format(
+    row.kind, row.count * 1000 // EVENTS, row.bytes // row.count, row.floor, row.cjson, row.own,
+    row.cjson / row.own, row.own / row.floor, row.etf, row.cjson / row.etf, row.etf / row.floor))
 end

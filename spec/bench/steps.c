@@ -3,7 +3,13 @@
  * module for spec/bench/decode.lua.
  *
  *   prepare(value) -> steps    value: as core.decode returned it
- *   run(steps) -> value */
+ *   run(steps) -> value
+ *
+ * And it keeps the messages outside of Lua's memory, where they would make the collector's cycles
+ * longer than they are in a bot, which has few of them at a time.
+ *
+ *   keep(list of texts) -> corpus
+ *   each(corpus, decode [, ...]): calls decode(text, ...) for each of them */
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdint.h>
@@ -157,11 +163,50 @@ static int run(lua_State *L) {
     return 1;
 }
 
+struct corpus {
+    size_t count;
+    struct kept {
+        char *data;
+        size_t len;
+    } * list;
+};
+
+static int keep(lua_State *L) {
+    struct corpus *corpus = lua_newuserdatauv(L, sizeof *corpus, 0);
+    corpus->count = (size_t)lua_rawlen(L, 1);
+    corpus->list = malloc(corpus->count * sizeof *corpus->list);
+    for (size_t i = 0; i < corpus->count; i++) {
+        struct kept *kept = &corpus->list[i];
+        lua_rawgeti(L, 1, (lua_Integer)i + 1);
+        const char *data = lua_tolstring(L, -1, &kept->len);
+        kept->data = malloc(kept->len + 1);
+        memcpy(kept->data, data, kept->len);
+        lua_pop(L, 1);
+    }
+    return 1;
+}
+
+static int each(lua_State *L) {
+    const struct corpus *corpus = lua_touserdata(L, 1);
+    int more = lua_gettop(L) - 2;
+    for (size_t i = 0; i < corpus->count; i++) {
+        lua_pushvalue(L, 2);
+        lua_pushlstring(L, corpus->list[i].data, corpus->list[i].len);
+        for (int at = 3; at < 3 + more; at++) lua_pushvalue(L, at);
+        lua_call(L, 1 + more, 0);
+    }
+    return 0;
+}
+
 int luaopen_steps(lua_State *L);
 int luaopen_steps(lua_State *L) {
     lua_newtable(L);
     lua_pushcfunction(L, prepare);
     lua_setfield(L, -2, "prepare");
+    lua_pushcfunction(L, keep);
+    lua_setfield(L, -2, "keep");
+    lua_pushcfunction(L, each);
+    lua_setfield(L, -2, "each");
     luaL_checkstack(L, KEYS_MAX, "steps");
     luaL_getmetatable(L, "moongate.array");
     for (int i = 1; i < KEYS_MAX; i++) lua_pushnil(L);
