@@ -141,6 +141,8 @@ static void free_sandbox(struct gate_sandbox *sandbox) {
     gate_http_forget(sandbox);
     gate_seats_forget(sandbox);
     gate_instead_forget(sandbox);
+    gate_interactions_forget(sandbox);
+    gate_archive_clear(&sandbox->archive);
     gate_journal_clear(&sandbox->received);
     gate_journal_clear(&sandbox->log);
     gate_journal_clear(&sandbox->requests);

@@ -40,7 +40,8 @@ static void sink(struct gate_agenda *agenda, struct gate_appointment *one) {
 }
 
 /* The last one takes its place. */
-static void take_out(struct gate_agenda *agenda, struct gate_appointment *one) {
+void gate_agenda_cancel(struct gate_agenda *agenda, struct gate_appointment *one) {
+    if (!one->place) return;
     struct gate_appointment *last = *at(agenda, count_all(agenda));
     agenda->heap.len -= sizeof(struct gate_appointment *);
     if (last != one) {
@@ -53,7 +54,7 @@ static void take_out(struct gate_agenda *agenda, struct gate_appointment *one) {
 
 int gate_agenda_set(struct gate_agenda *agenda, struct gate_appointment *one, int64_t due_ms) {
     if (due_ms == GATE_NEVER_MS) {
-        if (one->place) take_out(agenda, one);
+        gate_agenda_cancel(agenda, one);
         return GATE_OK;
     }
     one->due_ms = due_ms;

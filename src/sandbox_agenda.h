@@ -20,10 +20,12 @@ struct gate_agenda {
     struct gate_buf heap; /* of struct gate_appointment * */
 };
 
-/* Sets the time of an appointment, GATE_NEVER_MS takes it out, which always succeeds. GATE_EMEMORY:
- * there is no room for one more. */
+/* Sets the time of an appointment, GATE_NEVER_MS: of none. GATE_EMEMORY: there is no room for one
+ * more. */
 GATE_MUST_CHECK int gate_agenda_set(struct gate_agenda *agenda, struct gate_appointment *one,
                                     int64_t due_ms);
+
+void gate_agenda_cancel(struct gate_agenda *agenda, struct gate_appointment *one);
 
 /* The earliest, or NULL. */
 struct gate_appointment *gate_agenda_first(const struct gate_agenda *agenda);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "codec.h"
+#include "sandbox_http.h"
 #include "sandbox_instead.h"
 #include "sandbox_loop.h"
 #include "sandbox_request.h"
@@ -66,21 +67,6 @@ static void say_hello(struct gate_link *link) {
 /* ---- Opening -----------------------------------------------------------------------------------
  */
 
-/* The value of a parameter of the query; no data when it is not there. */
-static struct gate_span find_parameter(struct gate_span query, const char *name) {
-    size_t len = strlen(name);
-    while (query.len > 0) {
-        const char *end = memchr(query.data, '&', query.len);
-        size_t size = end ? (size_t)(end - query.data) : query.len;
-        if (size > len && query.data[len] == '=' && memcmp(query.data, name, len) == 0)
-            return (struct gate_span){query.data + len + 1, size - len - 1};
-        if (!end) break;
-        query.data += size + 1;
-        query.len -= size + 1;
-    }
-    return (struct gate_span){NULL, 0};
-}
-
 /* The version when it is one that is served, else 0. */
 static int read_version(struct gate_span text) {
     uint64_t version = text.len < VERSION_BYTES_MAX ? gate_id_read(text) : 0;
@@ -90,9 +76,9 @@ static int read_version(struct gate_span text) {
 void gate_gateway_open(struct gate_link *link) {
     struct gate_span query = gate_buf_span(&link->query);
     if (!query.data) query.data = "";
-    link->encoding = gate_sandbox_encoding_find(find_parameter(query, "encoding"));
-    link->compression = gate_sandbox_compression_find(find_parameter(query, "compress"));
-    link->version = read_version(find_parameter(query, "v"));
+    link->encoding = gate_sandbox_encoding_find(gate_query_find(query, "encoding"));
+    link->compression = gate_sandbox_compression_find(gate_query_find(query, "compress"));
+    link->version = read_version(gate_query_find(query, "v"));
     link->opened_ms = gate_sandbox_now();
     gate_loop_changed();
     if (!link->encoding || !link->compression) {

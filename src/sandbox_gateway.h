@@ -1,5 +1,5 @@
 /* sandbox_gateway.h - the server's half of the gateway protocol, one connection at a time.
- * Called by sandbox_link.c, sandbox_http.c and sandbox_loop.c on the server's thread, and by
+ * Called by sandbox_link.c, sandbox_http.c and sandbox_turn.c on the server's thread, and by
  * sandbox_order.c on a script's; always under the lock. */
 #ifndef MOONGATE_SANDBOX_GATEWAY_H
 #define MOONGATE_SANDBOX_GATEWAY_H

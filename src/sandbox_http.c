@@ -133,6 +133,16 @@ static bool has_word(const struct gate_request *request, const char *name, const
     return false;
 }
 
+struct gate_span gate_query_find(struct gate_span query, const char *name) {
+    while (query.len > 0) {
+        struct gate_span value = cut_until(&query, "&");
+        struct gate_span key = cut_until(&value, "=");
+        if (key.len == strlen(name) && memcmp(key.data, name, key.len) == 0 && value.len > 0)
+            return value;
+    }
+    return (struct gate_span){NULL, 0};
+}
+
 /* Takes "/api" and "/v10" off the front, should they stand there. */
 static struct gate_span strip_version(struct gate_span path) {
     if (path.len < 4 || memcmp(path.data, "/api", 4) != 0) return path;

@@ -1,6 +1,6 @@
 /* sandbox_http.h - HTTP/1.1 of the sandbox: routes, scripted answers, the upgrade to a WebSocket.
- * Called by sandbox_link.c and sandbox_loop.c on the server's thread, the rest by sandbox.c and
- * sandbox_order.c; always under the lock. */
+ * Called by sandbox_link.c and sandbox_turn.c on the server's thread, the rest by sandbox.c,
+ * sandbox_order.c and those who read a query; always under the lock. */
 #ifndef MOONGATE_SANDBOX_HTTP_H
 #define MOONGATE_SANDBOX_HTTP_H
 
@@ -16,6 +16,9 @@ void gate_http_tick(struct gate_link *link, int64_t now_ms);
 
 /* Answers an upgrade that was stalled. */
 void gate_http_release(struct gate_link *link);
+
+/* The value of a parameter of a query; no data when it is not there, or empty. */
+struct gate_span gate_query_find(struct gate_span query, const char *name);
 
 /* Adds a scripted answer behind the others. GATE_EMEMORY. */
 GATE_MUST_CHECK int gate_http_script(struct gate_sandbox *sandbox,

@@ -65,6 +65,15 @@ bool gate_json_next(struct gate_span *rest, struct gate_span *key, struct gate_s
     return true;
 }
 
+bool gate_json_item(struct gate_span *rest, struct gate_span *item) {
+    *rest = trim_left(*rest);
+    if (rest->len == 0 || !strchr("[,", *rest->data)) return false;
+    take(rest, 1);
+    *rest = trim_left(*rest);
+    *item = take(rest, measure_value(*rest));
+    return item->len > 0;
+}
+
 static struct gate_span find_member(struct gate_span object, struct gate_span wanted) {
     struct gate_span key, value;
     while (gate_json_next(&object, &key, &value))

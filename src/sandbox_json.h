@@ -14,6 +14,9 @@ bool gate_json_is_object(struct gate_span json);
  * afterwards. A key comes without its quotes, a value as it stands. False behind the last. */
 bool gate_json_next(struct gate_span *rest, struct gate_span *key, struct gate_span *value);
 
+/* The same with the items of a list. */
+bool gate_json_item(struct gate_span *rest, struct gate_span *item);
+
 /* The value behind "a" or "a.b.c"; no data when it is not there. Keys with escapes are not found.
  */
 struct gate_span gate_json_find(struct gate_span object, const char *path);

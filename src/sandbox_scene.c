@@ -366,17 +366,67 @@ static void choose(struct gate_scene *scene, enum subject subject, bool direct) 
     if (subject == ABOUT_GUILD) scene->place.guild_id = scene->id;
 }
 
+/* An interaction, with who has asked and the message that it hangs on. */
+static void remember_interaction(const struct gate_scene *scene, struct gate_span data) {
+    struct gate_sandbox *sandbox = scene->sandbox;
+    struct gate_span user = gate_json_find(data, "member.user");
+    struct gate_span message = gate_json_find(data, "message");
+    struct gate_interaction one = {.id = scene->id,
+                                   .type = read_type(scene),
+                                   .place = scene->place,
+                                   .created_ms = gate_sandbox_wall_ms(sandbox),
+                                   .message_id = gate_json_id(gate_json_find(message, "id"))};
+    if (!user.data) user = gate_json_find(data, "user");
+    if (!user.data) user = GATE_SPAN("null");
+    if (one.message_id && !gate_archive_find(&sandbox->archive, one.message_id))
+        gate_archive_keep(&sandbox->archive, scene->place, message);
+    gate_interaction_note(sandbox, &one, gate_json_plain(gate_json_find(data, "token")), user);
+}
+
+static void forget_messages(struct gate_archive *archive, struct gate_span ids) {
+    struct gate_span id;
+    while (gate_json_item(&ids, &id))
+        gate_archive_drop(archive, gate_archive_find(archive, gate_json_id(id)));
+}
+
 /* What REST has to know later. */
 static void remember(const struct gate_scene *scene, const struct form *form,
                      struct gate_span data) {
-    bool is_message = strcmp(form->event, "MESSAGE_CREATE") == 0;
-    bool is_interaction = strcmp(form->event, "INTERACTION_CREATE") == 0;
+    struct gate_archive *archive = &scene->sandbox->archive;
+    struct gate_message *known = gate_archive_find(archive, scene->id);
     gate_place_note(scene->sandbox, scene->place);
-    if (is_message) scene->sandbox->world.last_message_id = scene->id;
-    if (!is_interaction) return;
-    struct gate_interaction one = {
-        .id = scene->id, .type = read_type(scene), .place = scene->place};
-    gate_interaction_note(scene->sandbox, &one, gate_json_plain(gate_json_find(data, "token")));
+    if (strcmp(form->event, "MESSAGE_CREATE") == 0) {
+        scene->sandbox->world.last_message_id = scene->id;
+        gate_archive_keep(archive, scene->place, data);
+    } else if (strcmp(form->event, "MESSAGE_UPDATE") == 0) {
+        if (!known || gate_message_change(known, data) < 0)
+            gate_archive_keep(archive, scene->place, data);
+    } else if (strcmp(form->event, "MESSAGE_DELETE") == 0) {
+        gate_archive_drop(archive, known);
+    } else if (strcmp(form->event, "MESSAGE_DELETE_BULK") == 0) {
+        forget_messages(archive, gate_json_find(data, "ids"));
+    } else if (strcmp(form->event, "INTERACTION_CREATE") == 0) {
+        remember_interaction(scene, data);
+    }
+}
+
+/* An update of a message that is known is that message, with what is given. */
+static int complete_form(const struct gate_scene *scene, const struct form *form,
+                         struct gate_buf *out) {
+    const struct gate_message *known = NULL;
+    struct gate_buf base, edited;
+    if (strcmp(form->event, "MESSAGE_UPDATE") == 0)
+        known = gate_archive_find(&scene->sandbox->archive, scene->id);
+    if (!known) return fill_and_merge(scene, form->text, out);
+    gate_buf_init(&base, 0, 0);
+    gate_buf_init(&edited, 0, 0);
+    int rc = fill_form(scene, "{'edited_timestamp':'<now>'}", &edited);
+    if (rc == GATE_OK)
+        rc = gate_json_merge(&base, gate_buf_span(&known->text), gate_buf_span(&edited));
+    if (rc == GATE_OK) rc = gate_json_merge(out, gate_buf_span(&base), scene->given);
+    gate_buf_free(&base);
+    gate_buf_free(&edited);
+    return rc;
 }
 
 int gate_scene_complete(struct gate_sandbox *sandbox, struct gate_span name, struct gate_span given,
@@ -388,7 +438,7 @@ int gate_scene_complete(struct gate_sandbox *sandbox, struct gate_span name, str
     if (!form || (!nothing && !gate_json_is_object(given))) return gate_buf_append(out, given);
     choose(&scene, form->subject, direct);
     size_t from = out->len;
-    int rc = fill_and_merge(&scene, form->text, out);
+    int rc = complete_form(&scene, form, out);
     if (rc == GATE_OK)
         remember(&scene, form, (struct gate_span){out->data + from, out->len - from});
     return rc < 0 ? rc : 1;

@@ -4,6 +4,7 @@
 #define MOONGATE_SANDBOX_STATE_H
 
 #include "sandbox.h"
+#include "sandbox_archive.h"
 #include "sandbox_form.h"
 #include "sandbox_journal.h"
 #include "sandbox_link.h"
@@ -52,6 +53,7 @@ struct gate_sandbox {
     struct gate_words *words_of_last;         /* of the newest event; see sandbox_seat.c */
     struct gate_guild *guilds;                /* options.guilds of them */
     struct gate_world world;
+    struct gate_archive archive;
     struct gate_rate rates[GATE_RATES]; /* see sandbox_rate.h */
     struct gate_reply *replies;
     struct gate_substitute *substitutes;

@@ -72,7 +72,7 @@ void gate_turn_look(struct gate_link *link) {
 }
 
 void gate_turn_leave(struct gate_watch *watch) {
-    (void)gate_watches_ask(&turn.watches, watch, 0);
+    gate_watches_leave(&turn.watches, watch);
 }
 
 /* ---- Links -------------------------------------------------------------------------------------
@@ -81,7 +81,7 @@ void gate_turn_leave(struct gate_watch *watch) {
 static void bury(struct gate_link *link) {
     struct gate_sandbox *sandbox = link->sandbox;
     remove_look(link);
-    (void)gate_agenda_set(&turn.agenda, &link->appointment, GATE_NEVER_MS);
+    gate_agenda_cancel(&turn.agenda, &link->appointment);
     if (link->previous)
         link->previous->next = link->next;
     else
@@ -154,7 +154,7 @@ static void look_at_all(int64_t now_ms) {
 static void call_due(int64_t now_ms) {
     struct gate_appointment *first;
     while ((first = gate_agenda_first(&turn.agenda)) && first->due_ms <= now_ms) {
-        (void)gate_agenda_set(&turn.agenda, first, GATE_NEVER_MS);
+        gate_agenda_cancel(&turn.agenda, first);
         gate_turn_look(first->owner);
     }
 }

@@ -11,7 +11,8 @@
 #endif
 
 struct gate_watches_way {
-    int (*ask)(struct gate_watches *watches, struct gate_watch *watch, int events);
+    int (*ask)(struct gate_watches *watches, struct gate_watch *watch, int events); /* not 0 */
+    void (*leave)(struct gate_watches *watches, struct gate_watch *watch);
     int (*wait)(struct gate_watches *watches, int timeout_ms);
 };
 
@@ -25,8 +26,12 @@ static int ask_epoll(struct gate_watches *watches, struct gate_watch *watch, int
     struct epoll_event entry = {.data.ptr = watch};
     if (events & GATE_WATCH_READ) entry.events |= EPOLLIN;
     if (events & GATE_WATCH_WRITE) entry.events |= EPOLLOUT;
-    int verb = !events ? EPOLL_CTL_DEL : watch->events ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
-    return epoll_ctl(watches->fd, verb, watch->fd, &entry) == 0 || !events ? GATE_OK : GATE_EMEMORY;
+    int verb = watch->events ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+    return epoll_ctl(watches->fd, verb, watch->fd, &entry) == 0 ? GATE_OK : GATE_EMEMORY;
+}
+
+static void leave_epoll(struct gate_watches *watches, struct gate_watch *watch) {
+    epoll_ctl(watches->fd, EPOLL_CTL_DEL, watch->fd, NULL);
 }
 
 static int wait_epoll(struct gate_watches *watches, int timeout_ms) {
@@ -40,7 +45,7 @@ static int wait_epoll(struct gate_watches *watches, int timeout_ms) {
     return count > 0 ? count : 0;
 }
 
-static const struct gate_watches_way epoll_way = {ask_epoll, wait_epoll};
+static const struct gate_watches_way epoll_way = {ask_epoll, leave_epoll, wait_epoll};
 
 #endif
 
@@ -69,7 +74,7 @@ static int add_entry(struct gate_watches *watches, struct gate_watch *watch) {
 }
 
 /* The last one takes its place. */
-static void remove_entry(struct gate_watches *watches, const struct gate_watch *watch) {
+static void leave_poll(struct gate_watches *watches, struct gate_watch *watch) {
     size_t last = count_entries(watches) - 1;
     *entry_at(watches, watch->place) = *entry_at(watches, last);
     *holder_at(watches, watch->place) = *holder_at(watches, last);
@@ -79,10 +84,6 @@ static void remove_entry(struct gate_watches *watches, const struct gate_watch *
 }
 
 static int ask_poll(struct gate_watches *watches, struct gate_watch *watch, int events) {
-    if (!events) {
-        remove_entry(watches, watch);
-        return GATE_OK;
-    }
     if (!watch->events && add_entry(watches, watch) < 0) return GATE_EMEMORY;
     short wanted = (events & GATE_WATCH_READ) ? POLLIN : 0;
     if (events & GATE_WATCH_WRITE) wanted |= POLLOUT;
@@ -106,7 +107,7 @@ static int wait_poll(struct gate_watches *watches, int timeout_ms) {
     return found;
 }
 
-static const struct gate_watches_way poll_way = {ask_poll, wait_poll};
+static const struct gate_watches_way poll_way = {ask_poll, leave_poll, wait_poll};
 
 /* ---- Either ------------------------------------------------------------------------------------
  */
@@ -134,12 +135,15 @@ void gate_watches_close(struct gate_watches *watches) {
 
 int gate_watches_ask(struct gate_watches *watches, struct gate_watch *watch, int events) {
     if (events == watch->events) return GATE_OK;
-    int rc = watches->way->ask(watches, watch, events);
-    if (rc == GATE_OK)
-        watch->events = events;
-    else if (watch->events)
-        (void)gate_watches_ask(watches, watch, 0);
+    int rc = events ? watches->way->ask(watches, watch, events) : GATE_OK;
+    if (!events || rc < 0) gate_watches_leave(watches, watch);
+    if (rc == GATE_OK) watch->events = events;
     return rc;
+}
+
+void gate_watches_leave(struct gate_watches *watches, struct gate_watch *watch) {
+    if (watch->events) watches->way->leave(watches, watch);
+    watch->events = 0;
 }
 
 int gate_watches_wait(struct gate_watches *watches, int timeout_ms) {

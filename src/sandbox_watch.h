@@ -41,10 +41,12 @@ struct gate_watches {
 void gate_watches_open(struct gate_watches *watches);
 void gate_watches_close(struct gate_watches *watches);
 
-/* Asks for `events`, 0: for none any more, which always succeeds. Else GATE_EMEMORY when the system
- * has no room for it; what was asked for before is so no longer. */
+/* Asks for `events`, 0: for none any more. GATE_EMEMORY when the system has no room for more; then
+ * nothing is asked for. */
 GATE_MUST_CHECK int gate_watches_ask(struct gate_watches *watches, struct gate_watch *watch,
                                      int events);
+
+void gate_watches_leave(struct gate_watches *watches, struct gate_watch *watch); /* for none */
 
 /* Waits at most that long; -1: for ever. Returns how many of watches->ready are filled. */
 int gate_watches_wait(struct gate_watches *watches, int timeout_ms);

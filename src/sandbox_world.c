@@ -272,23 +272,37 @@ void gate_place_note(struct gate_sandbox *sandbox, struct gate_place place) {
 /* ---- Interactions ------------------------------------------------------------------------------
  */
 
-struct gate_interaction *gate_interaction_find(struct gate_sandbox *sandbox, uint64_t id,
-                                               struct gate_span token) {
-    struct gate_world *world = &sandbox->world;
+struct gate_interaction *gate_interaction_find_token(struct gate_sandbox *sandbox,
+                                                     struct gate_span token) {
     for (size_t i = 0; i < GATE_INTERACTIONS_MAX; i++) {
-        struct gate_interaction *one = &world->interactions[i];
-        if (one->id != id || id == 0 || strlen(one->token) != token.len) continue;
+        struct gate_interaction *one = &sandbox->world.interactions[i];
+        if (one->id == 0 || strlen(one->token) != token.len) continue;
         if (memcmp(one->token, token.data, token.len) == 0) return one;
     }
     return NULL;
 }
 
+struct gate_interaction *gate_interaction_find(struct gate_sandbox *sandbox, uint64_t id,
+                                               struct gate_span token) {
+    struct gate_interaction *one = gate_interaction_find_token(sandbox, token);
+    return one && one->id == id ? one : NULL;
+}
+
 void gate_interaction_note(struct gate_sandbox *sandbox, const struct gate_interaction *one,
-                           struct gate_span token) {
+                           struct gate_span token, struct gate_span user) {
     struct gate_world *world = &sandbox->world;
     if (one->id == 0 || token.len == 0 || token.len >= GATE_INTERACTION_TOKEN_MAX) return;
-    size_t place = world->interactions_used++ % GATE_INTERACTIONS_MAX;
-    world->interactions[place] = *one;
-    memset(world->interactions[place].token, 0, GATE_INTERACTION_TOKEN_MAX);
-    memcpy(world->interactions[place].token, token.data, token.len);
+    struct gate_interaction *known = gate_interaction_find_token(sandbox, token);
+    if (!known) known = &world->interactions[world->interactions_used++ % GATE_INTERACTIONS_MAX];
+    gate_buf_free(&known->user);
+    *known = *one;
+    gate_buf_init(&known->user, 0, 0);
+    if (gate_buf_append(&known->user, user) < 0) known->id = 0;
+    memset(known->token, 0, GATE_INTERACTION_TOKEN_MAX);
+    memcpy(known->token, token.data, token.len);
+}
+
+void gate_interactions_forget(struct gate_sandbox *sandbox) {
+    for (size_t i = 0; i < GATE_INTERACTIONS_MAX; i++)
+        gate_buf_free(&sandbox->world.interactions[i].user);
 }

@@ -32,6 +32,9 @@ struct gate_interaction {
     int64_t type;
     struct gate_place place;
     bool acknowledged;
+    int64_t created_ms;   /* by the server's clock */
+    uint64_t message_id;  /* of its answer, or what a component hangs on; 0: none */
+    struct gate_buf user; /* JSON: who has asked */
     char token[GATE_INTERACTION_TOKEN_MAX];
 };
 
@@ -94,8 +97,13 @@ GATE_MUST_CHECK int gate_channels_list(uint64_t guild_id, struct gate_buf *out);
 struct gate_interaction *gate_interaction_find(struct gate_sandbox *sandbox, uint64_t id,
                                                struct gate_span token);
 
-/* Keeps `one` with its token in the oldest's place. */
+/* The same by its token alone. */
+struct gate_interaction *gate_interaction_find_token(struct gate_sandbox *sandbox,
+                                                     struct gate_span token);
+
+/* Keeps `one` with its token and its user (JSON) in the oldest's place. */
 void gate_interaction_note(struct gate_sandbox *sandbox, const struct gate_interaction *one,
-                           struct gate_span token);
+                           struct gate_span token, struct gate_span user);
+void gate_interactions_forget(struct gate_sandbox *sandbox);
 
 #endif
