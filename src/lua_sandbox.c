@@ -39,7 +39,9 @@ static int push_count(lua_State *L, int count, const char *operation) {
     return 1;
 }
 
-static struct gate_sandbox *check_sandbox(lua_State *L) {
+/* Whatever Lua allocates may run a finaliser, and one may stop the sandbox: so the pointer is taken
+ * when everything else has been read, right before it is used. */
+static struct gate_sandbox *take_sandbox(lua_State *L) {
     struct box *box = luaL_checkudata(L, 1, SANDBOX_CLASS);
     return box->sandbox;
 }
@@ -274,7 +276,6 @@ static enum gate_sandbox_verb read_verb(lua_State *L, const char *name) {
 /* order(sandbox, verb, target, on, number, text, pause_ms, most) -> count, or nil, message, code.
  */
 static int core_order(lua_State *L) {
-    struct gate_sandbox *sandbox = check_sandbox(L);
     const char *name = luaL_checkstring(L, 2);
     struct gate_sandbox_order order = {
         .verb = read_verb(L, name),
@@ -285,6 +286,7 @@ static int core_order(lua_State *L) {
         .pause_ms = (int64_t)luaL_optinteger(L, 7, 0),
         .most = (int64_t)luaL_optinteger(L, 8, 0),
     };
+    struct gate_sandbox *sandbox = take_sandbox(L);
     if (!sandbox) return fail(L, GATE_ECLOSED, name);
     return push_count(L, gate_sandbox_order(sandbox, &order), name);
 }
@@ -303,7 +305,6 @@ static int encode_value(lua_State *L, int index, struct gate_buf *out, char *whe
 /* dispatch(sandbox, name, d, target, unfiltered, direct, text, exact) -> count, or nil, message,
  * code. `text` in place of d is sent as it is. */
 static int core_dispatch(lua_State *L) {
-    struct gate_sandbox *sandbox = check_sandbox(L);
     struct gate_sandbox_event event = {.name = check_span(L, 2)};
     struct gate_sandbox_target target = read_target(L, 4);
     char where[GATE_LUA_WHERE_BYTES];
@@ -312,25 +313,27 @@ static int core_dispatch(lua_State *L) {
     event.unfiltered = lua_toboolean(L, 5) != 0;
     event.direct = lua_toboolean(L, 6) != 0;
     event.exact = lua_toboolean(L, 8) != 0;
-    if (!sandbox) return fail(L, GATE_ECLOSED, "dispatch");
     gate_buf_init(&data, 0, 0);
     event.broken = !lua_isnil(L, 7);
     where[0] = '\0';
     int rc =
         event.broken ? gate_buf_append(&data, check_span(L, 7)) : encode_value(L, 3, &data, where);
     if (rc == GATE_OK) {
+        struct gate_sandbox *sandbox = take_sandbox(L);
         event.data = gate_buf_span(&data);
-        rc = gate_sandbox_dispatch(sandbox, &target, &event);
+        rc = sandbox ? gate_sandbox_dispatch(sandbox, &target, &event) : GATE_ECLOSED;
         where[0] = '\0';
     }
     gate_buf_free(&data);
     if (rc >= 0 || !where[0]) return push_count(L, rc, "dispatch");
-    return luaL_error(L, "dispatch: %s", where);
+    lua_pushnil(L);
+    lua_pushfstring(L, "dispatch: %s", where);
+    lua_pushstring(L, gate_error_name(GATE_EVALUE));
+    return 3;
 }
 
 /* respond(sandbox, { path, method, status, headers, body, times, delay }) -> true. */
 static int core_respond(lua_State *L) {
-    struct gate_sandbox *sandbox = check_sandbox(L);
     luaL_checktype(L, 2, LUA_TTABLE);
     struct gate_sandbox_answer answer = {
         .path = field_text(L, 2, "path"),
@@ -341,6 +344,7 @@ static int core_respond(lua_State *L) {
         .times = field_integer(L, 2, "times"),
         .delay_ms = to_ms(field_number(L, 2, "delay")),
     };
+    struct gate_sandbox *sandbox = take_sandbox(L);
     if (!sandbox) return fail(L, GATE_ECLOSED, "respond");
     int rc = gate_sandbox_respond(sandbox, &answer);
     if (rc < 0) return fail(L, rc, "respond");
@@ -352,7 +356,6 @@ static int core_respond(lua_State *L) {
 static int core_instead(lua_State *L) {
     static const char *const phases[] = {"hello", "ready", "resumed", "ack", NULL};
     static const char *const deeds[] = {"payload", "close", "drop", "invalid_session", NULL};
-    struct gate_sandbox *sandbox = check_sandbox(L);
     struct gate_sandbox_instead instead = {
         .phase = (enum gate_sandbox_phase)luaL_checkoption(L, 2, NULL, phases),
         .on = lua_toboolean(L, 4) != 0,
@@ -366,6 +369,7 @@ static int core_instead(lua_State *L) {
     case 2: instead.deed = GATE_INSTEAD_DROP; break;
     default: instead.deed = GATE_INSTEAD_INVALID; break;
     }
+    struct gate_sandbox *sandbox = take_sandbox(L);
     if (!sandbox) return fail(L, GATE_ECLOSED, "instead");
     int rc = gate_sandbox_instead(sandbox, &instead);
     if (rc < 0) return fail(L, rc, "instead");
@@ -397,12 +401,12 @@ static int free_buffer(lua_State *L) {
 
 /* list(sandbox, which, tag) -> list, how many older entries were dropped. */
 static int core_list(lua_State *L) {
-    struct gate_sandbox *sandbox = check_sandbox(L);
     int which = luaL_checkoption(L, 2, NULL, list_names);
     int tag = (int)luaL_optinteger(L, 3, GATE_TAG_ALL);
     uint64_t lost = 0;
-    if (!sandbox) return fail(L, GATE_ECLOSED, list_names[which]);
     struct gate_buf *text = push_buffer(L);
+    struct gate_sandbox *sandbox = take_sandbox(L);
+    if (!sandbox) return fail(L, GATE_ECLOSED, list_names[which]);
     int rc = gate_sandbox_list(sandbox, list_kinds[which], tag, text, &lost);
     if (rc == GATE_OK) rc = gate_lua_decode(L, &gate_json, gate_buf_span(text), NULL, NULL);
     gate_buf_free(text);
@@ -413,10 +417,10 @@ static int core_list(lua_State *L) {
 
 /* log_after(sandbox, number) -> the lines behind it, the number of the last. */
 static int core_log_after(lua_State *L) {
-    struct gate_sandbox *sandbox = check_sandbox(L);
     uint64_t after = (uint64_t)luaL_checkinteger(L, 2), last = 0;
-    if (!sandbox) return fail(L, GATE_ECLOSED, "log");
     struct gate_buf *text = push_buffer(L);
+    struct gate_sandbox *sandbox = take_sandbox(L);
+    if (!sandbox) return fail(L, GATE_ECLOSED, "log");
     int rc = gate_sandbox_log_after(sandbox, after, text, &last);
     if (rc == GATE_OK) rc = gate_lua_decode(L, &gate_json, gate_buf_span(text), NULL, NULL);
     gate_buf_free(text);
@@ -426,15 +430,15 @@ static int core_log_after(lua_State *L) {
 }
 
 static int core_count(lua_State *L) {
-    struct gate_sandbox *sandbox = check_sandbox(L);
     int which = luaL_checkoption(L, 2, NULL, list_names);
     int tag = (int)luaL_optinteger(L, 3, GATE_TAG_ALL);
+    struct gate_sandbox *sandbox = take_sandbox(L);
     if (!sandbox) return fail(L, GATE_ECLOSED, list_names[which]);
     return push_count(L, gate_sandbox_count(sandbox, list_kinds[which], tag), list_names[which]);
 }
 
 static int core_forget(lua_State *L) {
-    struct gate_sandbox *sandbox = check_sandbox(L);
+    struct gate_sandbox *sandbox = take_sandbox(L);
     if (!sandbox) return fail(L, GATE_ECLOSED, "forget");
     gate_sandbox_forget(sandbox);
     lua_pushboolean(L, 1);
@@ -444,7 +448,7 @@ static int core_forget(lua_State *L) {
 /* wait(sandbox, seen, seconds) -> a number that differs from `seen` when something has happened,
  * and the seconds of a monotonic clock. wait(sandbox) asks for both without waiting. */
 static int core_wait(lua_State *L) {
-    struct gate_sandbox *sandbox = check_sandbox(L);
+    struct gate_sandbox *sandbox = take_sandbox(L);
     struct timespec now;
     uint64_t changes;
     if (!sandbox) return fail(L, GATE_ECLOSED, "wait");
@@ -460,6 +464,11 @@ static int core_wait(lua_State *L) {
     lua_pushinteger(L, (lua_Integer)changes);
     lua_pushnumber(L, (lua_Number)now.tv_sec + (lua_Number)now.tv_nsec / 1e9);
     return 2;
+}
+
+static int core_is_sandbox(lua_State *L) {
+    lua_pushboolean(L, luaL_testudata(L, 1, SANDBOX_CLASS) != NULL);
+    return 1;
 }
 
 static int core_intent(lua_State *L) {
@@ -501,11 +510,12 @@ static int sandbox_index(lua_State *L) {
 }
 
 static int sandbox_tostring(lua_State *L) {
-    struct gate_sandbox *sandbox = check_sandbox(L);
+    luaL_checkudata(L, 1, SANDBOX_CLASS);
     lua_getiuservalue(L, 1, 1);
     lua_getfield(L, -1, "url");
     const char *url = lua_tostring(L, -1);
     if (!url) url = "";
+    struct gate_sandbox *sandbox = take_sandbox(L);
     if (!sandbox) {
         lua_pushfstring(L, "Sandbox %s, stopped", url);
         return 1;
@@ -541,13 +551,21 @@ static void make_classes(lua_State *L) {
 }
 
 int luaopen_moongate_sandbox_core(lua_State *L) {
-    static const luaL_Reg functions[] = {{"start", core_start},         {"stop", core_stop},
-                                         {"order", core_order},         {"dispatch", core_dispatch},
-                                         {"respond", core_respond},     {"list", core_list},
-                                         {"count", core_count},         {"forget", core_forget},
-                                         {"wait", core_wait},           {"instead", core_instead},
-                                         {"log_after", core_log_after}, {"intent", core_intent},
-                                         {"events", core_events},       {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"start", core_start},
+                                         {"stop", core_stop},
+                                         {"order", core_order},
+                                         {"dispatch", core_dispatch},
+                                         {"respond", core_respond},
+                                         {"list", core_list},
+                                         {"count", core_count},
+                                         {"forget", core_forget},
+                                         {"wait", core_wait},
+                                         {"instead", core_instead},
+                                         {"log_after", core_log_after},
+                                         {"intent", core_intent},
+                                         {"events", core_events},
+                                         {"is_sandbox", core_is_sandbox},
+                                         {NULL, NULL}};
     luaL_newlib(L, functions);
     gate_lua_value_open(L);
     make_classes(L);

@@ -25,6 +25,7 @@ struct gate_agenda {
 GATE_MUST_CHECK int gate_agenda_set(struct gate_agenda *agenda, struct gate_appointment *one,
                                     int64_t due_ms);
 
+/* Takes it out, if it is in. */
 void gate_agenda_cancel(struct gate_agenda *agenda, struct gate_appointment *one);
 
 /* The earliest, or NULL. */

@@ -1,0 +1,192 @@
+-- sandbox/options.lua: what a sandbox can be started with: the name of each option, what makes its
+-- value (or says what it should be), and its default. Required by sandbox.lua, by nothing else.
+
+local arguments = require "moongate.sandbox.arguments"
+local core = require "moongate.sandbox.core"
+
+local options = {}
+
+local DAY_MS = 86400000
+
+local defaults_of_user = {
+  id = "1117000000000000009", username = "sandbox", discriminator = "0001", bot = true, flags = 0,
+  verified = true, mfa_enabled = false,
+  global_name = core.null, avatar = core.null, email = core.null,
+}
+
+local function integer(least, most)
+  return function(value)
+    local fine = arguments.is_integer(value) and value >= least and value <= most
+    if fine then return math.tointeger(value) end
+    return nil, ("an integer from %d to %d"):format(least, most)
+  end
+end
+
+local function number(least)
+  return function(value)
+    if type(value) == "number" and value >= least then return value end
+    return nil, ("a number, at least %g"):format(least)
+  end
+end
+
+local function flag(value)
+  if type(value) == "boolean" then return value end
+  return nil, "true or false"
+end
+
+local function text(value)
+  if type(value) == "string" and value ~= "" and not value:find "[%c ]" then return value end
+  return nil, "a string without spaces"
+end
+
+local function path(value)
+  if type(value) == "string" and value:match "^/[^%s?#]*$" then return (value:gsub("/$", "")) end
+  return nil, "a path that begins with /"
+end
+
+local function choice(...)
+  local words = {}
+  for i, value in ipairs { ... } do words[i] = tostring(value) end
+  words = "one of " .. table.concat(words, ", ")
+  local known = {}
+  for _, value in ipairs { ... } do known[value] = value end
+  return function(value)
+    if known[value] ~= nil then return known[value] end
+    return nil, words
+  end
+end
+
+local function user(value)
+  if type(value) ~= "table" then return nil, "a table" end
+  local all = {}
+  for key, default in pairs(defaults_of_user) do all[key] = default end
+  for key, given in pairs(value) do all[key] = given end
+  if type(all.id) ~= "string" or not all.id:match "^%d+$" then
+    return nil, "a table whose id is a string of digits"
+  end
+  if type(all.username) ~= "string" then return nil, "a table whose username is a string" end
+  local encoded, why = core.encode(all)
+  if not encoded then return nil, "a table of values that JSON has (" .. why .. ")" end
+  return { json = encoded, id = all.id, username = all.username, values = all }
+end
+
+local function intents(value)
+  if arguments.is_integer(value) and value >= 0 then return math.tointeger(value) end
+  if type(value) ~= "table" then return nil, "a list of names, or a sum of bits" end
+  local sum = 0
+  for _, name in ipairs(value) do
+    local bit = type(name) == "string" and core.intent(name:lower()) or 0
+    if bit == 0 then return nil, "a list of names; '" .. tostring(name) .. "' is none" end
+    sum = sum | bit
+  end
+  return sum
+end
+
+-- A total, or { total =, remaining =, reset_after = } as GET /gateway/bot tells it.
+local function session_start_limit(value)
+  if arguments.is_integer(value) then value = { total = value } end
+  if type(value) ~= "table" then return nil, "a number of starts, or a table" end
+  local total = value.total or value.remaining or 1000
+  local all = { total = total, remaining = value.remaining or total,
+    reset_after = value.reset_after or DAY_MS }
+  for key in pairs(value) do
+    if all[key] == nil then return nil, "a table without '" .. tostring(key) .. "'" end
+  end
+  for _, part in pairs(all) do
+    if not arguments.is_integer(part) or part < 0 then return nil, "a table of integers" end
+  end
+  if all.remaining > all.total then return nil, "a table whose remaining is within its total" end
+  return all
+end
+
+local BYTES_MAX = 0x7fffffff
+
+-- Every option: what makes its value (or says what it should be), and its default.
+local rows = {
+  tls = { flag, false },
+  port = { integer(0, 65535), 0 },
+  guilds = { integer(0, 100000), 1 },
+  members = { integer(0, 10000), 3 }, -- of each guild, apart from the bot
+  shards = { integer(1, 100000), 1 },
+  max_concurrency = { integer(1, 65536), 1 },
+  session_start_limit = { session_start_limit, 1000 },
+  limits = { flag, true },
+  token = { text, "MTExNzAwMDAwMDAwMDAwMDAwOQ.sandbox.not-a-secret" },
+  user = { user, {} },
+  heartbeat_interval = { integer(1, 3600000), 41250 }, -- ms, as in HELLO
+  heartbeat_grace = { number(0), 1.5 }, -- intervals without a beat until the close; 0: never
+  heartbeat_close_code = { integer(0, 65535), 4009 }, -- 0: a drop
+  resume_window = { number(0), 120 }, -- seconds that a session outlives its connection
+  resume_path = { path, "" }, -- behind the URL that READY tells for resumes
+  resume_host = { flag, false }, -- resumes have a port of their own, see resume_host()
+  presence_close_code = { integer(0, 65535), 0 }, -- for a sixth in 20 s; 0: it is ignored
+  clock_skew = { number(-1e9), 0 }, -- seconds that the server's wall clock is ahead
+  disallowed_intents = { intents, 0 },
+  seed = { integer(-(1 << 53), 1 << 53), 1 },
+  zlib_level = { integer(0, 9), 6 },
+  etf_keys = { choice("atom", "binary", "mixed"), "mixed" }, -- mixed: every third one a binary
+  etf_atoms = { choice(100, 115, 118, 119), 115 }, -- the tag that atoms have
+  etf_ids = { choice("integer", "string"), "integer" }, -- how numbers of 2^53 and more travel
+  etf_strings = { flag, true }, -- lists of bytes travel as STRING, as Erlang writes them
+  replay_events = { integer(0, BYTES_MAX), 5000 }, -- kept for a resume, each session
+  replay_bytes = { integer(0, BYTES_MAX), 16777216 },
+  record_max = { integer(0, BYTES_MAX), 100000 }, -- entries of received(), log(), ...: each
+  record_bytes = { integer(0, BYTES_MAX), 67108864 },
+  out_bytes = { integer(1, BYTES_MAX), 67108864 }, -- unread by one client, then it is dropped
+  certificate_name = { text, nil }, -- in place of 127.0.0.1, ::1 and localhost
+  certificate_expired = { flag, false },
+  any_frame = { flag, false }, -- takes JSON in binary frames as well, as some clients send it
+}
+
+local function nearest(name)
+  local best, least
+  for key in pairs(rows) do
+    local common = 0
+    for letter in name:gmatch "." do
+      if key:find(letter, 1, true) then common = common + 1 end
+    end
+    local distance = math.max(#key, #name) - common + math.abs(#key - #name)
+    if not least or distance < least or distance == least and key < best then
+      best, least = key, distance
+    end
+  end
+  return least <= 3 and (", did you mean '%s'?"):format(best) or ""
+end
+
+--- All options with their values; or nil and a sentence that names every mistake.
+function options.read(given)
+  local all, mistakes = {}, {}
+  for key in pairs(given) do
+    if not rows[key] then
+      local name = tostring(key)
+      mistakes[#mistakes + 1] = ("unknown option '%s'%s"):format(name, nearest(name))
+    end
+  end
+  for key, row in pairs(rows) do
+    local value = given[key]
+    if value ~= nil then
+      local made, wanted = row[1](value)
+      all[key] = made
+      if made == nil then
+        mistakes[#mistakes + 1] = ("option '%s': %s expected"):format(key, wanted)
+      end
+    elseif key == "user" or key == "session_start_limit" then
+      all[key] = row[1](row[2])
+    else
+      all[key] = row[2]
+    end
+  end
+  table.sort(mistakes)
+  if #mistakes > 0 then return nil, table.concat(mistakes, "; ") end
+  return all
+end
+
+--- All options with their defaults, by name: { name =, default = }, ...
+function options.list()
+  local list = {}
+  for name, row in pairs(rows) do list[#list + 1] = { name = name, default = row[2] } end
+  table.sort(list, function(a, b) return a.name < b.name end)
+  return list
+end
+
+return options
