@@ -183,6 +183,20 @@ describe("cluster #sockets", function()
       assert.same({ "2", bot.shards[0], "TYPING_START" }, got)
     end)
 
+    it("READY and RESUMED to whoever waits for them after they came", function()
+      sandbox { heartbeat_interval = 60000 }
+      client { shards = 1 }
+      assert.is_true(bot:connect())
+      assert(discord:wait_received "IDENTIFY")
+      witness.block(0.3) -- nobody turns the loop, as at a prompt
+      local data, shard = bot:wait_for("READY", { timeout = 10 })
+      assert.same({ bot.shards[0].session, bot.shards[0] }, { data.session_id, shard })
+      discord:drop()
+      assert(discord:wait_received "RESUME")
+      witness.block(0.3)
+      assert.equal("RESUMED", select(3, bot:wait_for("RESUMED", { timeout = 10 })))
+    end)
+
     it("raw text, waits, loops, and everything", function()
       ready()
       local raw, all = nil, {}

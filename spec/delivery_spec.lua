@@ -23,13 +23,19 @@ local function connect(more)
 end
 
 -- The names and flags that shard `id` was told last.
-local function heard(id)
+local function told(id)
   local last
   for _, call in ipairs(engine:calls_of "interest") do
     if call[1] == id then last = call end
   end
   table.sort(last[2])
   return table.concat(last[2], " "), last[3]
+end
+
+-- The same without the names that every shard is told.
+local function heard(id)
+  local names, flags = told(id)
+  return (names:gsub(" ?READY RESUMED", "")), flags
 end
 
 local function down(id, to)
@@ -109,6 +115,7 @@ describe("delivery", function()
       connect()
       local names, flags = heard(0)
       assert.equal("", names)
+      assert.equal("READY RESUMED", (told(0))) -- by whoever waits for them later
       assert.same({ all = false }, flags)
       bot:on("*", print)
       bot.shards[0]:on("send", print)

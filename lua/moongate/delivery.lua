@@ -18,9 +18,14 @@ local function add_names(set, dispatches)
   for _, name in ipairs(dispatches) do set[name] = true end
 end
 
+-- What is taken in although nobody hears it yet: these come once a session, and whoever connects
+-- and then waits for one of them, be it at a prompt, is late by then. Undecoded all the same.
+local EXPECTED = { "READY", "RESUMED" }
+
 -- What is heard on a shard: the cluster's listeners' names and its own, if it has any yet.
 local function heard_on(self, own_emitter)
   local set, names, flags = {}, {}, {}
+  add_names(set, EXPECTED)
   for _, one in ipairs { self.emitter, own_emitter } do
     local dispatches, all, own = one:names()
     add_names(set, dispatches)
@@ -123,17 +128,17 @@ local function shard_changed(one, fewer)
   delivery.warn_of_listeners(self, { fields.emitter })
 end
 
-local function tell_blocked(event, seconds, where, owner)
+-- `owner` is whose listener it was, `one` the Shard of the event, if it was of any.
+local function tell_blocked(event, seconds, where, owner, one)
   local data = { event = event, seconds = seconds, where = where }
-  if shard.is(owner) then
-    local fields = shard.fields(owner)
-    fields.emitter:emit("blocked", data, owner)
-    fields.cluster.emitter:emit("blocked", data, owner)
-    log.event(fields.cluster, owner, "blocked", data)
-  else
-    owner.emitter:emit("blocked", data)
-    log.event(owner, nil, "blocked", data)
+  if not shard.is(owner) then
+    owner.emitter:emit("blocked", data, one)
+    return log.event(owner, one, "blocked", data)
   end
+  local fields = shard.fields(owner)
+  fields.emitter:emit("blocked", data, owner)
+  fields.cluster.emitter:emit("blocked", data, owner)
+  log.event(fields.cluster, owner, "blocked", data)
 end
 
 -- ---- Events ------------------------------------------------------------------------------------

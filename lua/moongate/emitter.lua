@@ -625,9 +625,9 @@ end
 -- ---- Making -------------------------------------------------------------------------------------
 
 --- A new emitter. options, all of them optional: on_change(owner, fewer) is called when the set of
--- heard names has changed, with true when it got smaller; on_blocked(event, seconds, where, owner)
--- when a listener ran for more than blocked_after seconds without waiting; parent is the emitter
--- whose error listeners are told of failures when this one has none.
+-- heard names has changed, with true when it got smaller; on_blocked(event, seconds, where, owner,
+-- shard) when a listener ran for more than blocked_after seconds without waiting; parent is the
+-- emitter whose error listeners are told of failures when this one has none.
 function emitter.new(options)
   options = options or {}
   local self = setmetatable({
@@ -640,8 +640,8 @@ function emitter.new(options)
   local function on_failure(err, traceback, _, shard, name)
     report_failure(self, err, traceback, shard, name)
   end
-  local function on_long(held, fn, _, _, name)
-    options.on_blocked(name, held, place_of(fn), self.owner)
+  local function on_long(held, fn, _, shard, name)
+    options.on_blocked(name, held, place_of(fn), self.owner, shard)
   end
   local limit = options.on_blocked and options.blocked_after or nil
   self.kind = { limit = limit, on_long = on_long, on_error = on_failure }

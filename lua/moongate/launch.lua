@@ -195,7 +195,7 @@ function launch.retire(self, id)
   local fields = shard.fields(one)
   fields.down, fields.leaving, fields.handled, fields.stale = true, nil, nil, nil
   fields.emitter:close("the shard was removed", "ECLOSED")
-  self.shards[id], self.retired[id] = nil, one
+  self.shards[id], self.retired[id], self.shard_fields[one] = nil, one, nil
 end
 
 -- Shards of another count that are down.
