@@ -67,6 +67,22 @@ describe("buf", function()
     assert.is_true(a:append "again")
   end)
 
+  it("adopt takes memory that fits: of the same headroom, within the cap, for none", function()
+    for _, row in ipairs {
+      { buf(), true }, { buf(32), false }, { buf(0, 256), true }, { buf(0, 255), false },
+    } do
+      local from, to = buf(), row[1]
+      from:append "content"
+      assert.equal(256, from:capacity())
+      to:adopt(from)
+      assert.same({ row[2] and 0 or 256, row[2] and 256 or 0 }, { from:capacity(), to:capacity() })
+      assert.equal("", to:text())
+      assert.is_true(to:append "other")
+      to:adopt(from)
+      assert.equal("other", to:text())
+    end
+  end)
+
   it("R68 wipe overwrites everything that was ever in use, headroom too", function()
     local b = buf(32)
     b:append(("TOKEN"):rep(100))

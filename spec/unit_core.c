@@ -453,6 +453,11 @@ static int buf_wipe(lua_State *L) {
     gate_buf_wipe(buf);
     return 0;
 }
+static int buf_adopt(lua_State *L) {
+    gate_buf_adopt(buf_of(L), luaL_checkudata(L, 2, BUF));
+    return 0;
+}
+
 static int buf_move(lua_State *L) {
     gate_buf_move(buf_of(L), luaL_checkudata(L, 2, BUF));
     return 0;
@@ -462,17 +467,11 @@ static int buf_free(lua_State *L) {
     return 0;
 }
 void unit_open_buf(lua_State *L) {
-    static const luaL_Reg methods[] = {{"append", buf_append},
-                                       {"reserve", buf_reserve},
-                                       {"clear", buf_clear},
-                                       {"text", buf_text},
-                                       {"memory", buf_memory},
-                                       {"wipe", buf_wipe},
-                                       {"capacity", buf_capacity},
-                                       {"move", buf_move},
-                                       {"free", buf_free},
-                                       {"__gc", buf_free},
-                                       {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"append", buf_append},     {"reserve", buf_reserve}, {"clear", buf_clear},
+        {"text", buf_text},         {"memory", buf_memory},   {"wipe", buf_wipe},
+        {"capacity", buf_capacity}, {"move", buf_move},       {"adopt", buf_adopt},
+        {"free", buf_free},         {"__gc", buf_free},       {NULL, NULL}};
     new_class(L, BUF, methods, buf_new);
 }
 

@@ -123,7 +123,9 @@ void gate_buf_move(struct gate_buf *to, struct gate_buf *from) {
 }
 
 void gate_buf_adopt(struct gate_buf *to, struct gate_buf *from) {
-    if (to->data || !from->data || (to->len_max && from->capacity > to->len_max)) return;
+    bool fits = to->headroom_bytes == from->headroom_bytes &&
+                (!to->len_max || from->capacity <= to->len_max);
+    if (to->data || !from->data || !fits) return;
     to->data = from->data;
     to->capacity = from->capacity;
     to->len = 0;

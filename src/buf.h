@@ -40,8 +40,8 @@ void gate_buf_wipe(struct gate_buf *buf);
  * empty afterwards with its headroom and cap kept. */
 void gate_buf_move(struct gate_buf *to, struct gate_buf *from);
 
-/* `to`, initialised and with the same headroom, gets the memory of `from` when it has none and its
- * cap allows it; else nothing happens. */
+/* `to`, initialised, gets the memory of `from` when it has none, its cap allows it and the headroom
+ * of both is the same; else nothing happens. */
 void gate_buf_adopt(struct gate_buf *to, struct gate_buf *from);
 
 /* The bytes as a span, valid until the next call that grows, moves or frees the buffer. */
