@@ -24,7 +24,7 @@ export MOONGATE_BUILD := $(CURDIR)/$(BUILD)
 SOURCES := $(wildcard *.rockspec src/*.[ch] lua/moongate/*.lua lua/moongate/*/*.lua bin/*)
 PURE    := $(patsubst %,src/%.c,codes text buf heart budget quota pace backoff outbox json etf \
   transcode inflate event machine payload report connection greeting session census shard door)
-UNITS   := $(filter-out src/tls.c src/transport.c src/seat.c src/command.c src/loop.c src/engine.c src/sandbox% src/lua_%, $(wildcard src/*.c))
+UNITS   := $(filter-out src/tls.c src/transport.c src/seat.c src/command.c src/loop.c src/crew.c src/engine.c src/sandbox% src/lua_%, $(wildcard src/*.c))
 
 MUTABLE := $(patsubst %.c,$(BUILD)/objects/%.o,$(notdir $(wildcard spec/unit*.c) \
   $(filter-out src/sandbox% src/lua_sandbox.c, $(wildcard src/*.c))))

@@ -87,7 +87,7 @@ local function objects(build, what, name)
 end
 
 local foreign = { tls = true, transport = true, seat = true, command = true, loop = true,
-  engine = true }
+  crew = true, engine = true }
 
 local function is_of_core(object) return not object:find "^unit" end
 

@@ -73,6 +73,7 @@ static const struct {
     {"slots", unit_open_slots},
     {"census", unit_open_census},
     {"door", unit_open_door},
+    {"hall", unit_open_hall},
     {"backoff", unit_open_backoff},
     {"outbox", unit_open_outbox},
     {"pace", unit_open_pace},

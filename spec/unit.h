@@ -11,6 +11,7 @@ void unit_open_heart(lua_State *L);
 void unit_open_budget(lua_State *L);
 void unit_open_census(lua_State *L);
 void unit_open_door(lua_State *L);
+void unit_open_hall(lua_State *L);
 void unit_open_quota(lua_State *L);
 void unit_open_slots(lua_State *L);
 void unit_open_backoff(lua_State *L);

@@ -5,7 +5,6 @@
 
 int gate_board_init(struct gate_board *board) {
     board->snapshots = (struct gate_row){.items = NULL};
-    board->crowd = (struct gate_crowd){.inside = 0};
     return pthread_mutex_init(&board->lock, NULL) == 0 ? GATE_OK : GATE_ESYSTEM;
 }
 
@@ -60,16 +59,4 @@ bool gate_board_read(struct gate_board *board, int shard_id, struct gate_snapsho
     if (snapshot) *out = *snapshot;
     pthread_mutex_unlock(&board->lock);
     return snapshot != NULL;
-}
-
-void gate_board_put_crowd(struct gate_board *board, const struct gate_crowd *crowd) {
-    pthread_mutex_lock(&board->lock);
-    board->crowd = *crowd;
-    pthread_mutex_unlock(&board->lock);
-}
-
-void gate_board_read_crowd(struct gate_board *board, struct gate_crowd *out) {
-    pthread_mutex_lock(&board->lock);
-    *out = board->crowd;
-    pthread_mutex_unlock(&board->lock);
 }

@@ -5,7 +5,6 @@
 
 #include <pthread.h>
 
-#include "door.h"
 #include "row.h"
 #include "shard.h"
 
@@ -19,7 +18,6 @@ struct gate_snapshot {
 struct gate_board {
     pthread_mutex_t lock; /* of everything below */
     struct gate_row snapshots;
-    struct gate_crowd crowd;
 };
 
 /* GATE_ESYSTEM; the board needs no free then. */
@@ -34,10 +32,6 @@ void gate_board_arrived(struct gate_board *board, int shard_id);
 
 /* Puts up a state, of a shard that has a snapshot. */
 void gate_board_put(struct gate_board *board, int shard_id, const struct gate_status *status);
-
-/* How many handshakes there are. */
-void gate_board_put_crowd(struct gate_board *board, const struct gate_crowd *crowd);
-void gate_board_read_crowd(struct gate_board *board, struct gate_crowd *out);
 
 /* The snapshot into *out: true, or false for an id that was never started. */
 bool gate_board_read(struct gate_board *board, int shard_id, struct gate_snapshot *out);

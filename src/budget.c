@@ -117,15 +117,22 @@ static int64_t key_opens(const struct gate_slot_key *key) {
     return key->lease_ends_ms > key->free_at_ms ? key->lease_ends_ms : key->free_at_ms;
 }
 
+int64_t gate_slots_opens(const struct gate_slots *slots, int key) {
+    return slots->keys[key].first ? key_opens(&slots->keys[key]) : NEVER;
+}
+
+struct gate_slot *gate_slots_give(struct gate_slots *slots, int64_t now_ms, int key) {
+    struct gate_slot *slot = slots->keys[key].first;
+    gate_slots_leave(slots, slot);
+    slots->keys[key].holder = slot->shard_id;
+    slots->keys[key].lease_ends_ms = now_ms + GATE_SLOT_LEASE_MS;
+    return slot;
+}
+
 struct gate_slot *gate_slots_next(struct gate_slots *slots, int64_t now_ms) {
-    for (int i = 0; i < slots->concurrency; i++) {
-        struct gate_slot_key *key = &slots->keys[i];
-        struct gate_slot *slot = key->first;
-        if (!slot || key_opens(key) > now_ms) continue;
-        gate_slots_leave(slots, slot);
-        key->holder = slot->shard_id;
-        key->lease_ends_ms = now_ms + GATE_SLOT_LEASE_MS;
-        return slot;
+    for (int key = 0; key < slots->concurrency; key++) {
+        int64_t opens_ms = gate_slots_opens(slots, key);
+        if (opens_ms != NEVER && opens_ms <= now_ms) return gate_slots_give(slots, now_ms, key);
     }
     return NULL;
 }

@@ -64,6 +64,11 @@ void gate_slots_done(struct gate_slots *slots, int64_t now_ms, int shard_id);
 /* The next shard that gets its slot now, or NULL. Call until NULL after every change. */
 struct gate_slot *gate_slots_next(struct gate_slots *slots, int64_t now_ms);
 
+/* The same in two steps, for whoever may not give it to everybody: when the first in line under
+ * `key` may have it (-1: nobody waits), and giving it to that first one. */
+int64_t gate_slots_opens(const struct gate_slots *slots, int key);
+struct gate_slot *gate_slots_give(struct gate_slots *slots, int64_t now_ms, int key);
+
 /* A slot that gate_slots_next has just given cannot be used before `until_ms`: it is first again.
  */
 void gate_slots_put_back(struct gate_slots *slots, struct gate_slot *slot, int64_t until_ms);

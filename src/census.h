@@ -25,6 +25,12 @@ struct gate_census_entry {
     uint64_t heard, skipped;
 };
 
+/* Where a walk through several censuses is; all zero to begin with. */
+struct gate_census_walk {
+    size_t census;
+    uint32_t row;
+};
+
 /* FNV-1a. */
 uint32_t gate_census_hash(struct gate_span name);
 

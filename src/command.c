@@ -157,7 +157,7 @@ static int take_receive(struct gate_seats *seats, struct gate_command *command) 
 }
 
 static int take_concurrency(struct gate_seats *seats, struct gate_command *command) {
-    gate_slots_resize(&seats->slots, gate_clock_ms(), command->number);
+    gate_hall_resize(seats->hall, gate_clock_ms(), command->number);
     return GATE_OK;
 }
 

@@ -1,29 +1,26 @@
-/* engine.c - see engine.h. It starts and ends the I/O thread and carries things over to it; what
- * the thread does is in loop.c.
+/* engine.c - see engine.h. It carries things over to the I/O threads, which are crew.c's; what such
+ * a thread does is in loop.c.
  *
  * Ending must work from every side: gate_engine_del by hand, a collection or lua_close, exit()
- * while the thread runs, a fork that copies an engine whose thread does not exist. All engines of
- * the process stand in one list for that. What its lock covers is the list alone. */
+ * while the threads run, a fork that copies an engine whose threads do not exist. All engines of
+ * the process stand in one list for that. Its lock covers the list, and the making of threads:
+ * neither a fork nor an end comes in between. */
 #include "engine.h"
 
 #include <dlfcn.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "loop.h"
+#include "crew.h"
+#include "tls.h"
 #include "transcode.h"
 #include "window.h"
 
 struct gate_engine {
     struct gate_engine *next; /* in the list, under its lock */
     unsigned generation;      /* of the process: see `forks` */
-    struct gate_loop *loop;
-    struct gate_command *goodbye; /* made at the start: ending must not need memory; NULL: said */
-    struct gate_bell done;        /* rings when the thread has nothing left to do */
-    pthread_t thread;
-    bool joined; /* by whoever took it from the list, or with the list's lock */
+    struct gate_crew *crew;
     struct gate_inbox inbox;
 };
 
@@ -48,26 +45,12 @@ static void forget_parent(void) {
     forks++;
     list = NULL;
     gate_window_forget();
+    gate_tls_forget();
     pthread_mutex_unlock(&list_lock);
 }
 
 static bool is_foreign(const struct gate_engine *engine) {
     return engine->generation != forks;
-}
-
-/* By whoever took it from the list, or with the list's lock. */
-static void ask_end(struct gate_engine *engine, int code) {
-    struct gate_command *command = engine->goodbye;
-    engine->goodbye = NULL;
-    if (!command) return;
-    command->number = code;
-    command->node.kind = GATE_NODE_VITAL; /* there is room for it whatever waits */
-    if (gate_loop_push(engine->loop, command) < 0) gate_command_del(command);
-}
-
-static void join_thread(struct gate_engine *engine) {
-    if (!engine->joined) pthread_join(engine->thread, NULL);
-    engine->joined = true;
 }
 
 /* exit() runs this before OpenSSL takes itself apart, as it was registered later. Sessions are
@@ -76,9 +59,9 @@ static void end_all(void) {
     int64_t until_ms = gate_clock_ms() + GATE_STOP_TIMEOUT_MS;
     lock_list();
     for (struct gate_engine *engine = list; engine; engine = engine->next)
-        ask_end(engine, GATE_CLOSE_KEEP);
+        gate_crew_end(engine->crew, GATE_CLOSE_KEEP);
     for (struct gate_engine *engine = list; engine; engine = engine->next)
-        if (gate_bell_wait(&engine->done, until_ms - gate_clock_ms())) join_thread(engine);
+        (void)gate_crew_wait(engine->crew, until_ms);
     unlock_list();
 }
 
@@ -96,13 +79,6 @@ static void prepare_process(void) {
     atexit(end_all);
 }
 
-static void enlist(struct gate_engine *engine) {
-    lock_list();
-    engine->next = list;
-    list = engine;
-    unlock_list();
-}
-
 static void delist(struct gate_engine *engine) {
     lock_list();
     struct gate_engine **at = &list;
@@ -113,108 +89,92 @@ static void delist(struct gate_engine *engine) {
 
 /* ---- Start and end --------------------------------------------------------------------------- */
 
-static void *run_thread(void *argument) {
-    struct gate_engine *engine = argument;
-    gate_loop_run(engine->loop);
-    gate_bell_ring(&engine->done);
-    return NULL;
-}
-
-/* All signals are blocked before the thread exists, so that none is ever delivered to it. */
-static int start_thread(struct gate_engine *engine) {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(&engine->thread, NULL, run_thread, engine);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rc == 0 ? GATE_OK : GATE_ESYSTEM;
-}
-
-static void fill_options(struct gate_loop_options *out, const struct gate_engine_options *options) {
+static struct gate_crew_options crew_options(const struct gate_engine_options *options) {
     size_t events = options->queue_events_max, bytes = options->queue_bytes_max;
     if (!bytes)
         bytes = options->leave_when_full ? GATE_QUEUE_LEAVE_BYTES_MAX : GATE_QUEUE_BYTES_MAX;
     int64_t reserve = options->identify_reserve;
-    *out =
-        (struct gate_loop_options){.transport = {.ca_file = options->ca_file,
-                                                 .insecure_tls = options->insecure_tls,
-                                                 .proxy = options->proxy,
-                                                 .user_agent = options->user_agent},
-                                   .events = {.count_max = events ? events : GATE_QUEUE_EVENTS_MAX,
-                                              .bytes_max = bytes,
-                                              .notes_max = GATE_QUEUE_NOTES_MAX,
-                                              .quiet_max = GATE_QUEUE_QUIET_MAX,
-                                              .batch_max = GATE_QUEUE_BATCH_MAX},
-                                   .loose = options->drop_events,
-                                   .leave_when_full = options->leave_when_full,
-                                   .concurrency = options->concurrency,
-                                   .coordinated = options->coordinated,
-                                   .identify_reserve = reserve < 0 ? GATE_QUOTA_RESERVE : reserve};
-}
-
-static int fill_engine(struct gate_engine *engine, const struct gate_engine_options *options,
-                       const char **detail) {
-    struct gate_loop_options loop_options;
-    int error;
-    engine->goodbye = gate_command_new(GATE_COMMAND_END, -1);
-    if (!engine->goodbye) return GATE_EMEMORY;
-    *detail = "no descriptor to be had";
-    if (gate_bell_init(&engine->done) < 0) return GATE_ESYSTEM;
-    fill_options(&loop_options, options);
-    engine->loop = gate_loop_new(&loop_options, &error, detail);
-    if (!engine->loop) return error;
-    /* OpenSSL has registered its own handler by now. */
-    pthread_once(&prepared, prepare_process);
-    engine->generation = forks;
-    *detail = "no thread to be had";
-    return start_thread(engine);
-}
-
-static void free_engine(struct gate_engine *engine) {
-    if (engine->goodbye) gate_command_del(engine->goodbye);
-    gate_loop_del(engine->loop);
-    gate_bell_free(&engine->done);
-    gate_inbox_free(&engine->inbox);
-    gate_allocate(engine, 0);
+    return (struct gate_crew_options){
+        .ca_file = options->ca_file,
+        .insecure_tls = options->insecure_tls,
+        .proxy = options->proxy,
+        .user_agent = options->user_agent,
+        .events = {.count_max = events ? events : GATE_QUEUE_EVENTS_MAX,
+                   .bytes_max = bytes,
+                   .notes_max = GATE_QUEUE_NOTES_MAX,
+                   .quiet_max = GATE_QUEUE_QUIET_MAX,
+                   .batch_max = GATE_QUEUE_BATCH_MAX},
+        .loose = options->drop_events,
+        .leave_when_full = options->leave_when_full,
+        .concurrency = options->concurrency,
+        .coordinated = options->coordinated,
+        .identify_reserve = reserve < 0 ? GATE_QUOTA_RESERVE : reserve,
+        .thread_shards = options->thread_shards};
 }
 
 struct gate_engine *gate_engine_new(const struct gate_engine_options *options, int *error,
                                     const char **detail) {
+    struct gate_crew_options wanted = crew_options(options);
     struct gate_engine *engine = gate_allocate(NULL, sizeof *engine);
     *error = GATE_EMEMORY;
     *detail = gate_error_text(GATE_EMEMORY);
     if (!engine) return NULL;
-    *engine = (struct gate_engine){.done = {-1, -1}};
-    *error = fill_engine(engine, options, detail);
-    if (*error < 0) {
-        free_engine(engine);
-        return NULL;
-    }
-    enlist(engine);
-    return engine;
+    lock_list();
+    *engine = (struct gate_engine){.next = list, .crew = gate_crew_new(&wanted, error, detail)};
+    engine->generation = forks;
+    if (engine->crew) list = engine;
+    unlock_list();
+    /* OpenSSL has registered its own handler by now. */
+    pthread_once(&prepared, prepare_process);
+    if (engine->crew) return engine;
+    gate_allocate(engine, 0);
+    return NULL;
 }
 
 /* A thread that does not end in time is left to itself with everything it may touch. */
 void gate_engine_del(struct gate_engine *engine, int code) {
     if (!engine || is_foreign(engine)) return;
+    int64_t until_ms = gate_clock_ms() + GATE_STOP_TIMEOUT_MS;
     delist(engine);
-    ask_end(engine, code);
-    if (gate_bell_wait(&engine->done, GATE_STOP_TIMEOUT_MS)) {
-        join_thread(engine);
-        free_engine(engine);
-    } else {
-        pthread_detach(engine->thread);
+    gate_crew_end(engine->crew, code);
+    if (!gate_crew_wait(engine->crew, until_ms)) {
+        gate_crew_abandon(engine->crew);
+        return;
     }
+    gate_crew_del(engine->crew);
+    gate_inbox_free(&engine->inbox);
+    gate_allocate(engine, 0);
 }
 
 /* ---- Commands -------------------------------------------------------------------------------- */
 
+static struct gate_loop *loop_of(struct gate_engine *engine, const struct gate_command *command) {
+    return gate_crew_find(engine->crew, command->shard_id);
+}
+
+static struct gate_board *board_of(struct gate_engine *engine) {
+    return &gate_crew_commons(engine->crew)->board;
+}
+
+static struct gate_queue *events_of(const struct gate_engine *engine) {
+    return &gate_crew_commons(engine->crew)->mail.queue;
+}
+
 /* Takes `command`, whatever comes of it. */
 static int push(struct gate_engine *engine, struct gate_command *command) {
     command->node.bytes += sizeof *command + command->bytes.capacity;
-    int rc = is_foreign(engine) ? GATE_EFORK : gate_loop_push(engine->loop, command);
+    int rc = is_foreign(engine) ? GATE_EFORK : gate_loop_push(loop_of(engine, command), command);
     if (rc < 0) gate_command_del(command);
     return rc;
+}
+
+/* A shard that is mentioned for the first time gets its thread. */
+static int place(struct gate_engine *engine, int shard_id) {
+    int error;
+    lock_list();
+    bool placed = gate_crew_place(engine->crew, shard_id, &error) != NULL;
+    unlock_list();
+    return placed ? GATE_OK : error;
 }
 
 /* Copies what the spans show into `bytes` and lets them show the copy. The room is made first, so
@@ -234,13 +194,14 @@ static int keep_spans(struct gate_buf *bytes, struct gate_span *const spans[], s
 static int push_start(struct gate_engine *engine, struct gate_command *command) {
     int id = command->shard_id;
     const struct gate_codec *codec = command->options.codec ? command->options.codec : &gate_json;
-    int rc = gate_board_expect(gate_loop_board(engine->loop), id, codec);
+    int rc = place(engine, id);
+    if (rc == GATE_OK) rc = gate_board_expect(board_of(engine), id, codec);
     if (rc < 0) {
         gate_command_del(command);
         return rc;
     }
     rc = push(engine, command);
-    if (rc < 0) gate_board_arrived(gate_loop_board(engine->loop), id);
+    if (rc < 0) gate_board_arrived(board_of(engine), id);
     return rc;
 }
 
@@ -267,7 +228,7 @@ int gate_engine_start(struct gate_engine *engine, const struct gate_options *opt
 /* What the last turn of the loop knew; a shard whose start is on its way counts as running. */
 static bool is_running(struct gate_engine *engine, int shard_id) {
     struct gate_snapshot snapshot;
-    if (!gate_board_read(gate_loop_board(engine->loop), shard_id, &snapshot)) return false;
+    if (!gate_board_read(board_of(engine), shard_id, &snapshot)) return false;
     return snapshot.starting > 0 ||
            (snapshot.status.state != GATE_STATE_IDLE && snapshot.status.state != GATE_STATE_DEAD);
 }
@@ -275,7 +236,7 @@ static bool is_running(struct gate_engine *engine, int shard_id) {
 const struct gate_codec *gate_engine_codec(struct gate_engine *engine, int shard_id) {
     struct gate_snapshot snapshot;
     if (is_foreign(engine)) return &gate_json;
-    bool known = gate_board_read(gate_loop_board(engine->loop), shard_id, &snapshot);
+    bool known = gate_board_read(board_of(engine), shard_id, &snapshot);
     return known && snapshot.codec ? snapshot.codec : &gate_json;
 }
 
@@ -288,7 +249,7 @@ static int push_bytes(struct gate_engine *engine, enum gate_command_type type, i
     struct gate_buf kept = *take;
     command->bytes = kept;
     command->node.bytes = sizeof *command + kept.capacity;
-    int rc = gate_loop_push(engine->loop, command);
+    int rc = gate_loop_push(loop_of(engine, command), command);
     if (rc == GATE_OK) {
         gate_buf_init(take, kept.headroom_bytes, kept.len_max);
         return GATE_OK;
@@ -308,12 +269,14 @@ int gate_engine_send(struct gate_engine *engine, int shard_id, struct gate_buf *
 
 int gate_engine_interest(struct gate_engine *engine, int shard_id, struct gate_interest *take) {
     if (is_foreign(engine)) return GATE_EFORK;
+    int rc = place(engine, shard_id);
+    if (rc < 0) return rc;
     struct gate_command *command = gate_command_new(GATE_COMMAND_INTEREST, shard_id);
     if (!command) return GATE_EMEMORY;
     struct gate_interest kept = *take;
     command->interest = kept;
     command->node.bytes = sizeof *command + kept.names.capacity;
-    int rc = gate_loop_push(engine->loop, command);
+    rc = gate_loop_push(loop_of(engine, command), command);
     if (rc == GATE_OK) {
         gate_buf_init(&take->names, kept.names.headroom_bytes, kept.names.len_max);
         return GATE_OK;
@@ -411,19 +374,19 @@ int gate_engine_request(struct gate_engine *engine, const struct gate_request *r
 bool gate_engine_next(struct gate_engine *engine, struct gate_event *event) {
     bool drained;
     if (is_foreign(engine)) return false;
-    bool found = gate_inbox_next(&engine->inbox, gate_loop_events(engine->loop), event, &drained);
-    if (drained) gate_loop_wake(engine->loop);
+    bool found = gate_inbox_next(&engine->inbox, events_of(engine), event, &drained);
+    if (drained) gate_crew_wake(engine->crew);
     return found;
 }
 
 int gate_engine_fd(const struct gate_engine *engine) {
-    return gate_loop_events(engine->loop)->bell.read_fd;
+    return events_of(engine)->bell.read_fd;
 }
 
 int gate_engine_status(struct gate_engine *engine, int shard_id, struct gate_status *out) {
     struct gate_snapshot snapshot;
     if (is_foreign(engine)) return GATE_EFORK;
-    if (!gate_board_read(gate_loop_board(engine->loop), shard_id, &snapshot)) return GATE_EUSAGE;
+    if (!gate_board_read(board_of(engine), shard_id, &snapshot)) return GATE_EUSAGE;
     *out = snapshot.status;
     return GATE_OK;
 }
@@ -433,7 +396,7 @@ void gate_engine_counts(struct gate_engine *engine, struct gate_engine_counts *o
     uint64_t dropped = 0;
     memset(out, 0, sizeof *out);
     if (is_foreign(engine)) return;
-    gate_queue_count(gate_loop_events(engine->loop), &counts);
+    gate_queue_count(events_of(engine), &counts);
     for (size_t i = 0; i < GATE_DROP_EVENTS_MAX; i++) dropped += counts.dropped[i];
     const struct gate_inbox *inbox = &engine->inbox;
     int64_t oldest_at_ms = inbox->first ? inbox->first->at_ms : counts.oldest_at_ms;
@@ -448,18 +411,20 @@ void gate_engine_counts(struct gate_engine *engine, struct gate_engine_counts *o
                                        .pauses = counts.filled,
                                        .lag_ms = lag_ms,
                                        .paused = counts.level != GATE_LEVEL_FREE};
-    gate_board_read_crowd(gate_loop_board(engine->loop), &out->handshakes);
+    gate_hall_crowd(&gate_crew_commons(engine->crew)->hall, &out->handshakes);
 }
 
 bool gate_engine_dropped(struct gate_engine *engine, uint32_t at, struct gate_span *name,
                          uint64_t *count) {
     struct gate_queue_counts counts;
-    if (is_foreign(engine) || !gate_loop_loose(engine->loop, at, name)) return false;
-    gate_queue_count(gate_loop_events(engine->loop), &counts);
+    if (is_foreign(engine)) return false;
+    if (!gate_mail_loose(&gate_crew_commons(engine->crew)->mail, at, name)) return false;
+    gate_queue_count(events_of(engine), &counts);
     *count = counts.dropped[at];
     return true;
 }
 
-bool gate_engine_census(struct gate_engine *engine, uint32_t at, struct gate_census_entry *out) {
-    return !is_foreign(engine) && gate_census_read(gate_loop_census(engine->loop), at, out);
+bool gate_engine_census(struct gate_engine *engine, struct gate_census_walk *at,
+                        struct gate_census_entry *out) {
+    return !is_foreign(engine) && gate_crew_census(engine->crew, at, out);
 }

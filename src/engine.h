@@ -1,6 +1,7 @@
-/* engine.h - the I/O thread: it owns the sockets, the clock and the shards, and turns their crank.
+/* engine.h - the I/O threads: they own the sockets, the clock and the shards, and turn their crank.
  * Called by lua_engine.c on the Lua thread, which never sees a shard; everything crosses over in
- * two bounded queues. No function here blocks longer than a mutex, but gate_engine_del. */
+ * bounded queues. No function here blocks longer than a mutex, but gate_engine_del, and those that
+ * name a shard for the first time, which may have to start a thread for it. */
 #ifndef MOONGATE_ENGINE_H
 #define MOONGATE_ENGINE_H
 
@@ -26,24 +27,27 @@ struct gate_engine_options {
     int concurrency;              /* max_concurrency of the identify slots; 0: 1 */
     int64_t identify_reserve;     /* identifies of the day that stay unspent; -1: the default */
     bool coordinated;             /* no shard identifies before gate_engine_turn says so */
+    size_t thread_shards;         /* of one thread; 0: the limit of moongate.h */
 };
 
-/* Starts the thread (all signals blocked in it). NULL and *error set on failure: GATE_EMEMORY,
- * GATE_ESYSTEM, GATE_ECERTIFICATE (ca_file not readable). *detail: words for it, a constant. */
+/* Starts a thread (all signals blocked in it); more of them follow with the shards. NULL and *error
+ * set on failure: GATE_EMEMORY, GATE_ESYSTEM, GATE_ECERTIFICATE (ca_file not readable). *detail:
+ * words for it, a constant. */
 struct gate_engine *gate_engine_new(const struct gate_engine_options *options, int *error,
                                     const char **detail);
 
-/* Closes what is open with `code` (GATE_CLOSE_KEEP or GATE_CLOSE_NORMAL), joins the thread within
+/* Closes what is open with `code` (GATE_CLOSE_KEEP or GATE_CLOSE_NORMAL), joins all threads within
  * GATE_STOP_TIMEOUT_MS and frees everything. In a forked child it only frees what is safe. NULL is
  * fine. Bounded even when a name is being resolved. */
 void gate_engine_del(struct gate_engine *engine, int code);
 
-/* Commands: queued for the I/O thread, in order. GATE_EBUSY when that queue is full, GATE_EMEMORY,
- * GATE_EFORK in a forked child, GATE_ECLOSED when the thread has ended (at exit). */
+/* Commands: queued for the shard's I/O thread, in order. GATE_EBUSY when that queue is full,
+ * GATE_EMEMORY, GATE_EFORK in a forked child, GATE_ECLOSED when the thread has ended (at exit). */
 
 /* Creates the shard (options are copied) and starts it. A shard of that id that is idle or dead is
  * replaced, its outbox and interest kept; one that runs answers with an `error` event. Options that
- * gate_shard_new refuses are refused at once, with its error. */
+ * gate_shard_new refuses are refused at once, with its error. GATE_ESYSTEM: the shard needs another
+ * thread, and there is none to be had. */
 GATE_MUST_CHECK int gate_engine_start(struct gate_engine *engine,
                                       const struct gate_options *options);
 
@@ -120,8 +124,8 @@ void gate_engine_counts(struct gate_engine *engine, struct gate_engine_counts *o
 bool gate_engine_dropped(struct gate_engine *engine, uint32_t at, struct gate_span *name,
                          uint64_t *count);
 
-/* Dispatches by name: the row with this number, from 0: true, or false: there are no more. It waits
- * for nobody. */
-bool gate_engine_census(struct gate_engine *engine, uint32_t at, struct gate_census_entry *out);
+/* Dispatches by name, as gate_crew_census. It waits for nobody. */
+bool gate_engine_census(struct gate_engine *engine, struct gate_census_walk *at,
+                        struct gate_census_entry *out);
 
 #endif

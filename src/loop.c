@@ -11,8 +11,8 @@
  *   tell of what was lost
  *   publish snapshots
  *
- * Everything but the two queues, the board and the pointer that `gate_loop_wake` uses belongs to
- * the thread alone. */
+ * Everything but what the loops of an engine share, the command queue and the pointer that
+ * `gate_loop_wake` uses belongs to the thread alone. */
 #include "loop.h"
 
 #include <pthread.h>
@@ -31,6 +31,7 @@
 struct gate_loop {
     /* The thread's. */
     struct gate_seats seats;
+    int64_t looked_ms;    /* when it last looked for slots in the hall */
     int64_t sleep_gap_ms; /* of the clock that counts sleep over the one that does not */
     bool leaves;          /* and who is ready leaves; constant */
     bool ending;
@@ -39,11 +40,14 @@ struct gate_loop {
     int64_t stuck_until_ms;
     struct gate_letterbox letters;
 
-    /* Shared; each has its own lock. */
+    /* Constant. */
+    struct gate_commons *commons;
+    void (*tell_full)(void *owner, const struct gate_loop *but);
+    void *owner;
+
+    /* Shared; the queue has its own lock, the census needs none. */
     struct gate_queue commands;
-    struct gate_mail mail;
-    struct gate_board board;
-    struct gate_census census; /* without a lock */
+    struct gate_census census;
 
     /* Shared, under the lock. */
     pthread_mutex_t lock;
@@ -167,12 +171,13 @@ static void leave_full(struct gate_seat *seat) {
     gate_seat_settle(seat);
 }
 
-/* While the queue is full, shards that are ready are not read, or leave. The others go on: a
- * handshake has its own deadlines, and giving it up would cost an Identify each time. Nobody
- * connects meanwhile. */
+/* While the queue is full, shards that are ready are not read, or leave, on whatever thread they
+ * are. The others go on: a handshake has its own deadlines, and giving it up would cost an Identify
+ * each time. Nobody connects meanwhile. */
 static void balance_reading(struct gate_loop *loop) {
-    bool full = gate_queue_level(&loop->mail.queue) != GATE_LEVEL_FREE;
+    bool full = gate_queue_level(&loop->commons->mail.queue) != GATE_LEVEL_FREE;
     if (!full && !loop->seats.holding) return;
+    if (full && !loop->seats.holding) loop->tell_full(loop->owner, loop);
     loop->seats.holding = full;
     for (size_t i = 0; i < loop->seats.row.count; i++) {
         struct gate_seat *seat = gate_seat_at(&loop->seats, i);
@@ -217,24 +222,15 @@ static int64_t nearer(int64_t a_ms, int64_t b_ms) {
 
 /* A shard that would connect has time while the queue is full, and until it is its turn. */
 static int64_t seat_deadline(const struct gate_seat *seat) {
-    bool waits = seat->shard && (seat->seats->holding || seat->guest.waiting) &&
+    bool waits = seat->shard && (seat->seats->holding || seat->visitor.waits) &&
                  gate_shard_state(seat->shard) == GATE_STATE_BACKOFF;
     return waits ? NEVER : seat->deadline_ms;
-}
-
-/* Who has a slot but finds no place looks again when one may be free. */
-static int64_t slots_deadline(const struct gate_loop *loop, int64_t now_ms) {
-    int64_t deadline_ms = gate_slots_deadline(&loop->seats.slots, now_ms);
-    if (deadline_ms < 0 || gate_door_admits(&loop->seats.door, false)) return deadline_ms;
-    int64_t look_ms = now_ms + GATE_DOOR_LOOK_MS;
-    return deadline_ms > look_ms ? deadline_ms : look_ms;
 }
 
 static int64_t find_deadline(const struct gate_loop *loop, int64_t now_ms) {
     int64_t deadline_ms = NEVER;
     if (!loop->seats.holding)
-        deadline_ms =
-            nearer(slots_deadline(loop, now_ms), gate_door_deadline(&loop->seats.door, now_ms));
+        deadline_ms = gate_hall_deadline(loop->seats.hall, loop, loop->looked_ms, now_ms);
     if (loop->stuck) deadline_ms = nearer(deadline_ms, loop->stuck_until_ms);
     for (size_t i = 0; i < loop->seats.row.count; i++)
         deadline_ms = nearer(deadline_ms, seat_deadline(gate_seat_at(&loop->seats, i)));
@@ -263,7 +259,7 @@ static void tick_due(struct gate_loop *loop) {
         int64_t deadline_ms = seat_deadline(seat);
         if (deadline_ms < 0 || deadline_ms > now_ms + GATE_BEAT_SLACK_MS) continue;
         if (would_connect(seat, now_ms)) {
-            gate_door_wait(&loop->seats.door, &seat->guest);
+            gate_hall_line_up(loop->seats.hall, &seat->visitor);
             continue;
         }
         gate_shard_tick(seat->shard, now_ms);
@@ -272,23 +268,28 @@ static void tick_due(struct gate_loop *loop) {
 }
 
 static void let_in(struct gate_loop *loop) {
-    struct gate_guest *guest;
-    gate_door_look(&loop->seats.door, gate_clock_ms());
-    while (!loop->seats.holding && (guest = gate_door_next(&loop->seats.door)) != NULL) {
-        struct gate_seat *seat = gate_seat_of_guest(guest);
+    struct gate_visitor *visitor;
+    while (!loop->seats.holding &&
+           (visitor = gate_hall_next_guest(loop->seats.hall, loop, gate_clock_ms())) != NULL) {
+        struct gate_seat *seat = gate_seat_of(visitor);
         gate_shard_tick(seat->shard, gate_clock_ms());
         gate_seat_settle(seat);
     }
 }
 
+static struct gate_seat *next_with_slot(struct gate_loop *loop) {
+    if (loop->seats.holding) return NULL;
+    loop->looked_ms = gate_clock_ms();
+    struct gate_visitor *visitor = gate_hall_next_slot(loop->seats.hall, loop, loop->looked_ms);
+    return visitor ? gate_seat_of(visitor) : NULL;
+}
+
 static void grant_slots(struct gate_loop *loop) {
-    struct gate_slot *slot;
-    while (!loop->seats.holding && gate_door_admits(&loop->seats.door, false) &&
-           (slot = gate_slots_next(&loop->seats.slots, gate_clock_ms())) != NULL) {
-        struct gate_seat *seat = gate_seat_of(slot);
+    struct gate_seat *seat;
+    while ((seat = next_with_slot(loop)) != NULL) {
         int64_t again_ms = gate_seat_claim(seat, gate_clock_ms());
         if (again_ms > 0) {
-            gate_slots_put_back(&loop->seats.slots, slot, again_ms);
+            gate_hall_put_back(loop->seats.hall, &seat->visitor, again_ms);
             continue;
         }
         gate_shard_grant(seat->shard, gate_clock_ms());
@@ -310,7 +311,6 @@ static void publish_all(struct gate_loop *loop) {
         struct gate_seat *seat = gate_seat_at(&loop->seats, i);
         if (seat->dirty) gate_seat_publish(seat);
     }
-    gate_board_put_crowd(&loop->board, &loop->seats.door.crowd);
 }
 
 static void turn(struct gate_loop *loop, int64_t wake_ms) {
@@ -324,7 +324,7 @@ static void turn(struct gate_loop *loop, int64_t wake_ms) {
     grant_slots(loop);
     gate_letterbox_tell(&loop->letters);
     publish_all(loop);
-    gate_queue_ring(&loop->mail.queue);
+    gate_queue_ring(&loop->commons->mail.queue);
 }
 
 static bool has_link(const struct gate_loop *loop) {
@@ -360,7 +360,7 @@ void gate_loop_run(struct gate_loop *loop) {
     while (!loop->ending) turn(loop, find_wake(loop));
     say_goodbye(loop);
     gate_transport_del(take_transport(loop));
-    gate_queue_ring(&loop->mail.queue);
+    gate_queue_ring(&loop->commons->mail.queue);
 }
 
 /* ---- The other side -------------------------------------------------------------------------- */
@@ -382,39 +382,31 @@ int gate_loop_push(struct gate_loop *loop, struct gate_command *take) {
     return rc;
 }
 
-struct gate_queue *gate_loop_events(struct gate_loop *loop) {
-    return &loop->mail.queue;
-}
-
-bool gate_loop_loose(const struct gate_loop *loop, uint32_t at, struct gate_span *name) {
-    return gate_mail_loose(&loop->mail, at, name);
-}
-
 struct gate_census *gate_loop_census(struct gate_loop *loop) {
     return &loop->census;
 }
 
-struct gate_board *gate_loop_board(struct gate_loop *loop) {
-    return &loop->board;
-}
-
 /* On failure nothing of it needs a free. */
-static int init_shared(struct gate_loop *loop, const struct gate_loop_options *options) {
+static int init_shared(struct gate_loop *loop) {
     struct gate_queue_limits commands = {
         .count_max = GATE_COMMANDS_MAX, .bytes_max = GATE_COMMAND_BYTES_MAX, .strict = true};
     if (pthread_mutex_init(&loop->lock, NULL) != 0) return GATE_ESYSTEM;
     int rc = gate_queue_init(&loop->commands, &commands, false);
-    if (rc == GATE_OK) {
-        rc = gate_mail_init(&loop->mail, &options->events, options->loose);
-        if (rc == GATE_OK) {
-            rc = gate_board_init(&loop->board);
-            if (rc == GATE_OK) return rc;
-            gate_mail_free(&loop->mail);
-        }
-        gate_queue_free(&loop->commands, drop_command);
-    }
-    pthread_mutex_destroy(&loop->lock);
+    if (rc < 0) pthread_mutex_destroy(&loop->lock);
     return rc;
+}
+
+static void fill_seats(struct gate_loop *loop, const struct gate_loop_options *options) {
+    struct gate_seats *seats = &loop->seats;
+    gate_census_init(&loop->census);
+    gate_letterbox_init(&loop->letters, &loop->commons->mail);
+    *seats = (struct gate_seats){.hall = &loop->commons->hall,
+                                 .letters = &loop->letters,
+                                 .board = &loop->commons->board,
+                                 .census = &loop->census,
+                                 .loop = loop,
+                                 .reserve = options->identify_reserve,
+                                 .coordinated = options->coordinated};
 }
 
 struct gate_loop *gate_loop_new(const struct gate_loop_options *options, int *error,
@@ -425,29 +417,22 @@ struct gate_loop *gate_loop_new(const struct gate_loop_options *options, int *er
     *detail = gate_error_text(GATE_EMEMORY);
     if (!loop) return NULL;
     memset(loop, 0, sizeof *loop);
-    gate_slots_init(&loop->seats.slots, options->concurrency > 0 ? options->concurrency : 1);
-    gate_door_init(&loop->seats.door, GATE_HANDSHAKES_MAX);
-    gate_census_init(&loop->census);
-    loop->seats.census = &loop->census;
-    loop->seats.reserve = options->identify_reserve;
-    loop->seats.coordinated = options->coordinated;
+    loop->commons = options->commons;
+    loop->tell_full = options->tell_full;
+    loop->owner = options->owner;
     loop->sleep_gap_ms = read_sleep_gap_ms();
     loop->leaves = options->leave_when_full;
-    gate_letterbox_init(&loop->letters, &loop->mail);
-    *error = init_shared(loop, options);
-    if (*error == GATE_ESYSTEM) *detail = "no descriptor for the event queue";
+    *error = init_shared(loop);
     if (*error < 0) {
         gate_allocate(loop, 0);
         return NULL;
     }
+    fill_seats(loop, options);
     struct gate_transport_options transport = options->transport;
     transport.calls = &calls;
     transport.owner = loop;
     loop->transport = gate_transport_new(&transport, error, detail);
     loop->seats.transport = loop->transport;
-    loop->seats.letters = &loop->letters;
-    loop->seats.board = &loop->board;
-    loop->seats.loop = loop;
     if (loop->transport) return loop;
     gate_loop_del(loop);
     return NULL;
@@ -460,8 +445,6 @@ void gate_loop_del(struct gate_loop *loop) {
     if (loop->stuck) gate_command_del(loop->stuck);
     gate_queue_free(&loop->commands, drop_command);
     gate_letterbox_free(&loop->letters);
-    gate_mail_free(&loop->mail);
-    gate_board_free(&loop->board);
     pthread_mutex_destroy(&loop->lock);
     gate_allocate(loop, 0);
 }

@@ -1,6 +1,6 @@
 /* loop.h - what one I/O thread does: commands in, letters and snapshots out, and its seats' timers.
- * Made and ended by engine.c; gate_loop_run is the thread's body, the other functions belong to the
- * side that uses the loop. One engine has one loop; nothing in here knows that. */
+ * Made and ended by crew.c; gate_loop_run is the thread's body, the other functions may come from
+ * any thread, gate_loop_push from the Lua thread. */
 #ifndef MOONGATE_LOOP_H
 #define MOONGATE_LOOP_H
 
@@ -11,17 +11,25 @@
 #include "shard.h"
 #include "transport.h"
 
-struct gate_loop_options {
-    struct gate_transport_options transport; /* calls and owner are filled in by the loop */
-    struct gate_queue_limits events;
-    struct gate_span loose; /* names of events that may be dropped, each ended by a NUL */
-    bool leave_when_full;   /* in place of the pause */
-    int concurrency;
-    int64_t identify_reserve;
-    bool coordinated; /* turns to identify are asked for */
+struct gate_loop;
+
+/* What the loops of one engine share; each part has its own lock. */
+struct gate_commons {
+    struct gate_mail mail;   /* letters for the Lua side, which pops and frees them */
+    struct gate_board board; /* what is known of all shards */
+    struct gate_hall hall;
 };
 
-struct gate_loop;
+struct gate_loop_options {
+    struct gate_transport_options transport; /* calls and owner are filled in by the loop */
+    struct gate_commons *commons;            /* outlives the loop */
+    bool leave_when_full;                    /* in place of the pause */
+    int64_t identify_reserve;
+    bool coordinated; /* turns to identify are asked for */
+    /* Called on the loop's thread when it finds the event queue full: wakes the other loops. */
+    void (*tell_full)(void *owner, const struct gate_loop *but);
+    void *owner;
+};
 
 /* Errors as gate_transport_new. */
 struct gate_loop *gate_loop_new(const struct gate_loop_options *options, int *error,
@@ -41,16 +49,7 @@ GATE_MUST_CHECK int gate_loop_push(struct gate_loop *loop, struct gate_command *
 /* Makes the thread look around: events have been taken out. */
 void gate_loop_wake(struct gate_loop *loop);
 
-/* Letters for the Lua side, which pops and frees them. */
-struct gate_queue *gate_loop_events(struct gate_loop *loop);
-
-/* As gate_mail_loose. */
-bool gate_loop_loose(const struct gate_loop *loop, uint32_t at, struct gate_span *name);
-
 /* What its shards have heard and skipped. */
 struct gate_census *gate_loop_census(struct gate_loop *loop);
-
-/* What is known of its shards. */
-struct gate_board *gate_loop_board(struct gate_loop *loop);
 
 #endif

@@ -82,8 +82,8 @@ static bool is_word(struct gate_span text, const char *word) {
 
 /* core.engine { ca_file =, insecure_tls =, proxy =, user_agent =, queue_events =, queue_bytes =,
  * drop_events = names with a NUL behind each, leave_when_full =, concurrency =,
- * identify_reserve =, coordinated =, null = "drop"|"keep", invalid_utf8 = "pass"|"refuse" } ->
- * engine, or nil, message, code */
+ * identify_reserve =, coordinated =, thread_shards =, null = "drop"|"keep",
+ * invalid_utf8 = "pass"|"refuse" } -> engine, or nil, message, code */
 static int core_engine(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
     struct gate_engine_options options = {
@@ -97,7 +97,8 @@ static int core_engine(lua_State *L) {
         .leave_when_full = gate_lua_flag(L, 1, "leave_when_full", false),
         .concurrency = (int)gate_lua_integer(L, 1, "concurrency", 0),
         .identify_reserve = gate_lua_integer(L, 1, "identify_reserve", -1),
-        .coordinated = gate_lua_flag(L, 1, "coordinated", false)};
+        .coordinated = gate_lua_flag(L, 1, "coordinated", false),
+        .thread_shards = read_size(L, "thread_shards")};
     struct gate_lua_rules rules = {.keep_null = is_word(gate_lua_text(L, 1, "null"), "keep"),
                                    .refuse_utf8 =
                                        is_word(gate_lua_text(L, 1, "invalid_utf8"), "refuse")};
@@ -547,16 +548,28 @@ static void push_dropped(lua_State *L, struct gate_engine *engine) {
     }
 }
 
+static int64_t read_count(lua_State *L, const char *key) {
+    lua_getfield(L, -1, key);
+    int64_t count = (int64_t)lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    return count;
+}
+
 /* engine:census() -> name -> { heard =, skipped = }; "" stands for names beyond the limit */
 static int engine_census(lua_State *L) {
     struct gate_engine_box *box = check_engine(L);
+    struct gate_census_walk at = {.census = 0};
     struct gate_census_entry entry;
     lua_newtable(L);
-    for (uint32_t i = 0; gate_engine_census(box->engine, i, &entry); i++) {
+    while (gate_engine_census(box->engine, &at, &entry)) {
         lua_pushlstring(L, entry.name.data, entry.name.len);
-        lua_createtable(L, 0, 2);
-        gate_lua_set_integer(L, "heard", (int64_t)entry.heard);
-        gate_lua_set_integer(L, "skipped", (int64_t)entry.skipped);
+        lua_pushvalue(L, -1);
+        if (lua_rawget(L, -3) == LUA_TNIL) { /* no other thread had it */
+            lua_pop(L, 1);
+            lua_createtable(L, 0, 2);
+        }
+        gate_lua_set_integer(L, "heard", read_count(L, "heard") + (int64_t)entry.heard);
+        gate_lua_set_integer(L, "skipped", read_count(L, "skipped") + (int64_t)entry.skipped);
         lua_rawset(L, -3);
     }
     return 1;

@@ -214,7 +214,7 @@ extern const struct gate_intent_row gate_intents[]; /* ended by a NULL name */
 #define GATE_SHARDS_MAX         1000000 /* of a bot; the largest have some ten thousand */
 #define GATE_RESHARD_OVERLAP_MS 2000    /* by which two shards may bring the same event apart */
 
-#define GATE_HANDSHAKES_MAX 16   /* at once, of one I/O thread: the max_concurrency of large bots */
+#define GATE_HANDSHAKES_MAX 16   /* at once, of one engine: the max_concurrency of large bots */
 #define GATE_DOOR_PLACE_MS  3000 /* so long a handshake counts, which takes a tenth of it */
 #define GATE_DOOR_LOOK_MS   1000 /* how soon who waits for its turn looks at the latest */
 
@@ -223,6 +223,8 @@ extern const struct gate_intent_row gate_intents[]; /* ended by a NULL name */
 #define GATE_RESOLVE_WORKERS_MAX 4     /* threads: so many stuck lookups hold up the others */
 #define GATE_RESOLVE_CACHE_MS    30000 /* a good answer is used again */
 #define GATE_LINKS_MAX           1024  /* descriptors of one I/O thread; 16 bytes each */
+#define GATE_THREAD_SHARDS_MAX   128   /* a wake's poll() takes 2 us a connection: 0.3 ms at most */
+#define GATE_THREADS_MAX         128   /* of an engine: 16,384 shards, 1.2 GB of connections */
 
 #define GATE_QUEUE_EVENTS_MAX      100000  /* high mark: reading pauses */
 #define GATE_QUEUE_BYTES_MAX       8388608 /* the same: seconds of a busy shard; a pause is cheap */
@@ -246,6 +248,7 @@ _Static_assert((GATE_QUOTA_STEPS - 1) * GATE_QUOTA_STEP_MS > GATE_QUOTA_DAY_MS,
                "what left within a day is still counted");
 _Static_assert(GATE_SLOT_LEASE_MS > GATE_CONNECT_TIMEOUT_MS + GATE_HELLO_TIMEOUT_MS,
                "no slow shard identifies after the key went to another");
+_Static_assert(GATE_LINKS_MAX >= 2 * GATE_THREAD_SHARDS_MAX, "room for requests beside the shards");
 _Static_assert(GATE_READ_BYTES >= 16384, "smaller reads spin for ever under TLS");
 _Static_assert(GATE_INVALID_WAIT_MS_MIN < GATE_INVALID_WAIT_MS_MAX, "a range");
 

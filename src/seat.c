@@ -22,22 +22,17 @@ struct gate_seat *gate_seat_make(struct gate_seats *seats, int shard_id) {
     *seat = (struct gate_seat){
         .seats = seats, .shard_id = shard_id, .deadline_ms = NEVER, .identified_ms = NEVER};
     gate_buf_init(&seat->interest.names, 0, 0);
-    gate_slot_init(&seat->slot, shard_id);
+    gate_visitor_init(&seat->visitor, shard_id, seats->loop);
     if (gate_row_add(&seats->row, seat) == GATE_OK) return seat;
     gate_allocate(seat, 0);
     return NULL;
 }
 
-struct gate_seat *gate_seat_of(struct gate_slot *slot) {
-    return (struct gate_seat *)(void *)((char *)slot - offsetof(struct gate_seat, slot));
-}
-
-struct gate_seat *gate_seat_of_guest(struct gate_guest *guest) {
-    return (struct gate_seat *)(void *)((char *)guest - offsetof(struct gate_seat, guest));
+struct gate_seat *gate_seat_of(struct gate_visitor *visitor) {
+    return (struct gate_seat *)(void *)((char *)visitor - offsetof(struct gate_seat, visitor));
 }
 
 void gate_seats_free(struct gate_seats *seats) {
-    gate_window_leave(seats, gate_clock_ms());
     for (size_t i = 0; i < seats->row.count; i++) {
         struct gate_seat *seat = gate_seat_at(seats, i);
         gate_shard_del(seat->shard);
@@ -158,14 +153,14 @@ static void do_event(struct gate_seat *seat, struct gate_action *action) {
 
 static void do_slot_ask(struct gate_seat *seat, struct gate_action *action) {
     (void)action;
-    gate_slots_ask(&seat->seats->slots, &seat->slot);
+    gate_hall_ask(seat->seats->hall, &seat->visitor);
 }
 
 static struct gate_claim claim_of(const struct gate_seat *seat) {
     return (struct gate_claim){.token = seat->token,
-                               .key = seat->shard_id % seat->seats->slots.concurrency,
+                               .key = gate_hall_key(seat->seats->hall, seat->shard_id),
                                .shard_id = seat->shard_id,
-                               .owner = seat->seats,
+                               .owner = seat->seats->hall,
                                .reserve = seat->seats->reserve};
 }
 
@@ -182,8 +177,8 @@ static void give_old_key_back(const struct gate_seat *seat) {
 static void ask_turn(struct gate_seat *seat) {
     struct gate_seats *seats = seat->seats;
     if (seat->turn != GATE_TURN_NONE) return;
-    seat->turn_number = ++seats->turns;
-    int key = seat->shard_id % seats->slots.concurrency;
+    seat->turn_number = gate_hall_turn_number(seats->hall);
+    int key = gate_hall_key(seats->hall, seat->shard_id);
     if (gate_letterbox_turn(seats->letters, seat->shard_id, key, seat->turn_number))
         seat->turn = GATE_TURN_ASKED;
 }
@@ -204,22 +199,27 @@ void gate_seat_give_turn(struct gate_seats *seats, struct gate_seat *seat, int s
         gate_letterbox_turn_over(seats->letters, shard_id, number, NEVER);
 }
 
+static void tell_hold(struct gate_seats *seats, const struct gate_permit *permit, int64_t now_ms) {
+    bool holds = permit->hold_ms >= 0;
+    if (!holds && permit->again_ms > 0) return; /* it says nothing about the day */
+    if (gate_hall_tells_hold(seats->hall, holds))
+        gate_letterbox_hold(seats->letters, permit->hold_ms - now_ms);
+}
+
 /* The other engines of the process do not wait for what other processes do, and other processes not
- * for a day that is used up here. */
+ * for a day that is used up here. Nor does anybody for a place that another thread took first. */
 int64_t gate_seat_claim(struct gate_seat *seat, int64_t now_ms) {
     struct gate_seats *seats = seat->seats;
     struct gate_claim claim = claim_of(seat);
     struct gate_permit permit = gate_window_claim(&claim, now_ms);
     seat->key = claim.key;
-    if (permit.again_ms == 0) seats->hold_told = false;
-    if (permit.hold_ms >= 0 && !seats->hold_told) {
-        seats->hold_told = true;
-        gate_letterbox_hold(seats->letters, permit.hold_ms - now_ms);
-    }
+    tell_hold(seats, &permit, now_ms);
     if (permit.hold_ms >= 0) end_turn(seat, now_ms);
-    if (permit.again_ms > 0 || !seats->coordinated || seat->turn == GATE_TURN_GIVEN)
-        return permit.again_ms;
+    if (permit.again_ms > 0) return permit.again_ms;
+    bool has_turn = !seats->coordinated || seat->turn == GATE_TURN_GIVEN;
+    if (has_turn && gate_hall_admit(seats->hall, &seat->visitor, now_ms)) return 0;
     gate_window_done(&claim);
+    if (has_turn) return now_ms + GATE_DOOR_LOOK_MS;
     ask_turn(seat);
     return now_ms + GATE_WINDOW_LOOK_MS;
 }
@@ -230,7 +230,7 @@ static void do_slot_spent(struct gate_seat *seat, struct gate_action *action) {
     give_old_key_back(seat);
     gate_window_spent(&claim, gate_clock_ms());
     if (seat->turn == GATE_TURN_GIVEN) seat->identified_ms = gate_clock_ms();
-    gate_slots_spent(&seat->seats->slots, gate_clock_ms(), seat->shard_id);
+    gate_hall_spent(seat->seats->hall, &seat->visitor, gate_clock_ms());
 }
 
 static void do_slot_done(struct gate_seat *seat, struct gate_action *action) {
@@ -238,8 +238,7 @@ static void do_slot_done(struct gate_seat *seat, struct gate_action *action) {
     (void)action;
     give_old_key_back(seat);
     gate_window_done(&claim);
-    gate_slots_leave(&seat->seats->slots, &seat->slot);
-    gate_slots_done(&seat->seats->slots, gate_clock_ms(), seat->shard_id);
+    gate_hall_done(seat->seats->hall, &seat->visitor, gate_clock_ms());
     end_turn(seat, gate_clock_ms());
 }
 
@@ -253,19 +252,28 @@ static void (*const carry_out[])(struct gate_seat *seat, struct gate_action *act
 /* From the first byte to HELLO a shard has its place; it stands in line in backoff only. */
 static void keep_place(struct gate_seat *seat) {
     enum gate_state state = gate_shard_state(seat->shard);
-    struct gate_door *door = &seat->seats->door;
+    struct gate_hall *hall = seat->seats->hall;
+    int64_t now_ms = gate_clock_ms();
     if (state == GATE_STATE_CONNECTING || state == GATE_STATE_HELLO)
-        gate_door_enter(door, &seat->guest, gate_shard_has_session(seat->shard), gate_clock_ms());
-    else if (state != GATE_STATE_BACKOFF || !seat->guest.waiting)
-        gate_door_leave(door, &seat->guest);
+        gate_hall_enter(hall, &seat->visitor, gate_shard_has_session(seat->shard), now_ms);
+    else
+        gate_hall_leave(hall, &seat->visitor, state == GATE_STATE_BACKOFF, now_ms);
+}
+
+/* A full queue may not have been noticed yet in this turn. */
+static bool may_connect(struct gate_seats *seats) {
+    return gate_queue_level(&seats->letters->mail->queue) == GATE_LEVEL_FREE;
 }
 
 void gate_seat_start(struct gate_seat *seat) {
+    struct gate_seats *seats = seat->seats;
+    int64_t now_ms = gate_clock_ms();
     bool resumes = gate_shard_has_session(seat->shard);
-    if (resumes && !gate_door_admits(&seat->seats->door, true))
-        gate_shard_line_up(seat->shard, gate_clock_ms());
+    if (resumes &&
+        !(may_connect(seats) && gate_hall_enter_at_once(seats->hall, &seat->visitor, now_ms)))
+        gate_shard_line_up(seat->shard, now_ms);
     else
-        gate_shard_start(seat->shard, gate_clock_ms());
+        gate_shard_start(seat->shard, now_ms);
     gate_seat_settle(seat);
 }
 

@@ -4,8 +4,7 @@
 #define MOONGATE_SEAT_H
 
 #include "board.h"
-#include "budget.h"
-#include "door.h"
+#include "hall.h"
 #include "letter.h"
 #include "row.h"
 #include "shard.h"
@@ -14,8 +13,7 @@
 /* What the seats of a loop have in common. */
 struct gate_seats {
     struct gate_row row;              /* of gate_seat */
-    struct gate_slots slots;          /* for identifying */
-    struct gate_door door;            /* for connecting */
+    struct gate_hall *hall;           /* for identifying and connecting; of all threads */
     struct gate_transport *transport; /* the loop's, as are the next two */
     struct gate_letterbox *letters;
     struct gate_board *board;
@@ -23,9 +21,7 @@ struct gate_seats {
     struct gate_loop *loop; /* for the transport's reports */
     int64_t reserve;        /* identifies of the day that are to be left over */
     bool holding;           /* the event queue is full: nobody reads or connects */
-    bool hold_told;         /* that the day's are used up, since the last slot */
     bool coordinated;       /* the Lua side is asked for turns */
-    int64_t turns;          /* that were asked for */
 };
 
 /* A shard's turn to identify, where other processes have theirs. */
@@ -36,8 +32,7 @@ struct gate_seat {
     struct gate_seats *seats;
     struct gate_shard *shard;      /* NULL until it is started */
     struct gate_interest interest; /* for a shard that is not there yet */
-    struct gate_slot slot;
-    struct gate_guest guest;
+    struct gate_visitor visitor;
     uint64_t token; /* of gate_window_token */
     int key;        /* that was claimed last, by the concurrency of then */
     enum gate_turn turn;
@@ -69,11 +64,8 @@ static inline struct gate_seat *gate_seat_at(const struct gate_seats *seats, siz
 struct gate_seat *gate_seat_find(const struct gate_seats *seats, int shard_id);
 /* Finds it or makes it. NULL: no memory. */
 struct gate_seat *gate_seat_make(struct gate_seats *seats, int shard_id);
-/* The seat that `slot` is part of. */
-struct gate_seat *gate_seat_of(struct gate_slot *slot);
-
-/* The same of `guest`. */
-struct gate_seat *gate_seat_of_guest(struct gate_guest *guest);
+/* The seat that `visitor` is part of. */
+struct gate_seat *gate_seat_of(struct gate_visitor *visitor);
 
 /* Replaces what is heard; takes the names. */
 void gate_seat_interest(struct gate_seat *seat, struct gate_interest *take);
@@ -82,12 +74,12 @@ void gate_seat_interest(struct gate_seat *seat, struct gate_interest *take);
  * GATE_EUSAGE: it runs, and goes on. Else errors as gate_shard_new, and the old one stays. */
 GATE_MUST_CHECK int gate_seat_replace(struct gate_seat *seat, struct gate_options *options);
 
-/* Starts the shard, which stands in line where others connect already. */
+/* Starts the shard, which stands in line where others connect already, or where nobody may. */
 void gate_seat_start(struct gate_seat *seat);
 
-/* The seat's shard has its slot; may it identify, whatever other engines and processes do, and as
- * far as the day's identifies reach? 0, or when to ask again. The Lua side is told of a day that is
- * used up, once, and asked for the turn. */
+/* The seat's shard has its slot; may it identify, whatever other engines and processes do, as far
+ * as the day's identifies reach, and is there a place at the door? 0, or when to ask again. The Lua
+ * side is told of a day that is used up, once, and asked for the turn. */
 int64_t gate_seat_claim(struct gate_seat *seat, int64_t now_ms);
 
 /* The Lua side gives the turn of that number. It is told at once when nobody wants it any more;

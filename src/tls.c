@@ -13,15 +13,34 @@
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
-struct finder { /* hangs on the SSL_CTX */
-    gate_tls_find *find;
-    void *owner;
+#include "buf.h"
+
+#define KEY_BYTES 1024 /* longer paths are not shared */
+
+struct gate_tls {
+    struct gate_tls *next; /* in the list, under its lock */
+    size_t users;          /* likewise */
+    SSL_CTX *context;
+    char key[KEY_BYTES]; /* "": shared with nobody */
 };
 
-static int finder_index = -1;
+/* An SSL object does not say whose it is. But a thread has one transport, and OpenSSL calls back on
+ * the thread that called it. */
+static _Thread_local struct {
+    gate_tls_find *find;
+    void *owner;
+} attendant;
+
+void gate_tls_attend(gate_tls_find *find, void *owner) {
+    attendant.find = find;
+    attendant.owner = owner;
+}
 
 static void set_words(struct gate_tls_state *state, int error, const char *words) {
     state->error = error;
@@ -70,8 +89,7 @@ static void note_alert(struct gate_tls_state *state, int alert) {
 
 static void watch_handshake(const SSL *watched, int where, int value) {
     SSL *ssl = (SSL *)(uintptr_t)watched;
-    const struct finder *finder = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(watched), finder_index);
-    struct gate_tls_state *state = finder->find(finder->owner, ssl);
+    struct gate_tls_state *state = attendant.find ? attendant.find(attendant.owner, ssl) : NULL;
     if (!state) return;
     /* With TLS 1.3 the server may refuse after our side of the handshake is done. */
     if (where == SSL_CB_READ_ALERT) note_alert(state, value);
@@ -110,58 +128,106 @@ bool gate_tls_judge(struct gate_tls_state *state, void *store, bool ok) {
     return false;
 }
 
-/* ---- The context ----------------------------------------------------------------------------- */
+/* ---- Settings that are shared ---------------------------------------------------------------- */
 
-static void free_finder(void *parent, void *finder, CRYPTO_EX_DATA *data, int index, long number,
-                        void *argument) {
-    (void)parent, (void)data, (void)index, (void)number, (void)argument;
-    OPENSSL_free(finder);
-}
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct gate_tls *all; /* under the lock */
 
-/* The index is one for the process; several engines may start at once. */
-static CRYPTO_ONCE once = CRYPTO_ONCE_STATIC_INIT;
-static void make_index(void) {
-    finder_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, free_finder);
-}
-
-static bool hang_finder(SSL_CTX *context, gate_tls_find *find, void *owner) {
-    if (!CRYPTO_THREAD_run_once(&once, make_index) || finder_index < 0) return false;
-    struct finder *finder = OPENSSL_malloc(sizeof *finder);
-    if (!finder) return false;
-    *finder = (struct finder){find, owner};
-    if (SSL_CTX_set_ex_data(context, finder_index, finder) == 1) return true;
-    OPENSSL_free(finder);
-    return false;
-}
-
-void *gate_tls_new(const char *ca_file, gate_tls_find *find, void *owner, int *error,
-                   const char **detail) {
-    *error = GATE_EMEMORY;
-    *detail = "no TLS context to be had";
+static SSL_CTX *make_context(void) {
     SSL_CTX *context = SSL_CTX_new(TLS_client_method());
     if (!context) return NULL;
-    if (!hang_finder(context, find, owner)) {
-        SSL_CTX_free(context);
-        return NULL;
-    }
     SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
     SSL_CTX_set_options(context, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
     /* Idle connections give their 34 kB of record buffers back. */
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_info_callback(context, watch_handshake);
+    return context;
+}
+
+/* The file that will be trusted, and which one it is: another one may come to its place. */
+static void write_key(char key[KEY_BYTES], const char *ca_file, bool insecure) {
+    const char *file = ca_file ? ca_file : getenv(X509_get_default_cert_file_env());
+    const char *directory = ca_file ? NULL : getenv(X509_get_default_cert_dir_env());
+    struct stat at = {.st_size = -1};
+    if (!file) file = X509_get_default_cert_file();
+    if (stat(file, &at) != 0) at.st_size = -1;
+    int len =
+        snprintf(key, KEY_BYTES, "%d %d %s %s %llu %llu %lld %lld", insecure, ca_file != NULL, file,
+                 directory ? directory : "-", (unsigned long long)at.st_dev,
+                 (unsigned long long)at.st_ino, (long long)at.st_size, (long long)at.st_mtime);
+    if (len < 0 || len >= KEY_BYTES) key[0] = '\0';
+}
+
+/* With the lock held. NULL: there are none like that. */
+static struct gate_tls *find_like(const char *key) {
+    struct gate_tls *tls = all;
+    while (tls && (key[0] == '\0' || strcmp(tls->key, key) != 0)) tls = tls->next;
+    return tls;
+}
+
+static int load_trusted(SSL_CTX *context, const char *ca_file, const char **detail) {
     int loaded = ca_file ? SSL_CTX_load_verify_locations(context, ca_file, NULL)
                          : SSL_CTX_set_default_verify_paths(context);
     ERR_clear_error();
-    if (loaded == 1 || !ca_file) return context;
-    *error = GATE_ECERTIFICATE;
+    if (loaded == 1 || !ca_file) return GATE_OK;
     *detail = "ca_file cannot be read or holds no PEM certificate";
-    SSL_CTX_free(context);
-    return NULL;
+    return GATE_ECERTIFICATE;
 }
 
-void gate_tls_del(void *context) {
-    SSL_CTX_free(context);
+/* With the lock held. */
+static struct gate_tls *make_settings(const char *key, const char *ca_file, int *error,
+                                      const char **detail) {
+    struct gate_tls *tls = gate_allocate(NULL, sizeof *tls);
+    SSL_CTX *context = make_context();
+    *error = GATE_EMEMORY;
+    *detail = "no TLS context to be had";
+    if (tls && context) *error = load_trusted(context, ca_file, detail);
+    if (*error < 0) {
+        SSL_CTX_free(context);
+        gate_allocate(tls, 0);
+        return NULL;
+    }
+    *tls = (struct gate_tls){.next = all, .context = context};
+    memcpy(tls->key, key, KEY_BYTES);
+    all = tls;
+    return tls;
+}
+
+struct gate_tls *gate_tls_open(const char *ca_file, bool insecure, int *error,
+                               const char **detail) {
+    char key[KEY_BYTES] = "";
+    write_key(key, ca_file, insecure);
+    pthread_mutex_lock(&lock);
+    struct gate_tls *tls = find_like(key);
+    if (!tls) tls = make_settings(key, ca_file, error, detail);
+    if (tls) tls->users++;
+    pthread_mutex_unlock(&lock);
+    return tls;
+}
+
+void gate_tls_close(struct gate_tls *tls) {
+    if (!tls) return;
+    pthread_mutex_lock(&lock);
+    bool last = --tls->users == 0;
+    struct gate_tls **at = &all;
+    while (last && *at && *at != tls) at = &(*at)->next;
+    if (last && *at) *at = tls->next;
+    pthread_mutex_unlock(&lock);
+    if (!last) return;
+    SSL_CTX_free(tls->context);
+    gate_allocate(tls, 0);
+}
+
+void *gate_tls_context(const struct gate_tls *tls) {
+    return tls->context;
+}
+
+/* The list is left to the parent's memory: a thread may have been changing it. */
+void gate_tls_forget(void) {
+    static const pthread_mutex_t fresh = PTHREAD_MUTEX_INITIALIZER;
+    lock = fresh;
+    all = NULL;
 }
 
 /* ---- Bytes ----------------------------------------------------------------------------------- */

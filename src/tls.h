@@ -1,5 +1,5 @@
-/* tls.h - the TLS settings of all connections of one transport, and words for what went wrong.
- * Called by transport.c on the I/O thread, and by libwebsockets' callbacks there. Whom to trust is
+/* tls.h - the TLS settings of the process, and words for what went wrong. Opened by crew.c; called
+ * by transport.c on each I/O thread, and by libwebsockets' callbacks there. Whom to trust is
  * decided here and nowhere else. Types of OpenSSL stay behind void pointers. */
 #ifndef MOONGATE_TLS_H
 #define MOONGATE_TLS_H
@@ -20,16 +20,26 @@ struct gate_tls_state {
     char words[GATE_TLS_WORDS_MAX]; /* "" or what the error was */
 };
 
-/* Finds the state of a handshake by its SSL object; NULL: not one of ours. */
-typedef struct gate_tls_state *gate_tls_find(void *owner, void *ssl);
+struct gate_tls;
 
-/* An SSL_CTX that trusts `ca_file` (PEM), or the system's store where NULL, in which case OpenSSL
- * honours $SSL_CERT_FILE and $SSL_CERT_DIR. TLS 1.2 or newer. NULL on failure: *error is
+/* Settings that trust `ca_file` (PEM), or the system's store where NULL, in which case OpenSSL
+ * honours $SSL_CERT_FILE and $SSL_CERT_DIR. TLS 1.2 or newer. Whoever wants the same while others
+ * have them open shares them, a store of certificates being megabytes. NULL on failure: *error is
  * GATE_EMEMORY or GATE_ECERTIFICATE (ca_file cannot be read or has no certificate), *detail says
- * so in words, a constant. `find` is called for each handshake with `owner`. */
-void *gate_tls_new(const char *ca_file, gate_tls_find *find, void *owner, int *error,
-                   const char **detail);
-void gate_tls_del(void *context); /* NULL is fine */
+ * so in words, a constant. Any thread, as the next two. */
+struct gate_tls *gate_tls_open(const char *ca_file, bool insecure, int *error, const char **detail);
+void gate_tls_close(struct gate_tls *tls); /* NULL is fine */
+
+/* The SSL_CTX, which is theirs. */
+void *gate_tls_context(const struct gate_tls *tls);
+
+/* In a forked child, where the lock may be held by nobody. */
+void gate_tls_forget(void);
+
+/* Finds the state of a handshake by its SSL object; NULL: not one of ours. Handshakes on the
+ * calling thread are found by `find` from now on. */
+typedef struct gate_tls_state *gate_tls_find(void *owner, void *ssl);
+void gate_tls_attend(gate_tls_find *find, void *owner);
 
 /* Judges one certificate of the chain, from the verification callback. `store` is the
  * X509_STORE_CTX, `ok` OpenSSL's own opinion. True: accepted. */

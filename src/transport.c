@@ -42,7 +42,6 @@
 struct gate_transport {
     struct lws_context *context;
     struct lws_vhost *vhost;
-    void *tls;
     struct gate_links links;
     lws_sorted_usec_list_t alarm;
     size_t sockets; /* of links; libwebsockets has room for so many */
@@ -508,9 +507,26 @@ static void wake_from_resolver(void *to) {
     gate_transport_wake(to);
 }
 
+/* Trap: each context that is made with the option for TLS takes a new number for what hangs on an
+ * SSL object, for the whole process: a handshake that another thread has under way would not be
+ * known again, and its certificate refused. So only the first one is made with it; the vhost, which
+ * has no vhosts of its own by then, needs the option to take our settings. */
+static struct lws_context *make_context(struct lws_context_creation_info *info) {
+    static bool has_made; /* one at a time makes a context */
+    uint64_t tls = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT, options = info->options;
+    info->options = options | LWS_SERVER_OPTION_EXPLICIT_VHOSTS | (has_made ? 0 : tls);
+    struct lws_context *context = lws_create_context(info);
+    info->options = options | tls;
+    if (!context) return NULL;
+    has_made = true;
+    if (lws_create_vhost(context, info)) return context;
+    lws_context_destroy(context);
+    return NULL;
+}
+
 /* Trap: libwebsockets sets SIGPIPE to ignored for the whole process. That is the host's affair: its
  * setting is put back, and the I/O thread, which has all signals blocked, never sees one. */
-static struct lws_context *create_context(struct gate_transport *transport) {
+static struct lws_context *create_context(const struct gate_transport_options *options) {
     /* Trap: the event library plugins want another package at run time, and one of them never came
      * back; the plain poll loop is used. Its cost grows with the connections, hence the limit. */
     /* Traps: reads of less than 16384 bytes spin for ever under TLS with flow control, so both
@@ -523,9 +539,9 @@ static struct lws_context *create_context(struct gate_transport *transport) {
         .protocols = protocols,
         .gid = -1,
         .uid = -1,
-        .options = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS |
-                   LWS_SERVER_OPTION_SKIP_SERVER_CANONICAL_NAME,
-        .provided_client_ssl_ctx = transport->tls,
+        .options =
+            LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS | LWS_SERVER_OPTION_SKIP_SERVER_CANONICAL_NAME,
+        .provided_client_ssl_ctx = gate_tls_context(options->tls),
         .max_http_header_data = GATE_HEADER_BYTES_MAX,
         /* Trap: the headers of an answer are held as long as its body comes, and who holds them for
            more than this and 360 s may be closed for it. */
@@ -546,7 +562,7 @@ static struct lws_context *create_context(struct gate_transport *transport) {
     struct sigaction before;
     sigaction(SIGPIPE, NULL, &before);
     lws_set_log_level(0, discard_log);
-    struct lws_context *context = lws_create_context(&info);
+    struct lws_context *context = make_context(&info);
     sigaction(SIGPIPE, &before, NULL);
     return context;
 }
@@ -566,17 +582,14 @@ static int copy_agent(struct gate_transport *transport, const char *agent, const
 
 static int fill_transport(struct gate_transport *transport,
                           const struct gate_transport_options *options, const char **detail) {
-    int error;
     int rc = copy_agent(transport, options->user_agent, detail);
     if (rc == GATE_OK) rc = gate_proxy_parse(options->proxy, &transport->links.proxy, detail);
     if (rc < 0) return rc;
-    transport->tls = gate_tls_new(options->ca_file, find_handshake, transport, &error, detail);
-    if (!transport->tls) return error;
     *detail = gate_error_text(GATE_EMEMORY);
     transport->links.resolver = gate_resolver_new(wake_from_resolver, transport);
     if (!transport->links.resolver) return GATE_EMEMORY;
     *detail = "libwebsockets has no context to give: too few descriptors or too little memory";
-    transport->context = create_context(transport);
+    transport->context = create_context(options);
     if (!transport->context) return GATE_ESYSTEM;
     transport->vhost = lws_get_vhost_by_name(transport->context, "default");
     return transport->vhost ? GATE_OK : GATE_ESYSTEM;
@@ -608,7 +621,6 @@ void gate_transport_del(struct gate_transport *transport) {
     if (transport->context) lws_sul_cancel(&transport->alarm);
     if (transport->context) lws_context_destroy(transport->context);
     while (transport->links.first) gate_link_del(transport->links.first);
-    gate_tls_del(transport->tls);
     gate_allocate(transport->user_agent, 0);
     gate_wipe(transport, sizeof *transport);
     gate_allocate(transport, 0);
@@ -654,6 +666,7 @@ static void wipe_secret(struct gate_transport *transport) {
 
 static void serve(struct gate_transport *transport) {
     struct gate_link *link;
+    gate_tls_attend(find_handshake, transport);
     lws_service(transport->context, 0);
     wipe_secret(transport);
     gate_link_resolved(transport->links.resolver);

@@ -8,6 +8,7 @@
 #include "buf.h"
 #include "moongate.h"
 #include "shard.h"
+#include "tls.h"
 
 struct gate_transport;
 struct gate_link;
@@ -42,7 +43,7 @@ struct gate_transport_calls {
 };
 
 struct gate_transport_options { /* strings are copied */
-    const char *ca_file;        /* NULL: the system's store */
+    struct gate_tls *tls;       /* outlives the transport */
     bool insecure_tls;
     const char *proxy;      /* "[user:password@]host:port"; NULL: none */
     const char *user_agent; /* NULL: none is sent */
@@ -50,9 +51,9 @@ struct gate_transport_options { /* strings are copied */
     void *owner;
 };
 
-/* Called on whatever thread starts the I/O thread. NULL and *error: GATE_EMEMORY, GATE_ESYSTEM,
- * GATE_ECERTIFICATE, GATE_EVALUE (proxy or user agent); *detail: words, a constant. The process's
- * handling of SIGPIPE is as before; libwebsockets' log goes nowhere from now on. */
+/* Called on whatever thread starts the I/O thread, one at a time in the process. NULL and *error:
+ * GATE_EMEMORY, GATE_ESYSTEM, GATE_EVALUE (proxy or user agent); *detail: words, a constant. The
+ * process's handling of SIGPIPE is as before; libwebsockets' log goes nowhere from now on. */
 struct gate_transport *gate_transport_new(const struct gate_transport_options *options, int *error,
                                           const char **detail);
 

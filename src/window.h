@@ -13,7 +13,7 @@ struct gate_claim {
     uint64_t token;    /* of gate_window_token */
     int key;           /* shard id modulo concurrency; 0 to GATE_CONCURRENCY_MAX - 1 */
     int shard_id;      /* with `owner`: who holds the key */
-    const void *owner; /* the engine's loop */
+    const void *owner; /* the engine's hall */
     int64_t reserve;   /* identifies that are to be left over */
 };
 
