@@ -181,7 +181,7 @@ static struct gate_tls *make_settings(const char *key, const char *ca_file, int 
     struct gate_tls *tls = gate_allocate(NULL, sizeof *tls);
     SSL_CTX *context = make_context();
     *error = GATE_EMEMORY;
-    *detail = "no TLS context to be had";
+    *detail = tls ? "no TLS context to be had" : gate_error_text(GATE_EMEMORY);
     if (tls && context) *error = load_trusted(context, ca_file, detail);
     if (*error < 0) {
         SSL_CTX_free(context);
