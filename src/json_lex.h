@@ -21,6 +21,11 @@ struct reader {
     void *to;                 /* the target of json_read.h; unused elsewhere */
     int depth;
     int rc; /* json_read.h: the error */
+    /* The block that was stepped through last, when there was one. */
+    const char *block;
+    uint64_t brackets;  /* of it, outside of strings */
+    uint64_t in_string; /* all ones: it ends inside a string */
+    bool escaped;       /* it ends with a backslash that escapes what follows */
 };
 
 /* ---- Strings --------------------------------------------------------------------------------- */
@@ -265,11 +270,13 @@ static inline int read_key(struct reader *reader, struct gate_span *key) {
 /* Sixty-four bytes at a time: where quotes, backslashes and brackets stand, a bit for each byte. */
 #define BLOCK_BYTES 64
 struct marks {
-    uint64_t quotes, slashes, opens, closes;
+    uint64_t quotes, slashes, brackets;
 };
 
-/* '[' and '{', ']' and '}' differ in one bit, so each pair takes one comparison. */
-#define BRACKET_BIT 0x20
+/* The brackets have this in common, with a few letters that only strings hold: three bits may be as
+ * they like, and one comparison finds all four. */
+#define BRACKET_FREE 0x26
+#define BRACKET_FULL 0x7F
 
 #ifdef __SSE2__
 
@@ -277,16 +284,20 @@ static inline uint64_t mark_equal(__m128i bytes, char byte) {
     return (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(byte)));
 }
 
+static inline void mark_sixteen(const char *at, int shift, struct marks *out) {
+    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
+    __m128i folded = _mm_or_si128(bytes, _mm_set1_epi8(BRACKET_FREE));
+    out->quotes |= mark_equal(bytes, '"') << shift;
+    out->slashes |= mark_equal(bytes, '\\') << shift;
+    out->brackets |= mark_equal(folded, BRACKET_FULL) << shift;
+}
+
 static inline void mark_block(const char *block, struct marks *out) {
     *out = (struct marks){0};
-    for (int i = 0; i < BLOCK_BYTES; i += 16) {
-        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(block + i));
-        __m128i folded = _mm_or_si128(bytes, _mm_set1_epi8(BRACKET_BIT));
-        out->quotes |= mark_equal(bytes, '"') << i;
-        out->slashes |= mark_equal(bytes, '\\') << i;
-        out->opens |= mark_equal(folded, '{') << i;
-        out->closes |= mark_equal(folded, '}') << i;
-    }
+    mark_sixteen(block, 0, out);
+    mark_sixteen(block + 16, 16, out);
+    mark_sixteen(block + 32, 32, out);
+    mark_sixteen(block + 48, 48, out);
 }
 
 #else
@@ -312,22 +323,14 @@ static inline uint64_t load_eight(const char *at) {
 static inline void mark_block(const char *block, struct marks *out) {
     *out = (struct marks){0};
     for (int i = 0; i < BLOCK_BYTES; i += 8) {
-        uint64_t word = load_eight(block + i), folded = word | spread(BRACKET_BIT);
+        uint64_t word = load_eight(block + i), folded = word | spread(BRACKET_FREE);
         out->quotes |= mark_equal(word, '"') << i;
         out->slashes |= mark_equal(word, '\\') << i;
-        out->opens |= mark_equal(folded, '{') << i;
-        out->closes |= mark_equal(folded, '}') << i;
+        out->brackets |= mark_equal(folded, BRACKET_FULL) << i;
     }
 }
 
 #endif
-
-/* What one block leaves to the next. */
-struct skipper {
-    uint64_t in_string; /* all ones: the block begins inside a string */
-    bool escaped;       /* its first byte is behind a backslash */
-    int depth;
-};
 
 /* The bytes that a backslash escapes. */
 static inline uint64_t mark_escaped(uint64_t slashes, bool *carry) {
@@ -344,30 +347,66 @@ static inline uint64_t mark_escaped(uint64_t slashes, bool *carry) {
 }
 
 /* The bytes from each opening quote up to its closing one: a bit is set where the number of quotes
- * up to it is odd. */
+ * up to it is odd. Spelled out, as the compiler leaves a loop. */
 static inline uint64_t mark_strings(uint64_t quotes, uint64_t *carry) {
     uint64_t inside = quotes;
-    for (int shift = 1; shift < BLOCK_BYTES; shift *= 2) inside ^= inside << shift;
+    inside ^= inside << 1;
+    inside ^= inside << 2;
+    inside ^= inside << 4;
+    inside ^= inside << 8;
+    inside ^= inside << 16;
+    inside ^= inside << 32;
     inside ^= *carry;
     *carry = inside >> (BLOCK_BYTES - 1) ? ~UINT64_C(0) : 0;
     return inside;
 }
 
-/* Returns the offset behind the bracket that ends it all, 0 when this block does not have it, or an
- * error. */
-static inline int skip_block(struct skipper *skipper, const char *block) {
+static inline void enter_block(struct reader *reader, const char *block) {
     struct marks marks;
-    mark_block(block, &marks);
-    if (marks.slashes || skipper->escaped)
-        marks.quotes &= ~mark_escaped(marks.slashes, &skipper->escaped);
-    uint64_t brackets =
-        (marks.opens | marks.closes) & ~mark_strings(marks.quotes, &skipper->in_string);
-    for (; brackets; brackets &= brackets - 1) {
-        int at = __builtin_ctzll(brackets);
-        if (marks.opens >> at & 1) {
-            if (skipper->depth++ == GATE_DEPTH_MAX) return GATE_EDEPTH;
-        } else if (--skipper->depth == 0) {
-            return at + 1;
+    char padded[BLOCK_BYTES];
+    const char *bytes = block;
+    size_t left = (size_t)(reader->end - block);
+    if (left < BLOCK_BYTES) {
+        memset(padded, ' ', sizeof padded);
+        memcpy(padded, block, left);
+        bytes = padded;
+    }
+    mark_block(bytes, &marks);
+    if (marks.slashes || reader->escaped)
+        marks.quotes &= ~mark_escaped(marks.slashes, &reader->escaped);
+    reader->brackets = marks.brackets & ~mark_strings(marks.quotes, &reader->in_string);
+    reader->block = block;
+}
+
+/* The block of the bracket at `at`: the last one, if it is in there. */
+static inline void find_block(struct reader *reader) {
+    uintptr_t into = (uintptr_t)reader->at - (uintptr_t)reader->block;
+    if (reader->block && into < BLOCK_BYTES) {
+        reader->brackets &= ~UINT64_C(0) << into;
+        return;
+    }
+    reader->in_string = 0;
+    reader->escaped = false;
+    enter_block(reader, reader->at);
+}
+
+/* Goes through the brackets of the block. Returns 1 behind the one that ends it all, 0 when it is
+ * not here, or an error. */
+static inline int skip_brackets(struct reader *reader, int *depth) {
+    while (reader->brackets) {
+        const char *at = reader->block + __builtin_ctzll(reader->brackets);
+        reader->brackets &= reader->brackets - 1;
+        switch (*at) {
+        case '[':
+        case '{':
+            if ((*depth)++ == GATE_DEPTH_MAX) return GATE_EDEPTH;
+            break;
+        case ']':
+        case '}':
+            if (--*depth > 0) break;
+            reader->at = at + 1;
+            return 1;
+        default: return GATE_ESYNTAX;
         }
     }
     return 0;
@@ -375,21 +414,14 @@ static inline int skip_block(struct skipper *skipper, const char *block) {
 
 /* Steps over the container at `at` by its brackets alone: what it holds is the decoder's affair. */
 static inline int skip_container(struct reader *reader) {
-    struct skipper skipper = {0};
-    int found = 0;
-    while (found == 0 && reader->end - reader->at >= BLOCK_BYTES) {
-        found = skip_block(&skipper, reader->at);
-        if (found == 0) reader->at += BLOCK_BYTES;
-    }
-    if (found == 0) {
-        char block[BLOCK_BYTES];
-        size_t left = (size_t)(reader->end - reader->at);
-        memset(block, ' ', sizeof block);
-        memcpy(block, reader->at, left);
-        found = skip_block(&skipper, block);
+    int depth = 0;
+    find_block(reader);
+    int found = skip_brackets(reader, &depth);
+    while (found == 0 && reader->end - reader->block > BLOCK_BYTES) {
+        enter_block(reader, reader->block + BLOCK_BYTES);
+        found = skip_brackets(reader, &depth);
     }
     if (found <= 0) return found < 0 ? found : GATE_ESYNTAX;
-    reader->at += found;
     return GATE_OK;
 }
 
