@@ -337,6 +337,61 @@ describe("lazy: what is written", function()
     both(list, function(t) t[0] = 1 return t[0], #t end)
   end)
 
+  -- In a process of its own, whose collector has little else to do. Each way touches a table for
+  -- the first time in which a finaliser, meanwhile, assigns to a member and takes another one away.
+  it("counts when it is a finaliser's, in the middle of the first touch", function()
+    local said, _, status = witness.program [[
+      local core = require "moongate.core"
+      local pad = ("p"):rep(1100)
+      local few = '"kept":{"pad":"' .. pad .. '"},"gone":1,"mine":2,"b":[1],"pad":"' .. pad .. '"'
+      local many = { few }
+      for i = 1, 300 do many[#many + 1] = ('"k%d":%d'):format(i, i) end
+      local texts = { few, table.concat(many, ",") } -- the second one is decoded whole
+      local ways = {
+        function(t) return t.b end,
+        function(t) t.new = 1 end,
+        function(t) for _ in pairs(t) do break end end,
+        function(t) core.decoded(t) end,
+        function(t) return t.mine end,
+      }
+      local prey, ran
+      local function bait()
+        setmetatable({}, { __gc = function()
+          if prey then prey.mine, prey.gone, ran, prey = "assigned", nil, true, nil end
+          bait()
+        end })
+      end
+      for _ = 1, 2000 do bait() end
+      collectgarbage("incremental", 10, 1000, 4) -- a step for every few bytes
+      for nth, text in ipairs(texts) do
+        for way, touch in ipairs(ways) do
+          local hits, rounds = 0, 0
+          while hits < 3 and rounds < 20000 do
+            rounds = rounds + 1
+            local outer = core.lazy('{"pad":"' .. pad .. '","t":{' .. text .. "}}")
+            local t = outer.t
+            ran, prey = false, t
+            touch(t)
+            prey = nil
+            if ran then
+              hits = hits + 1
+              local function check() return t.mine == "assigned" and t.gone == nil end
+              local fine = check()
+              core.decoded(outer)
+              if not (fine and check() and t.kept.pad == pad and t.b[1] == 1) then
+                error(("text %d, way %d: lost"):format(nth, way))
+              end
+            end
+          end
+          if hits < 3 then error(("text %d, way %d: no finaliser ran"):format(nth, way)) end
+        end
+      end
+      print "all kept"
+    ]]
+    assert.equal(0, status, said)
+    assert.equal("all kept\n", said)
+  end)
+
   it("takes no nil as a key, and keeps its metatable", function()
     local value = lazy(map)
     assert.has_error(function() value[nil] = 1 end)

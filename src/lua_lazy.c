@@ -142,6 +142,7 @@ static int find_members(struct scan *scan, const char *at) {
     bool list = *at == '[';
     char close = list ? ']' : '}';
     scan->reader.at = at;
+    scan->reader.block = NULL;
     scan->count = 0;
     memset(scan->seen, 0, sizeof scan->seen);
     int more = !read_empty(&scan->reader, close);
@@ -218,10 +219,20 @@ static void make_plain(lua_State *L, int table) {
     lua_setmetatable(L, table);
 }
 
+/* Is it still as it was made? Whatever allocates may run finalisers, and they may touch the table
+ * meanwhile. */
+static bool is_untouched(lua_State *L, int table) {
+    lua_rawgetp(L, table, &node_key);
+    bool untouched = lua_type(L, -1) == LUA_TNUMBER;
+    lua_pop(L, 1);
+    return untouched;
+}
+
 /* The untouched table becomes what its text says, all at once. */
 static void become_decoded(lua_State *L, int table, struct gate_span text,
                            const struct place *place) {
     decode_whole(L, text, place->at, &place->rules);
+    if (!is_untouched(L, table)) return;
     int whole = lua_gettop(L);
     make_plain(L, table);
     lua_pushnil(L);
@@ -246,10 +257,14 @@ static struct node *touch(lua_State *L, int table) {
         become_decoded(L, table, text, &place);
         return NULL;
     }
-    lua_pushnil(L);
-    lua_rawsetp(L, table, &text_key);
-    lua_pushvalue(L, -1);
-    lua_rawsetp(L, table, &node_key);
+    if (is_untouched(L, table)) {
+        lua_pushnil(L);
+        lua_rawsetp(L, table, &text_key);
+        lua_pushvalue(L, -1);
+        lua_rawsetp(L, table, &node_key);
+    } else {
+        lua_rawgetp(L, table, &node_key);
+    }
     return lua_touserdata(L, -1);
 }
 
@@ -377,6 +392,11 @@ static int lazy_index(lua_State *L) {
         return 1;
     }
     push_value(L, node, index, member);
+    if (member->taken) { /* by a finaliser, just now */
+        lua_settop(L, KEY);
+        lua_rawget(L, TABLE);
+        return 1;
+    }
     lua_pushvalue(L, KEY);
     lua_pushvalue(L, -2);
     lua_rawset(L, TABLE);
@@ -397,6 +417,11 @@ static bool fill_table(lua_State *L, int table, struct node *node, int index, bo
             decode_whole(L, node->text, member->value_at, &node->rules);
         else
             push_value(L, node, index, member);
+        if (member->taken) { /* by a finaliser, just now */
+            touched = true;
+            lua_pop(L, node->list ? 1 : 2);
+            continue;
+        }
         if (node->list)
             lua_rawseti(L, table, (int)i + 1);
         else
