@@ -1,5 +1,7 @@
-/* value.c - fuzzes what Lua gets of JSON: the eager decoder against lua-cjson, lazy tables, looked
- * through in every way, against the eager decoder, and values that are written and read again. */
+/* value.c - fuzzes what Lua gets: the eager JSON decoder against lua-cjson and against the ETF
+ * decoder on the same value, that one against JSON in turn where the bytes are a term, lazy tables,
+ * looked through in every way, against the eager decoder, and values that are written and read
+ * again. */
 #include <lualib.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,6 +81,19 @@ static const char program[] =
     "    error('written and read: ' .. text)\n"
     "  end\n"
     "end\n"
+    "local encodings = { json = 'etf', etf = 'json' }\n"
+    "local function compare_twins(text, encoding)\n"
+    "  local other = encodings[encoding]\n"
+    "  local value = decode(text, { null = 'keep', encoding = encoding })\n"
+    "  local twin = value ~= nil and core.encode(value, { encoding = other })\n"
+    "  if not twin then return end\n"
+    "  for _, null in ipairs { 'keep', 'drop' } do\n"
+    "    local ours = decode(text, { null = null, encoding = encoding })\n"
+    "    local theirs, message = decode(twin, { null = null, encoding = other })\n"
+    "    if message then error(other .. ' refuses: ' .. message) end\n"
+    "    if not same(ours, theirs) then error('the twin in ' .. other .. ' differs') end\n"
+    "  end\n"
+    "end\n"
     "return function(text)\n"
     "  for _, rules in ipairs { { null = 'keep' }, {}, { invalid_utf8 = 'refuse' } } do\n"
     "    local eager, message = decode(text, rules)\n"
@@ -86,6 +101,8 @@ static const char program[] =
     "    if rules.null and not message then compare_written(eager) end\n"
     "  end\n"
     "  compare_cjson(text)\n"
+    "  compare_twins(text, 'json')\n"
+    "  compare_twins(text, 'etf')\n"
     "end\n";
 
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
