@@ -120,6 +120,10 @@ scale: need all
 	$(LUA) spec/bench/scale.lua wss $(or $(SHARDS),1000) 1000 $(SECONDS)
 	$(LUA) spec/bench/scale.lua wss $(or $(SHARDS),1000) 16 $(SECONDS)
 
+# Another number of shards under traffic: what came twice, and whether each message was heard once.
+reshard: need all
+	$(LUA) spec/bench/reshard.lua $(or $(FROM),2) $(or $(TO),5) $(or $(RATE),500)
+
 $(BUILD)/bench/sender: spec/bench/sender.c spec/bench/traffic.c src/sandbox_tls.c src/buf.c
 $(BUILD)/bench/floor: spec/bench/floor.c
 $(BUILD)/bench/inflate: spec/bench/inflate.c src/inflate.c src/buf.c src/codes.c
@@ -198,4 +202,4 @@ $(BUILD)/stall.so: spec/stall.c
 	mkdir -p .build/locale
 	localedef -i de_DE -f UTF-8 $@
 
-.PHONY: all demo test specs failures simulate check asan tsan coverage mutants valgrind peers bench scale fuzz install clean need
+.PHONY: all demo test specs failures simulate check asan tsan coverage mutants valgrind peers bench scale reshard fuzz install clean need

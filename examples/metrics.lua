@@ -3,6 +3,15 @@
 -- $DISCORD_TOKEN.
 --
 --   lua5.4 examples/metrics.lua /var/lib/node_exporter/moongate.prom [seconds]
+--
+-- Without node_exporter: `python3 -m http.server 9105` where the file is, and in prometheus.yml
+--
+--   scrape_configs:
+--     - job_name: bot
+--       metrics_path: /moongate.prom
+--       static_configs: [ { targets: [ "localhost:9105" ] } ]
+--
+-- Events a second by name: sum by (event) (rate(moongate_events_total[1m])).
 local moongate = require "moongate"
 
 local path, seconds = arg[1] or "moongate.prom", tonumber(arg[2]) or 15

@@ -750,6 +750,51 @@ describe("Spectacles: what is wrong #sockets", function()
     assert.truthy(message:find("there is no shard 7 of 3", 1, true), message)
   end)
 
+  it("shard ids in the options: doubled, negative, no numbers, or not below shards", function()
+    for _, row in ipairs {
+      { { 0, 0 }, "0 is there twice" }, { { -1 }, "-1 is no shard id" },
+      { { 1.5 }, "1.5 is no shard id" }, { { "a" }, '"a" is no shard id' },
+      { { 3 }, "3 is not below shards, which is 3" }, { {}, "no list of shard ids" },
+      { 5, "5 is no list" },
+    } do
+      local fine, message = pcall(moongate.client, {
+        token = "a.token.x", intents = 0, shards = 3, shard_ids = row[1],
+      })
+      assert.is_false(fine)
+      assert.truthy(message:find("shard_ids: ", 1, true), message)
+      assert.truthy(message:find(row[2], 1, true), message)
+    end
+    local one = moongate.shard("a.token.x", 5,
+      { intents = 0, shards = 3, url = "ws://127.0.0.1:1" })
+    assert.equal("EUSAGE", select(3, one:connect()))
+  end)
+
+  it("spawn twice at once: the first decides, the same again does nothing", function()
+    sandbox { max_concurrency = 16 }
+    client()
+    local results = {}
+    for i, count in ipairs { 2, 2, 3 } do
+      moongate.spawn(function() results[i] = table.pack(bot:spawn(count)) end)
+    end
+    await("all three", function() return results[1] and results[2] and results[3] end)
+    assert.same({ true, true }, { results[1][1], results[2][1] })
+    assert.same({ n = 3, nil, results[3][2], "EUSAGE" }, results[3])
+    assert.truthy(results[3][2]:find("shards of 2 run already, not of 3", 1, true))
+    all_ready(2)
+    assert.equal(2, #discord:received "IDENTIFY")
+  end)
+
+  it("reshard while shards still wait to identify: they are replaced all the same", function()
+    sandbox { max_concurrency = 2 }
+    client { shards = 4 }
+    assert.is_true(bot:spawn())
+    await("the first two", function() return #discord:received "IDENTIFY" == 2 end)
+    assert.same({ true, 0 }, { bot:reshard(1) })
+    all_ready(1)
+    assert(discord:wait_for_connections(1))
+    assert.equal("Shard 0/1", tostring(bot.shards[0]):match "^Shard %d/%d")
+  end)
+
   it("a count that the gateway refuses: 4010 says what to do", function()
     sandbox()
     discord:instead("ready", { close = 4010 })
