@@ -9,6 +9,7 @@ local witness = require "witness"
 
 local DAY, STEP, STEPS, TOTAL = 86400000, 900000, 98, 1000
 local HOLD_LOOK, LOOK = 30000, 250
+local WINDOW = core.limits.IDENTIFY_WINDOW_MS
 
 describe("quota", function()
   local q
@@ -180,7 +181,7 @@ describe("window", function()
   it("R35 counts the identifies of all engines of a token", function()
     window.learn(token, 0, 1000, 12, 100000)
     for i = 1, 12 do
-      local now, owner = i * 5000, i % 3 + 1
+      local now, owner = i * WINDOW, i % 3 + 1
       assert.equal(0, (window.claim(token, 0, 0, owner, now)))
       window.spent(token, 0, 0, owner, now)
       window.done(token, 0, 0, owner)
