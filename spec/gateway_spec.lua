@@ -198,7 +198,28 @@ describe("gateway", function()
     assert.equal("http://127.0.0.1:1/api", one.api)
     one.url = "ws://127.0.0.1:7"
     assert.equal("ws://127.0.0.1:7", one.url)
-    assert.has_error(function() one.api = "x" end)
+    one.api = "http://127.0.0.1:8/api/"
+    assert.same({ "http://127.0.0.1:8/api" }, { one.api, one.url }) -- what it knew was another's
+    one.shards, one.url = 5, "ws://127.0.0.1:9"
+    assert.same({ 5, "ws://127.0.0.1:9" }, { one.shards, one.url })
+    one.shards, one.url, one.api = nil, nil, nil
+    assert.same({ os.getenv "DISCORD_API" or "https://discord.com/api" },
+      { one.api, one.shards, one.url })
+    for key, wrong in pairs { api = "x", url = "http://x", shards = 0, token = "t", other = 1 } do
+      local fine, message = pcall(function() one[key] = wrong end)
+      assert.is_false(fine)
+      assert.truthy(message:find("gateway_spec.lua:%d+: gateway: .*" .. key), message)
+    end
+  end)
+
+  it("stays where it was pointed when a cluster says nothing of another api", function()
+    local one = gateway(fresh_token())
+    one.api = "http://127.0.0.1:8/api"
+    local moongate = require "moongate"
+    assert.equal(one.api, moongate.cluster(one, { intents = 0 }).options.api)
+    assert.equal(one.api, moongate.client { token = one.token, intents = 0 }.options.api)
+    local other = moongate.client { token = one.token, intents = 0, api = "http://127.0.0.1:7" }
+    assert.equal("http://127.0.0.1:7", other.options.api)
   end)
 
   describe("without a cluster", function()

@@ -433,6 +433,8 @@ function cluster.new(source, wanted, noun, level)
     error("moongate: the gateway object is of another token than the options; leave token out",
       level)
   end
+  local gateway = gateways.of(options.reveal(checked.token))
+  if type(wanted) ~= "table" or wanted.api == nil then checked.api = gateway.api end
   local self = setmetatable({
     noun = noun,
     options = checked,
@@ -440,7 +442,7 @@ function cluster.new(source, wanted, noun, level)
     shard_fields = {}, -- of those that had events, by shard
     save_timer = false,
     retired = {},
-    gateway = gateways.of(options.reveal(checked.token)),
+    gateway = gateway,
     presence = encode_presence(checked.presence, level),
     warned = {},
     stop_waiters = {},

@@ -35,6 +35,10 @@ local by_token = {}
 
 local methods = {}
 
+local function default_api()
+  return ((os.getenv("DISCORD_API") or DEFAULT_API):gsub("/+$", ""))
+end
+
 local properties = {
   token = function(own) return own.token end,
   url = function(own) return own.url or (own.answer and own.answer.url) end,
@@ -70,10 +74,15 @@ local meta = {
     return methods[key]
   end,
   __newindex = function(self, key, value)
-    if key ~= "shards" and key ~= "url" then
+    if key ~= "shards" and key ~= "url" and key ~= "api" then
       error(("gateway: field '%s' cannot be set"):format(tostring(key)), 2)
     end
-    privates[self][key] = value
+    if value == nil then
+      methods.configure(self, { api = key == "api" and default_api() or nil })
+      if key ~= "api" then privates[self][key] = nil end
+    else
+      methods.configure(self, options.check_some("gateway", { [key] = value }, { key }, 3))
+    end
   end,
 }
 
@@ -385,7 +394,7 @@ function gateway.of(token, shards)
     object = setmetatable({}, meta)
     privates[object] = {
       token = token,
-      api = (os.getenv("DISCORD_API") or DEFAULT_API):gsub("/+$", ""),
+      api = default_api(),
       version = core.limits.VERSION_DEFAULT,
       urls = {}, -- those that are connected to, as keys
       users = setmetatable({}, { __mode = "k" }), -- clusters, as keys
