@@ -105,7 +105,8 @@ describe("crew #sockets", function()
     await("every message", is_done)
     assert.same({}, wrong)
     assert.same({ heard = 200 * SHARDS, skipped = 0 }, bot:stats().events.MESSAGE_CREATE)
-    assert.equal(SHARDS, bot:stats().events.READY.skipped)
+    local readies = bot:stats().events.READY
+    assert.equal(SHARDS, readies.heard + readies.skipped)
     assert.equal(SHARDS, bot:stats().ready)
   end)
 
@@ -177,18 +178,42 @@ describe("crew #sockets", function()
 
   it("R57 a queue that one shard fills is left by the shards of every thread", function()
     local MARK, COUNT = 50, 200
-    ready({ queue_events = MARK, when_full = "disconnect" })
+    ready({ queue_events = MARK, when_full = "disconnect" }, SHARE, { heartbeat_interval = 41250 })
     local heard = 0
     bot:on("MESSAGE_CREATE", function() heard = heard + 1 end)
     bot:step(0)
+    local before = core.now()
     for _ = 1, COUNT do
       discord:dispatch("MESSAGE_CREATE", { channel_id = "1", content = "x" },
         { shard = 0, filter = false })
     end
     blocked_until(function() return count_states().backoff == SHARDS end)
+    -- A thread that nobody tells looks after ten seconds at the latest.
+    assert.is_true(core.now() - before < 6, core.now() - before)
     assert.same({}, discord:received "RESUME")
     await("every message, and all shards", function() return heard == COUNT and all_ready() end)
     assert.equal(SHARDS, #discord:received "IDENTIFY")
+  end)
+
+  it("R57 a shard that is started with its session while the queue is full waits", function()
+    local MARK = 50
+    discord = witness.sandbox { shards = 2, max_concurrency = 2 }
+    local engine <close> = assert(make_engine { queue_events = MARK, thread_shards = 1 })
+    local function start(id, session)
+      assert(engine:interest(id, { "MESSAGE_CREATE" }))
+      assert(engine:start { token = discord.token, url = discord.url, shard_id = id,
+        shard_count = 2, intents = 1, session = session })
+    end
+    start(0)
+    assert(discord:wait_for_ready(1))
+    for _ = 1, MARK do discord:dispatch("MESSAGE_CREATE", {}, { filter = false, exact = true }) end
+    blocked_until(function() return engine:counts().paused end)
+    start(1, { id = "gone", url = discord.url, seq = 1 })
+    witness.block(0.3)
+    assert.same({}, discord:received "RESUME")
+    local record
+    repeat record = engine:next(record) until not record
+    assert(discord:wait_until(function() return #discord:received "RESUME" == 1 end))
   end)
 
   it("R66 all threads end together, within two seconds, whatever the gateway does", function()

@@ -86,8 +86,10 @@ local function objects(build, what, name)
   return table.concat(list, " ")
 end
 
-local foreign = { tls = true, transport = true, seat = true, command = true, loop = true,
-  crew = true, engine = true }
+local foreign = {
+  tls = true, ticket = true, transport = true, seat = true, command = true, loop = true,
+  crew = true, engine = true,
+}
 
 local function is_of_core(object) return not object:find "^unit" end
 

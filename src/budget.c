@@ -50,8 +50,9 @@ static int clamp_concurrency(int concurrency) {
     return concurrency > GATE_CONCURRENCY_MAX ? GATE_CONCURRENCY_MAX : concurrency;
 }
 
+/* The others are not looked at, and cost no memory before they are. */
 static void clear_keys(struct gate_slots *slots) {
-    for (int i = 0; i < GATE_CONCURRENCY_MAX; i++)
+    for (int i = 0; i < slots->concurrency; i++)
         slots->keys[i] = (struct gate_slot_key){.holder = NOBODY};
 }
 

@@ -175,7 +175,7 @@ extern const struct gate_intent_row gate_intents[]; /* ended by a NULL name */
 #define GATE_IDENTIFY_WINDOW_MS 5250  /* one a key in Discord's 5 s; the network, likewise */
 #define GATE_SLOT_LEASE_MS      60000 /* to identify: longer than connecting and HELLO may take */
 #define GATE_IDENTIFY_LEASE_MS  30000 /* then, to fail or get ready before the key is lost */
-#define GATE_CONCURRENCY_MAX    256   /* keys; the largest bots are assigned 64 */
+#define GATE_CONCURRENCY_MAX    1024  /* keys; the largest bots are assigned 64 */
 #define GATE_WINDOW_LOOK_MS     250   /* how soon to see whether another engine has identified */
 #define GATE_SLOT_ASK_AGAIN_MS  60000 /* so that a lost request cannot hang a shard */
 
@@ -222,6 +222,7 @@ extern const struct gate_intent_row gate_intents[]; /* ended by a NULL name */
 #define GATE_ADDRESS_TIMEOUT_MS  5000  /* for one of several addresses, up to the upgrade */
 #define GATE_RESOLVE_WORKERS_MAX 4     /* threads: so many stuck lookups hold up the others */
 #define GATE_RESOLVE_CACHE_MS    30000 /* a good answer is used again */
+#define GATE_TLS_TICKETS_MAX     32    /* hosts whose TLS is resumed; Discord has a dozen */
 #define GATE_LINKS_MAX           1024  /* descriptors of one I/O thread; 16 bytes each */
 #define GATE_THREAD_SHARDS_MAX   128   /* a wake's poll() takes 2 us a connection: 0.3 ms at most */
 #define GATE_THREADS_MAX         128   /* of an engine: 16,384 shards, 1.2 GB of connections */

@@ -506,6 +506,7 @@ static bool shake_hands(struct gate_link *link) {
     int rc = SSL_accept(link->ssl);
     if (rc == 1) {
         link->state = GATE_LINK_HTTP;
+        link->tls_resumed = SSL_session_reused(link->ssl) == 1;
         return true;
     }
     const char *reason = ERR_reason_error_string(ERR_peek_error());

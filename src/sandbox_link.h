@@ -53,10 +53,11 @@ struct gate_link {
     struct gate_knobs knobs;
     int64_t corrupt, swallow, stutter; /* messages yet to be damaged, thrown away, sent twice */
 
-    int fd;         /* the server's thread only */
-    SSL *ssl;       /* the same; NULL without TLS */
-    bool wants_out; /* waits for room to write */
-    bool more_in;   /* bytes are waiting inside of OpenSSL, or the turn's share is used up */
+    int fd;           /* the server's thread only */
+    SSL *ssl;         /* the same; NULL without TLS */
+    bool tls_resumed; /* an earlier TLS session was taken up */
+    bool wants_out;   /* waits for room to write */
+    bool more_in;     /* bytes are waiting inside of OpenSSL, or the turn's share is used up */
     enum { GATE_DROP_NOT, GATE_DROP_RESET, GATE_DROP_END } drop; /* asked for from outside */
     struct gate_buf in;
     size_t in_used; /* bytes of `in` that are dealt with */

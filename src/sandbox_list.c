@@ -24,7 +24,8 @@ static int describe_link(const struct gate_link *link, struct gate_buf *out) {
         out,
         "{'id':$,'open':$,'state':$,'session':$,'shard':$,'shard_count':$,'seq':$,'version':$,"
         "'encoding':$,'compress':$,'path':$,'query':$,'opened_ms':$,'beats':$,'packets':$,"
-        "'messages_out':$,'bytes_out':$,'unsent':$,'close_sent':$,'close_received':$,"
+        "'messages_out':$,'bytes_out':$,'unsent':$,'tls_resumed':$,'close_sent':$,'close_received':"
+        "$,"
         "'close_reason':$}",
         gate_integer_blank(link->id), gate_boolean_blank(link->state != GATE_LINK_CLOSED),
         gate_string_blank(gate_link_word(link)), name_or_null(link->session),
@@ -38,6 +39,7 @@ static int describe_link(const struct gate_link *link, struct gate_buf *out) {
         gate_integer_blank((int64_t)link->sends), gate_integer_blank((int64_t)link->messages_out),
         gate_integer_blank((int64_t)link->bytes_out),
         gate_integer_blank((int64_t)(link->out.len - link->out_sent)),
+        gate_boolean_blank(link->tls_resumed),
         number_or_null(link->close_sent, link->close_sent != 0),
         number_or_null(link->close_received, link->close_received != 0),
         gate_text_blank(gate_buf_span(&link->close_reason)));

@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 
 #include "buf.h"
+#include "ticket.h"
 
 #define KEY_BYTES 1024 /* longer paths are not shared */
 
@@ -27,6 +28,7 @@ struct gate_tls {
     struct gate_tls *next; /* in the list, under its lock */
     size_t users;          /* likewise */
     SSL_CTX *context;
+    struct gate_tickets tickets;
     char key[KEY_BYTES]; /* "": shared with nobody */
 };
 
@@ -87,19 +89,40 @@ static void note_alert(struct gate_tls_state *state, int alert) {
     snprintf(state->words, sizeof state->words, "the server refused: %s", words);
 }
 
+static int settings_index = -1; /* of the settings, which hang on the SSL_CTX */
+
+static struct gate_tls *settings_of(const SSL *ssl) {
+    return SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), settings_index);
+}
+
+static struct gate_tls_state *find_state(SSL *ssl) {
+    return attendant.find ? attendant.find(attendant.owner, ssl) : NULL;
+}
+
 static void watch_handshake(const SSL *watched, int where, int value) {
     SSL *ssl = (SSL *)(uintptr_t)watched;
-    struct gate_tls_state *state = attendant.find ? attendant.find(attendant.owner, ssl) : NULL;
+    struct gate_tls_state *state = find_state(ssl);
     if (!state) return;
     /* With TLS 1.3 the server may refuse after our side of the handshake is done. */
     if (where == SSL_CB_READ_ALERT) note_alert(state, value);
     if (state->done) return;
-    if (where & SSL_CB_HANDSHAKE_START)
+    if (where & SSL_CB_HANDSHAKE_START) {
         bind_name(state, ssl);
-    else if (where & SSL_CB_HANDSHAKE_DONE)
+        state->offered = gate_ticket_offer(&settings_of(ssl)->tickets, state->place, ssl);
+    } else if (where & SSL_CB_HANDSHAKE_DONE) {
         state->done = true;
-    else if (where == SSL_CB_CONNECT_EXIT && value <= 0)
+    } else if (where == SSL_CB_CONNECT_EXIT && value <= 0) {
         note_failure(state);
+    }
+    if (state->error && state->offered) gate_ticket_drop(&settings_of(ssl)->tickets, state->place);
+}
+
+/* With TLS 1.3 tickets come when the handshake is long over, as any message does. Returns that
+ * OpenSSL's reference is its own. */
+static int take_ticket(SSL *ssl, SSL_SESSION *session) {
+    const struct gate_tls_state *state = find_state(ssl);
+    if (state) gate_ticket_keep(&settings_of(ssl)->tickets, state->place, session);
+    return 0;
 }
 
 /* ---- Certificates ---------------------------------------------------------------------------- */
@@ -142,6 +165,8 @@ static SSL_CTX *make_context(void) {
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_info_callback(context, watch_handshake);
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_new_cb(context, take_ticket);
     return context;
 }
 
@@ -176,20 +201,38 @@ static int load_trusted(SSL_CTX *context, const char *ca_file, const char **deta
 }
 
 /* With the lock held. */
+static bool hang_settings(SSL_CTX *context, struct gate_tls *tls) {
+    if (settings_index < 0) settings_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+    return settings_index >= 0 && SSL_CTX_set_ex_data(context, settings_index, tls) == 1;
+}
+
+static void free_settings(struct gate_tls *tls) {
+    SSL_CTX_free(tls->context);
+    gate_tickets_free(&tls->tickets);
+    gate_allocate(tls, 0);
+}
+
+/* With the lock held. */
 static struct gate_tls *make_settings(const char *key, const char *ca_file, int *error,
                                       const char **detail) {
     struct gate_tls *tls = gate_allocate(NULL, sizeof *tls);
-    SSL_CTX *context = make_context();
     *error = GATE_EMEMORY;
-    *detail = tls ? "no TLS context to be had" : gate_error_text(GATE_EMEMORY);
-    if (tls && context) *error = load_trusted(context, ca_file, detail);
-    if (*error < 0) {
-        SSL_CTX_free(context);
+    *detail = gate_error_text(GATE_EMEMORY);
+    if (!tls) return NULL;
+    *tls = (struct gate_tls){.next = all};
+    memcpy(tls->key, key, KEY_BYTES);
+    if (gate_tickets_init(&tls->tickets) < 0) {
         gate_allocate(tls, 0);
         return NULL;
     }
-    *tls = (struct gate_tls){.next = all, .context = context};
-    memcpy(tls->key, key, KEY_BYTES);
+    *detail = "no TLS context to be had";
+    tls->context = make_context();
+    if (tls->context && hang_settings(tls->context, tls))
+        *error = load_trusted(tls->context, ca_file, detail);
+    if (*error < 0) {
+        free_settings(tls);
+        return NULL;
+    }
     all = tls;
     return tls;
 }
@@ -215,8 +258,7 @@ void gate_tls_close(struct gate_tls *tls) {
     if (last && *at) *at = tls->next;
     pthread_mutex_unlock(&lock);
     if (!last) return;
-    SSL_CTX_free(tls->context);
-    gate_allocate(tls, 0);
+    free_settings(tls);
 }
 
 void *gate_tls_context(const struct gate_tls *tls) {

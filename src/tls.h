@@ -11,12 +11,14 @@
 
 /* What is known of one handshake; part of a connection. */
 struct gate_tls_state {
-    const char *host; /* NUL-terminated: who has to prove its name; borrowed for the handshake */
-    bool literal;     /* the host is a numeric address */
-    bool insecure;    /* any certificate will do */
-    bool bound;       /* the handshake has begun and checks against `host` */
-    bool done;        /* the handshake has succeeded */
-    int error;        /* GATE_ECERTIFICATE or GATE_ETLS; 0: none seen */
+    const char *host;  /* NUL-terminated: who has to prove its name; borrowed for the handshake */
+    const char *place; /* host and port: whose tickets are good here; likewise */
+    bool literal;      /* the host is a numeric address */
+    bool insecure;     /* any certificate will do */
+    bool bound;        /* the handshake has begun and checks against `host` */
+    bool offered;      /* it has asked to resume a session of before */
+    bool done;         /* the handshake has succeeded */
+    int error;         /* GATE_ECERTIFICATE or GATE_ETLS; 0: none seen */
     char words[GATE_TLS_WORDS_MAX]; /* "" or what the error was */
 };
 

@@ -168,8 +168,10 @@ static void connect_next(struct gate_link *link) {
     info.method = link->exchange ? link->exchange->request.method : "GET";
     if (link->proxy->used) use_proxy(link, &info, bracketed);
     transport->sockets++;
-    link->tls = (struct gate_tls_state){
-        .host = link->url.host, .literal = link->url.literal, .insecure = transport->insecure};
+    link->tls = (struct gate_tls_state){.host = link->url.host,
+                                        .place = link->url.authority,
+                                        .literal = link->url.literal,
+                                        .insecure = transport->insecure};
     /* Trap: a failure right here may make no callback of any kind, not even WSI_DESTROY. */
     if (!lws_client_connect_via_info(&info) && link->stage == GATE_STAGE_BUSY) settle(link);
 }

@@ -157,7 +157,7 @@ end
 
 --- The WebSockets that are open, in the order of their ids: id, state ("open", "ready", "closing"),
 --- session, shard, shard_count, seq, version, encoding, compress, path, query, beats, packets,
---- messages_out, bytes_out, unsent, close_sent, close_received, opened_ms.
+--- messages_out, bytes_out, unsent, tls_resumed, close_sent, close_received, opened_ms.
 function methods:connections()
   return core.list(self, "connections")
 end

@@ -13,15 +13,28 @@ local discord = assert(sandbox.start {
 })
 
 -- By how many ms a heartbeat of a connection came later than an interval after the one before it:
--- the most, and how many there were.
+-- the most, and how many there were. Only those count that have come since the mark, when all
+-- shards run: which beats leave together changes no more, and none is early that was not before.
+local marked_ms = 0
+
 local function judge_beats()
   local last, worst, count = {}, -math.huge, 0
   for _, beat in ipairs(discord:received "HEARTBEAT") do
-    local before = last[beat.connection]
-    if before then worst = math.max(worst, beat.at_ms - before - interval_ms) end
-    last[beat.connection], count = beat.at_ms, count + 1
+    if beat.at_ms >= marked_ms then
+      local before = last[beat.connection]
+      if before then worst = math.max(worst, beat.at_ms - before - interval_ms) end
+      last[beat.connection], count = beat.at_ms, count + 1
+    end
   end
   return ("%d %d"):format(worst == -math.huge and -1 or worst, count)
+end
+
+local function count_tickets()
+  local count = 0
+  for _, one in ipairs(discord:connections()) do
+    if one.tls_resumed then count = count + 1 end
+  end
+  return count
 end
 
 local orders = {
@@ -29,11 +42,12 @@ local orders = {
   resumes = function() return #discord:received "RESUME" end,
   connections = function() return #discord:connections() end,
   drop = function() return discord:drop() end,
-  beats = judge_beats,
-  forget = function()
-    discord:forget()
-    return "done"
+  mark = function()
+    marked_ms = discord:clock()
+    return marked_ms
   end,
+  beats = judge_beats,
+  tickets = count_tickets,
 }
 
 io.stdout:setvbuf "line"
