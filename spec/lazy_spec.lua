@@ -141,8 +141,11 @@ describe("lazy: every way to look", function()
     math.randomseed(50)
     for _ = 1, 600 do
       local text = random_value(5)
+      local term = core.encode(core.decode(text, { null = "keep" }), { encoding = "etf" })
       for _, rules in ipairs { {}, { null = "keep" }, { invalid_utf8 = "refuse" } } do
         expect_equal(text, rules)
+        rules.encoding = "etf"
+        expect_equal(term, rules)
       end
     end
   end)
@@ -245,6 +248,62 @@ describe("lazy: what is touched", function()
       assert.equal(code, name)
       assert.matches("^lazy: ", message)
     end
+  end)
+
+  it("must be a term at its outermost level", function()
+    local etf, pack = { encoding = "etf" }, string.pack
+    local padded = pack(">Bs1Bs4", 115, "pad", 109, pad) -- a pair
+    local function map(pairs, count) return pack(">BBI4", 131, 116, count) .. pairs .. padded end
+    local one = "s\1aa\1"
+    for term, code in pairs {
+      [map(one, 2) .. "x"] = "ESYNTAX", [map(one, 3)] = "ESYNTAX", [map(one, 1)] = "ESYNTAX",
+      [map("a\1", 2)] = "ESYNTAX", [map("\70\1a\1", 2)] = "ESYNTAX", [map("s\9a", 2)] = "ESYNTAX",
+      ["\131l\0\0\0\1" .. map("", 1):sub(2) .. "k"] = "ESYNTAX",
+      [("\131" .. ("l\0\0\0\1"):rep(129) .. ("j"):rep(130))] = "EDEPTH",
+      [map("s\1a" .. ("l\0\0\0\1"):rep(128) .. ("j"):rep(129), 2)] = "EDEPTH",
+      ["\131"] = "ESYNTAX", [""] = "ESYNTAX", ["\131t"] = "ESYNTAX",
+    } do
+      local value, message, name = core.lazy(term, etf)
+      assert.is_nil(value)
+      assert.equal(code, name, ("%q"):format(term:sub(1, 30)))
+      assert.matches("^lazy: ", message)
+    end
+    assert.equal("EUTF8", select(3, core.lazy(map("m\0\0\0\1\255a\1", 2),
+      { encoding = "etf", invalid_utf8 = "refuse" })))
+    assert.error_matches(function() core.lazy("\131j", { encoding = "xml" }) end,
+      "option 'encoding': 'xml'")
+  end)
+
+  it("of a term is found under keys of every kind, and decoded alone", function()
+    local etf, pack = { encoding = "etf" }, string.pack
+    local padding = pack(">Bs4", 109, pad)
+    local function map(...)
+      return pack(">BI4", 116, select("#", ...)) .. table.concat { ... }
+    end
+    local inner = map("s\1x" .. padding, "s\1y\255") -- a tag that there is not
+    local text = "\131" .. map("s\1aa\1", "w\2\xc3\xa9a\2", "d\0\1ba\3", "v\0\1ca\4",
+      "m\0\0\0\1da\5", "s\1ns\3nil", "s\1is\2hi", "s\1fs\5false", "s\1lj",
+      "s\1tk\0\2\7\8", "s\3bign\8\0" .. pack("<I8", 1 << 60), "s\1p" .. padding)
+    expect_equal(text, etf)
+    expect_equal(text, { encoding = "etf", null = "keep" })
+    assert.is_true(is_lazy(core.lazy(text, etf)))
+    assert.is_true(is_lazy(core.lazy(text:sub(2), etf))) -- as the data of an event comes
+    -- What is found under another name than its bytes is decoded at once, and so is a key twice.
+    for _, pairs in ipairs { { "s\1\233a\1" }, { "a\7a\1" }, { "s\1aa\1", "m\0\0\0\1aa\2" },
+      { "s\1aa\1", "s\1as\3nil" } } do
+      local term = "\131" .. map("s\1p" .. padding, table.unpack(pairs))
+      assert.is_false(is_lazy(core.lazy(term, etf)))
+      expect_equal(term, etf)
+      expect_equal("\131" .. map("s\1t" .. term:sub(2), "s\1p" .. padding), etf)
+    end
+    local broken = "s\1q" .. map("s\1x" .. padding, "s\1yc" .. ("\0"):rep(31)) -- no number
+    local value = core.lazy("\131" .. map("s\1aa\1", broken, "s\1p" .. padding), etf)
+    assert.equal(1, value.a)
+    assert.is_true(is_lazy(value.q))
+    assert.equal(pad, value.q.x)
+    assert.error_matches(function() return value.q.y end, "decode: malformed payload")
+    assert.error_matches(function() core.decoded(value) end, "decode: malformed payload")
+    assert.is_nil((core.lazy("\131" .. map("s\1q" .. inner, "s\1p" .. padding), etf)))
   end)
 
   it("must be UTF-8 where that is asked for", function()
@@ -620,13 +679,14 @@ describe("lazy: listeners #sockets", function()
     assert.equal(pad, discord:received("VOICE_STATE_UPDATE")[1].d.nested.author.username)
   end)
 
-  it("get the same from another encoding: text made anew, and a table", function()
+  it("get the same from another encoding: text made anew, and a lazy table", function()
     start { encoding = "etf" }
     local raw, value
     bot:on("MESSAGE_CREATE", function(data) raw = data end, { raw = true })
     bot:on("MESSAGE_CREATE", function(data) value = data end, { lazy = true })
     discord:dispatch("MESSAGE_CREATE", message)
     witness.await(bot, "the message", function() return value end)
+    assert.is_true(is_lazy(value))
     assert.equal(pad, value.author.username)
     assert.same(moongate.decoded(value), core.decode(raw))
   end)

@@ -259,8 +259,8 @@ end
 -- What the pure core may see of the world: no socket, thread, clock, random device or Lua.
 local pure_nouns = { moongate = true, codes = true, buf = true, text = true, budget = true,
   quota = true, heart = true, backoff = true, codec = true, json = true, json_lex = true,
-  json_read = true,
-  etf = true, etf_read = true, transcode = true, inflate = true, event = true, outbox = true,
+  json_read = true, etf = true, etf_lex = true, etf_read = true, transcode = true,
+  inflate = true, event = true, outbox = true,
   pace = true, machine = true, payload = true, report = true, session = true, shard = true }
 local pure_headers = { "assert.h", "ctype.h", "errno.h", "float.h", "inttypes.h", "limits.h",
   "locale.h", "math.h", "stdarg.h", "stdbool.h", "stddef.h", "stdint.h", "stdio.h", "stdlib.h",

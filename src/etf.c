@@ -56,7 +56,6 @@ static inline int pass_close_map(struct target *target) {
     return target->sink->close_map(target->to);
 }
 
-#define READ_TO                       struct target
 #define READ_CALL(name)               pass_##name
 #define READ_SKIPS_NULL(to, key)      false
 #define READ_KNOWN(to, at, left, len) false /* a sink knows no key beforehand */
@@ -77,84 +76,6 @@ static int walk(struct gate_span value, const struct gate_sink *sink, void *to,
     if (used < value.len) return GATE_ESYNTAX;
     start_reader(&reader, packed ? gate_buf_span(scratch) : value, &target);
     return read_whole(&reader);
-}
-
-/* ---- Skipping -------------------------------------------------------------------------------- */
-
-/* What stands behind a tag: so many bytes of its own, behind a length if it has one. What the
- * length counts is bytes, or terms. A tag that is not here is refused, as nobody knows its size. */
-static const struct layout {
-    uint8_t length_bytes;
-    uint8_t own_bytes;
-    uint8_t terms; /* for each that the length counts; 0: it counts bytes */
-    bool nests;    /* a container, be it one of bytes: it has a depth */
-    bool known;
-} layouts[256] = {
-    [TAG_NEW_FLOAT] = {.own_bytes = 8, .known = true},
-    [TAG_SMALL_INTEGER] = {.own_bytes = 1, .known = true},
-    [TAG_INTEGER] = {.own_bytes = 4, .known = true},
-    [TAG_FLOAT] = {.own_bytes = FLOAT_BYTES, .known = true},
-    [TAG_ATOM] = {.length_bytes = 2, .known = true},
-    [TAG_SMALL_TUPLE] = {.length_bytes = 1, .terms = 1, .nests = true, .known = true},
-    [TAG_LARGE_TUPLE] = {.length_bytes = 4, .terms = 1, .nests = true, .known = true},
-    [TAG_NIL] = {.nests = true, .known = true},
-    [TAG_STRING] = {.length_bytes = 2, .nests = true, .known = true},
-    [TAG_LIST] = {.length_bytes = 4, .terms = 1, .nests = true, .known = true},
-    [TAG_BINARY] = {.length_bytes = 4, .known = true},
-    [TAG_SMALL_BIG] = {.length_bytes = 1, .own_bytes = 1, .known = true},
-    [TAG_LARGE_BIG] = {.length_bytes = 4, .own_bytes = 1, .known = true},
-    [TAG_SMALL_ATOM] = {.length_bytes = 1, .known = true},
-    [TAG_MAP] = {.length_bytes = 4, .terms = 2, .nests = true, .known = true},
-    [TAG_ATOM_UTF8] = {.length_bytes = 2, .known = true},
-    [TAG_SMALL_ATOM_UTF8] = {.length_bytes = 1, .known = true},
-};
-
-/* An open container: the terms that are still to come, and whether the empty list ends it. */
-struct opened {
-    uint64_t terms;
-    bool ended_by_nil;
-};
-
-/* Steps over the head of a term: all of it, unless it is a container. *out: what that holds. */
-static inline int skip_head(struct reader *reader, int depth, struct opened *out) {
-    *out = (struct opened){0, false};
-    if (!has_bytes(reader, 1)) return GATE_ESYNTAX;
-    uint8_t tag = byte_at(reader->at);
-    const struct layout *layout = &layouts[tag];
-    uint32_t count = 0;
-    if (!layout->known || read_length(reader, layout->length_bytes, &count) < 0)
-        return GATE_ESYNTAX;
-    if (layout->nests && depth == GATE_DEPTH_MAX) return GATE_EDEPTH;
-    size_t own = layout->own_bytes + (layout->terms ? 0 : (size_t)count);
-    out->terms = (uint64_t)count * layout->terms;
-    out->ended_by_nil = tag == TAG_LIST;
-    if (!has_bytes(reader, own) || !has_bytes(reader, own + out->terms)) return GATE_ESYNTAX;
-    reader->at += own;
-    return GATE_OK;
-}
-
-/* Closes what is complete. Returns the new depth, or an error. */
-static inline int close_opened(struct reader *reader, struct opened *stack, int depth) {
-    for (; depth > 0 && stack[depth - 1].terms == 0; depth--) {
-        if (!stack[depth - 1].ended_by_nil) continue;
-        if (!has_bytes(reader, 1) || byte_at(reader->at) != TAG_NIL) return GATE_ESYNTAX;
-        reader->at++;
-    }
-    return depth;
-}
-
-static int skip_term(struct reader *reader) {
-    struct opened stack[GATE_DEPTH_MAX], opened;
-    int depth = 0;
-    do {
-        int rc = skip_head(reader, depth, &opened);
-        if (rc < 0) return rc;
-        if (opened.terms || opened.ended_by_nil) stack[depth++] = opened;
-        depth = close_opened(reader, stack, depth);
-        if (depth < 0) return depth;
-        if (depth > 0) stack[depth - 1].terms--;
-    } while (depth > 0);
-    return GATE_OK;
 }
 
 /* ---- The envelope ---------------------------------------------------------------------------- */

@@ -3,7 +3,6 @@
  * are null and leave no trace, so a table made beforehand would be too large. */
 #include "lua_builder.h"
 
-#define READ_TO                       struct builder
 #define READ_CALL(name)               build_##name
 #define READ_SKIPS_NULL(to, key)      skips_null(to, key)
 #define READ_KNOWN(to, at, left, len) equals_known(to, at, left, len)

@@ -3,7 +3,7 @@
  * A lazy table holds, besides what was touched, entries under keys that nobody else has:
  *
  *   NODE   from the first touch on: a userdata with the place of each member, whose user value is
- *          the JSON text of the whole event, a Lua string that all its tables share
+ *          the text of the whole event, in JSON or ETF, a Lua string that all its tables share
  *   TEXT   before that: the text, while NODE is an integer, the place of the table in the text
  *
  * Making it plain takes them away, and the metatable. A member that was handed out, or assigned to,
@@ -11,9 +11,9 @@
  */
 #include "lua_lazy.h"
 
-#include "json_lex.h"
-#include "lua_key.h"
+#include "lua_index.h"
 #include "lua_space.h"
+#include "text.h"
 
 /* A build for tests makes these smaller, so that small texts are lazy as well. */
 #ifndef EVENT_BYTES_MAX
@@ -31,164 +31,76 @@
 static const char text_key, node_key; /* their addresses are the keys */
 static const char class_key;          /* of the metatable in the registry */
 
-/* A member of a container. */
-struct member {
-    uint32_t tag;     /* MAP: from the hash of its key */
-    uint32_t key_at;  /* MAP: the first byte of its key */
-    uint32_t key_len; /* MAP: of its key */
-    uint32_t value_at : 31;
-    uint32_t taken : 1;
-};
-
 struct node {
+    const struct gate_indexer *indexer;
     struct gate_span text; /* of the whole event: the user value */
     struct gate_lua_rules rules;
     bool list;
     uint32_t end; /* the byte behind the container */
     uint32_t count;
-    struct member members[];
+    struct gate_member members[];
 };
 
 /* A place in a text, as it is kept in NODE before the table is touched. */
 struct place {
     uint32_t at;
+    const struct gate_indexer *indexer;
     struct gate_lua_rules rules;
 };
 
 #define PLACE_KEEPS   (INT64_C(1) << 32)
 #define PLACE_REFUSES (INT64_C(1) << 33)
+#define PLACE_ETF     (INT64_C(1) << 34)
 
 static int64_t pack_place(struct place place) {
     return (int64_t)place.at | (place.rules.keep_null ? PLACE_KEEPS : 0) |
-           (place.rules.refuse_utf8 ? PLACE_REFUSES : 0);
+           (place.rules.refuse_utf8 ? PLACE_REFUSES : 0) |
+           (place.indexer == &gate_indexer_etf ? PLACE_ETF : 0);
 }
 
 static struct place unpack_place(int64_t packed) {
     return (struct place){.at = (uint32_t)packed,
+                          .indexer = packed & PLACE_ETF ? &gate_indexer_etf : &gate_indexer_json,
                           .rules = {.keep_null = (packed & PLACE_KEEPS) != 0,
                                     .refuse_utf8 = (packed & PLACE_REFUSES) != 0}};
 }
 
 /* ---- Finding the members --------------------------------------------------------------------- */
 
-/* The members of one container as they are found. */
-struct scan {
-    struct reader reader;
-    const char *text;
-    bool refuse_utf8;
-    struct member *members;
-    uint32_t room, count;
-    uint64_t seen[4]; /* a bit for some of each tag: equal tags have equal ones */
-};
-
-static uint32_t tag_key(struct gate_span key) {
-    return (uint32_t)(gate_key_hash(key) >> 32);
-}
-
-static bool has_key(const char *text, const struct member *member, struct gate_span key) {
-    return member->key_len == key.len && memcmp(text + member->key_at, key.data, key.len) == 0;
-}
-
-/* GATE_AGAIN: the key is there already. Of both values only the last one counts, but each has to be
- * read to know whether it is one. */
-static int keep_member(struct scan *scan, struct gate_span key, struct member member) {
-    uint64_t *seen = &scan->seen[member.tag >> 30], bit = UINT64_C(1) << (member.tag >> 24 & 63);
-    if (*seen & bit) {
-        for (uint32_t i = 0; i < scan->count; i++)
-            if (scan->members[i].tag == member.tag && has_key(scan->text, &scan->members[i], key))
-                return GATE_AGAIN;
-    }
-    *seen |= bit;
-    scan->members[scan->count++] = member;
-    return GATE_OK;
-}
-
-/* GATE_AGAIN: a key that has to be rewritten, one that comes twice, or too many of them. */
-static int find_pair(struct scan *scan) {
-    struct reader *reader = &scan->reader;
-    reader->at = skip_space(reader->at, reader->end);
-    if (reader->at == reader->end || *reader->at != '"') return GATE_ESYNTAX;
-    const char *from = reader->at + 1, *stop = find_special(from, reader->end);
-    if (stop == reader->end) return GATE_ESYNTAX;
-    if (*stop == '\\' || scan->count == scan->room) return GATE_AGAIN;
-    if (*stop != '"') return GATE_ESYNTAX;
-    struct gate_span key = {from, (size_t)(stop - from)};
-    if (scan->refuse_utf8 && !gate_text_is_utf8(key)) return GATE_EUTF8;
-    reader->at = stop + 1;
-    int rc = read_colon(reader);
-    if (rc < 0 || reader->at == reader->end) return GATE_ESYNTAX;
-    rc = keep_member(scan, key,
-                     (struct member){.tag = tag_key(key),
-                                     .key_at = (uint32_t)(from - scan->text),
-                                     .key_len = (uint32_t)key.len,
-                                     .value_at = (uint32_t)(reader->at - scan->text) & INT32_MAX});
-    return rc == GATE_OK ? skip_value(reader) : rc;
-}
-
-/* Counts elements beyond the room that there is. */
-static int find_element(struct scan *scan) {
-    struct reader *reader = &scan->reader;
-    reader->at = skip_space(reader->at, reader->end);
-    if (reader->at == reader->end) return GATE_ESYNTAX;
-    if (scan->count < scan->room)
-        scan->members[scan->count] =
-            (struct member){.value_at = (uint32_t)(reader->at - scan->text) & INT32_MAX};
-    scan->count++;
-    return skip_value(reader);
-}
-
-/* The container begins at `at`. Afterwards the reader is behind it. */
-static int find_members(struct scan *scan, const char *at) {
-    bool list = *at == '[';
-    char close = list ? ']' : '}';
-    scan->reader.at = at;
-    scan->reader.block = NULL;
-    scan->count = 0;
-    memset(scan->seen, 0, sizeof scan->seen);
-    int more = !read_empty(&scan->reader, close);
-    while (more > 0) {
-        int rc = list ? find_element(scan) : find_pair(scan);
-        if (rc != GATE_OK) return rc;
-        more = read_separator(&scan->reader, close);
-    }
-    return more;
-}
-
 /* Pushes the node of what was found, with room for all of it. */
-static struct node *push_node(lua_State *L, int text, const struct scan *scan,
+static struct node *push_node(lua_State *L, int text, const struct gate_index *index,
                               const struct place *place) {
-    struct node *node = lua_newuserdatauv(L, sizeof *node + scan->count * sizeof(struct member), 1);
+    size_t bytes = index->count * sizeof(struct gate_member);
+    struct node *node = lua_newuserdatauv(L, sizeof *node + bytes, 1);
     lua_pushvalue(L, text);
     lua_setiuservalue(L, -2, 1);
-    node->text.data = scan->text;
-    node->text.len = (size_t)(scan->reader.end - scan->text);
+    node->indexer = place->indexer;
+    node->text = index->text;
     node->rules = place->rules;
-    node->list = scan->text[place->at] == '[';
-    node->end = (uint32_t)(scan->reader.at - scan->text);
-    node->count = scan->count;
+    node->list = index->list;
+    node->end = index->end;
+    node->count = index->count;
     return node;
 }
 
 /* Pushes the node of the container at place->at of the string at index `text`, or nothing: an
  * error, or GATE_AGAIN where it is better decoded whole. */
 static int index_container(lua_State *L, int text, const struct place *place) {
-    struct member few[MAP_MEMBERS_MAX];
-    size_t len;
-    struct scan scan = {.text = lua_tolstring(L, text, &len),
-                        .refuse_utf8 = place->rules.refuse_utf8,
-                        .members = few,
-                        .room = MAP_MEMBERS_MAX};
-    scan.reader.end = scan.text + len;
-    int rc = find_members(&scan, scan.text + place->at);
+    struct gate_member few[MAP_MEMBERS_MAX];
+    struct gate_index index = {
+        .refuse_utf8 = place->rules.refuse_utf8, .members = few, .room = MAP_MEMBERS_MAX};
+    index.text.data = lua_tolstring(L, text, &index.text.len);
+    int rc = place->indexer->find(&index, place->at);
     if (rc != GATE_OK) return rc;
-    struct node *node = push_node(L, text, &scan, place);
-    if (scan.count <= MAP_MEMBERS_MAX) {
-        memcpy(node->members, few, scan.count * sizeof few[0]);
+    struct node *node = push_node(L, text, &index, place);
+    if (index.count <= MAP_MEMBERS_MAX) {
+        memcpy(node->members, few, index.count * sizeof few[0]);
         return GATE_OK;
     }
-    scan.members = node->members;
-    scan.room = scan.count;
-    return find_members(&scan, scan.text + place->at);
+    index.members = node->members;
+    index.room = index.count;
+    index.count = 0;
+    return place->indexer->find(&index, place->at);
 }
 
 /* ---- Looking at a table ---------------------------------------------------------------------- */
@@ -197,16 +109,13 @@ static int raise_fault(lua_State *L, int rc) {
     return luaL_error(L, "decode: %s", gate_error_text(rc));
 }
 
-/* The whole value at `at`, which skip_value has stepped over before. */
-static struct gate_span span_value(struct gate_span text, size_t at) {
-    struct reader reader = {.at = text.data + at, .end = text.data + text.len};
-    int rc = skip_value(&reader);
-    return (struct gate_span){text.data + at, rc < 0 ? 0 : (size_t)(reader.at - text.data) - at};
-}
-
-static void decode_whole(lua_State *L, struct gate_span text, size_t at,
-                         const struct gate_lua_rules *rules) {
-    int rc = gate_lua_decode(L, &gate_json, span_value(text, at), rules, NULL);
+/* Pushes the whole value at `at`, which was stepped over before. */
+static void decode_whole(lua_State *L, const struct gate_indexer *indexer, struct gate_span text,
+                         size_t at, const struct gate_lua_rules *rules) {
+    size_t behind;
+    int rc = indexer->skip(text, at, &behind);
+    struct gate_span value = {text.data + at, rc < 0 ? 0 : behind - at};
+    if (rc == GATE_OK) rc = gate_lua_decode(L, indexer->codec, value, rules, NULL);
     if (rc < 0) raise_fault(L, rc);
 }
 
@@ -231,7 +140,7 @@ static bool is_untouched(lua_State *L, int table) {
 /* The untouched table becomes what its text says, all at once. */
 static void become_decoded(lua_State *L, int table, struct gate_span text,
                            const struct place *place) {
-    decode_whole(L, text, place->at, &place->rules);
+    decode_whole(L, place->indexer, text, place->at, &place->rules);
     if (!is_untouched(L, table)) return;
     int whole = lua_gettop(L);
     make_plain(L, table);
@@ -276,16 +185,16 @@ static struct node *open_node(lua_State *L, int table) {
     return node ? node : touch(L, table);
 }
 
-static struct member *find_key(struct node *node, struct gate_span key) {
-    uint32_t tag = tag_key(key);
-    struct member *member = node->members, *end = member + node->count;
+static struct gate_member *find_key(struct node *node, struct gate_span key) {
+    uint32_t tag = gate_index_tag(key);
+    struct gate_member *member = node->members, *end = member + node->count;
     for (; member < end; member++)
-        if (member->tag == tag && has_key(node->text.data, member, key)) return member;
+        if (member->tag == tag && gate_index_is(node->text, member, key)) return member;
     return NULL;
 }
 
 /* The member of the key at `index`; NULL when there is none. */
-static struct member *find_member(lua_State *L, struct node *node, int index) {
+static struct gate_member *find_member(lua_State *L, struct node *node, int index) {
     if (!node->list) {
         struct gate_span key;
         if (lua_type(L, index) != LUA_TSTRING) return NULL;
@@ -309,15 +218,14 @@ static void push_table(lua_State *L, int entries) {
 }
 
 /* Lists of scalars are short, and read as a whole. */
-static bool is_worth_it(struct gate_span value, size_t small_bytes) {
-    if (value.len <= small_bytes) return false;
-    const char *end = value.data + value.len, *at = skip_space(value.data + 1, end);
-    return value.data[0] == '{' || (value.data[0] == '[' && at < end && (*at == '{' || *at == '['));
+static bool is_worth_it(const struct gate_indexer *indexer, struct gate_span value,
+                        size_t small_bytes) {
+    return value.len > small_bytes && indexer->nests(value);
 }
 
 /* Up to the next member, or the end of the container: somewhat more than the value. */
-static struct gate_span span_roughly(const struct node *node, const struct member *member) {
-    const struct member *next = member + 1;
+static struct gate_span span_roughly(const struct node *node, const struct gate_member *member) {
+    const struct gate_member *next = member + 1;
     uint32_t at = member->value_at, end = node->end;
     if (next < node->members + node->count && next->value_at > at)
         end = node->list ? next->value_at : next->key_at;
@@ -327,11 +235,11 @@ static struct gate_span span_roughly(const struct node *node, const struct membe
 /* `index`: of the node on the stack. */
 static void push_container(lua_State *L, const struct node *node, int index, size_t at,
                            struct gate_span roughly) {
-    if (!is_worth_it(roughly, SMALL_BYTES_MAX)) {
-        decode_whole(L, node->text, at, &node->rules);
+    if (!is_worth_it(node->indexer, roughly, SMALL_BYTES_MAX)) {
+        decode_whole(L, node->indexer, node->text, at, &node->rules);
         return;
     }
-    struct place place = {(uint32_t)at, node->rules};
+    struct place place = {(uint32_t)at, node->indexer, node->rules};
     push_table(L, ENTRIES_BELOW);
     lua_getiuservalue(L, index, 1);
     lua_rawsetp(L, -2, &text_key);
@@ -339,36 +247,23 @@ static void push_container(lua_State *L, const struct node *node, int index, siz
     lua_rawsetp(L, -2, &node_key);
 }
 
-/* True when a string without escapes stands at `at`, which is pushed then. */
-static bool push_plain_text(lua_State *L, const struct node *node, size_t at) {
-    const char *from = node->text.data + at + 1;
-    const char *stop = find_special(from, node->text.data + node->text.len);
-    struct gate_span text = {from, (size_t)(stop - from)};
-    if (*stop != '"') return false;
-    if (node->rules.refuse_utf8 && !gate_text_is_utf8(text)) return false;
-    lua_pushlstring(L, text.data, text.len);
-    return true;
-}
-
-/* Pushes the value of a member of the node at `index` of the stack. */
+/* Pushes the value of a member of the node at `index` of the stack; `whole`: nothing in it lazy. */
 static void push_value(lua_State *L, const struct node *node, int index,
-                       const struct member *member) {
+                       const struct gate_member *member, bool whole) {
+    struct gate_span text = {NULL, 0};
     size_t at = member->value_at;
-    switch (node->text.data[at]) {
-    case '{':
-    case '[': push_container(L, node, index, at, span_roughly(node, member)); return;
-    case 'n':
-        if (node->list || node->rules.keep_null)
-            gate_lua_push_null(L);
-        else
-            lua_pushnil(L);
-        return;
-    case '"':
-        if (push_plain_text(L, node, at)) return;
-        break;
-    default: break;
+    enum gate_sight sight = node->indexer->look(node->text, at, &text);
+    if (sight == GATE_SIGHT_CONTAINER && !whole) {
+        push_container(L, node, index, at, span_roughly(node, member));
+    } else if (sight == GATE_SIGHT_NULL && (node->list || node->rules.keep_null)) {
+        gate_lua_push_null(L);
+    } else if (sight == GATE_SIGHT_NULL) {
+        lua_pushnil(L);
+    } else if (sight == GATE_SIGHT_TEXT && !(node->rules.refuse_utf8 && !gate_text_is_utf8(text))) {
+        lua_pushlstring(L, text.data, text.len);
+    } else {
+        decode_whole(L, node->indexer, node->text, at, &node->rules);
     }
-    decode_whole(L, node->text, at, &node->rules);
 }
 
 /* ---- Metamethods ----------------------------------------------------------------------------- */
@@ -386,12 +281,12 @@ static int lazy_index(lua_State *L) {
         return 1;
     }
     int index = lua_gettop(L);
-    struct member *member = find_member(L, node, KEY);
+    struct gate_member *member = find_member(L, node, KEY);
     if (!member || member->taken) {
         lua_pushnil(L);
         return 1;
     }
-    push_value(L, node, index, member);
+    push_value(L, node, index, member, false);
     if (member->taken) { /* by a finaliser, just now */
         lua_settop(L, KEY);
         lua_rawget(L, TABLE);
@@ -408,15 +303,11 @@ static int lazy_index(lua_State *L) {
 static bool fill_table(lua_State *L, int table, struct node *node, int index, bool whole) {
     bool touched = false;
     for (uint32_t i = 0; i < node->count; i++) {
-        struct member *member = &node->members[i];
+        struct gate_member *member = &node->members[i];
         touched = touched || member->taken;
         if (member->taken) continue;
-        char first = node->text.data[member->value_at];
         if (!node->list) lua_pushlstring(L, node->text.data + member->key_at, member->key_len);
-        if (whole && (first == '{' || first == '['))
-            decode_whole(L, node->text, member->value_at, &node->rules);
-        else
-            push_value(L, node, index, member);
+        push_value(L, node, index, member, whole);
         if (member->taken) { /* by a finaliser, just now */
             touched = true;
             lua_pop(L, node->list ? 1 : 2);
@@ -448,7 +339,7 @@ static int lazy_newindex(lua_State *L) {
     lua_settop(L, VALUE);
     luaL_checktype(L, TABLE, LUA_TTABLE);
     struct node *node = open_node(L, TABLE);
-    struct member *member = node ? find_member(L, node, KEY) : NULL;
+    struct gate_member *member = node ? find_member(L, node, KEY) : NULL;
     if (member)
         member->taken = 1;
     else if (node && node->list)
@@ -548,22 +439,47 @@ static int core_decoded(lua_State *L) {
 
 /* ---- Making ---------------------------------------------------------------------------------- */
 
-int gate_lua_lazy(lua_State *L, int index, const struct gate_lua_rules *rules) {
+static const struct gate_indexer *indexer_of(const struct gate_codec *codec) {
+    return codec == &gate_etf ? &gate_indexer_etf : &gate_indexer_json;
+}
+
+static bool is_space(char byte) {
+    return byte == ' ' || byte == '\n' || byte == '\r' || byte == '\t';
+}
+
+/* What stands in front of a value: white space in JSON, the version in ETF. */
+static size_t measure_front(const struct gate_codec *codec, struct gate_span text) {
+    size_t at = 0;
+    if (codec == &gate_etf) return codec->claims(text) ? 1 : 0;
+    while (at < text.len && is_space(text.data[at])) at++;
+    return at;
+}
+
+/* Nothing but white space may stand behind one. */
+static bool is_end(const struct gate_codec *codec, struct gate_span rest) {
+    return rest.len == 0 || (codec == &gate_json && measure_front(codec, rest) == rest.len);
+}
+
+int gate_lua_lazy(lua_State *L, int index, const struct gate_codec *codec,
+                  const struct gate_lua_rules *rules) {
     static const struct gate_lua_rules plain_rules;
     struct gate_span text;
     index = lua_absindex(L, index);
     text.data = lua_tolstring(L, index, &text.len);
-    const char *end = text.data + text.len, *at = skip_space(text.data, end);
-    struct place place = {(uint32_t)(at - text.data), rules ? *rules : plain_rules};
-    bool worth_it = is_worth_it((struct gate_span){at, (size_t)(end - at)}, EVENT_BYTES_MAX);
-    if (!GATE_LUA_INTEGERS || text.len > INT32_MAX || !worth_it)
-        return gate_lua_decode(L, &gate_json, text, rules, NULL);
+    struct place place = {.at = (uint32_t)measure_front(codec, text),
+                          .indexer = indexer_of(codec),
+                          .rules = rules ? *rules : plain_rules};
+    struct gate_span value = {text.data + place.at, text.len - place.at};
+    if (!GATE_LUA_INTEGERS || text.len > INT32_MAX ||
+        !is_worth_it(place.indexer, value, EVENT_BYTES_MAX))
+        return gate_lua_decode(L, codec, text, rules, NULL);
     luaL_checkstack(L, 16, "lazy table");
     int rc = index_container(L, index, &place);
     if (rc < 0) return rc;
-    if (rc == GATE_AGAIN) return gate_lua_decode(L, &gate_json, text, rules, NULL);
+    if (rc == GATE_AGAIN) return gate_lua_decode(L, codec, text, rules, NULL);
     const struct node *node = lua_touserdata(L, -1);
-    if (skip_space(text.data + node->end, end) != end) {
+    struct gate_span rest = {text.data + node->end, text.len - node->end};
+    if (!is_end(codec, rest)) {
         lua_pop(L, 1);
         return GATE_ESYNTAX;
     }
@@ -574,19 +490,20 @@ int gate_lua_lazy(lua_State *L, int index, const struct gate_lua_rules *rules) {
 }
 
 /* Brackets in order and not too many: what gate_codec.scan sees to for the data of an event. */
-static int check_depth(struct gate_span text) {
-    const char *end = text.data + text.len;
-    struct reader reader = {.at = skip_space(text.data, end), .end = end};
-    if (reader.at == end || (*reader.at != '{' && *reader.at != '[')) return GATE_OK;
-    return skip_value(&reader);
+static int check_depth(const struct gate_codec *codec, struct gate_span text) {
+    const struct gate_indexer *indexer = indexer_of(codec);
+    size_t at = measure_front(codec, text), behind;
+    struct gate_span value = {text.data + at, text.len - at};
+    return indexer->nests(value) ? indexer->skip(text, at, &behind) : GATE_OK;
 }
 
 static int core_lazy(lua_State *L) {
     struct gate_span text;
     text.data = luaL_checklstring(L, 1, &text.len);
-    struct gate_lua_rules rules = gate_lua_check_rules(L, 2, "lazy");
-    int rc = check_depth(text);
-    if (rc == GATE_OK) rc = gate_lua_lazy(L, 1, &rules);
+    const struct gate_codec *codec;
+    struct gate_lua_rules rules = gate_lua_check_rules(L, 2, "lazy", &codec);
+    int rc = check_depth(codec, text);
+    if (rc == GATE_OK) rc = gate_lua_lazy(L, 1, codec, &rules);
     if (rc == GATE_OK) return 1;
     lua_pushnil(L);
     lua_pushfstring(L, "lazy: %s", gate_error_text(rc));

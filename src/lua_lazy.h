@@ -10,16 +10,17 @@
 #include "lua_compat.h"
 #include "lua_value.h"
 
-/* Pushes the lazy table of the JSON text at `index`, a string, and returns 0; or pushes nothing and
- * returns what gate_lua_decode does for text whose outermost level is not JSON. A value that is not
- * worth it (a scalar, a small event, a list of scalars) is decoded whole. What is wrong further
- * down raises an error where it is touched. The text is nested at most GATE_DEPTH_MAX deep, which
- * gate_codec.scan has checked. */
-GATE_MUST_CHECK int gate_lua_lazy(lua_State *L, int index, const struct gate_lua_rules *rules);
+/* Pushes the lazy table of the value at `index`, a string, and returns 0; or pushes nothing and
+ * returns what gate_lua_decode does for one whose outermost level is wrong. A value that is not
+ * worth it (a scalar, a small event, a list of scalars, a packed term) is decoded whole. What is
+ * wrong further down raises an error where it is touched. The value is nested at most
+ * GATE_DEPTH_MAX deep, which gate_codec.scan has checked. */
+GATE_MUST_CHECK int gate_lua_lazy(lua_State *L, int index, const struct gate_codec *codec,
+                                  const struct gate_lua_rules *rules);
 
 /* Adds to the table on top of the stack, in Lua:
- *   lazy(text [, { null = "drop"|"keep", invalid_utf8 = "pass"|"refuse" }]) -> the lazy table, or
- *     nil, message, code
+ *   lazy(text [, { null = "drop"|"keep", invalid_utf8 = "pass"|"refuse",
+ *                  encoding = "json"|"etf" }]) -> the lazy table, or nil, message, code
  *   decoded(value) -> value, in which every table that was lazy is a plain one now */
 void gate_lua_lazy_open(lua_State *L);
 

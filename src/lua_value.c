@@ -71,10 +71,10 @@ static struct options read_options(lua_State *L, int index, const char *function
     return options;
 }
 
-struct gate_lua_rules gate_lua_check_rules(lua_State *L, int index, const char *function) {
+struct gate_lua_rules gate_lua_check_rules(lua_State *L, int index, const char *function,
+                                           const struct gate_codec **codec) {
     struct options options = read_options(L, index, function);
-    if (options.codec != &gate_json)
-        luaL_error(L, "%s: option 'encoding': '%s' is not possible", function, options.codec->name);
+    *codec = options.codec;
     return options.rules;
 }
 

@@ -43,9 +43,10 @@ bool gate_lua_is_null(lua_State *L, int index);
 /* Sets the array mark on the table on top of the stack: it goes out as a list even when empty. */
 void gate_lua_mark_array(lua_State *L);
 
-/* The rules in the table at `index` (none: the default), for a function of this name, which takes
- * JSON. Raises an error for what is wrong. */
-struct gate_lua_rules gate_lua_check_rules(lua_State *L, int index, const char *function);
+/* The rules in the table at `index` (none: the default), and the encoding, for a function of this
+ * name. Raises an error for what is wrong. */
+struct gate_lua_rules gate_lua_check_rules(lua_State *L, int index, const char *function,
+                                           const struct gate_codec **codec);
 
 /* Adds null, array, decode and encode to the table on top of the stack. In Lua:
  *   decode(text [, { null = "drop"|"keep", invalid_utf8 = "pass"|"refuse",
