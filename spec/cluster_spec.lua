@@ -325,6 +325,13 @@ describe("cluster #sockets", function()
       assert.is_true(bot.shards[0]:send('{"op":3,"d":{"since":null,"activities":[],'
         .. '"status":"idle","afk":false}}'))
       assert.equal("idle", assert(discord:wait_received "PRESENCE_UPDATE")[1].d.status)
+      -- What it said is what the next session begins with.
+      bot:disconnect(1000)
+      until_state "idle"
+      assert.is_true(bot:connect())
+      local presence = assert(discord:wait_received("IDENTIFY", { count = 2, timeout = 15 }))[2].d
+        .presence
+      assert.same({ "idle", 0 }, { presence.status, #presence.activities })
     end)
   end)
 

@@ -510,6 +510,9 @@ describe("Spectacles: Cluster #sockets", function()
     assert.equal("idle", gone.state)
     local prefix = core.fingerprint(discord.token)
     for id = 0, 2 do assert.is_true(store:load(("%s/%d/3"):format(prefix, id)).ended) end
+    local spent = 0
+    for _, count in ipairs(store:load(prefix .. "/budget").steps) do spent = spent + count end
+    assert.equal(4, spent) -- the identifies of the coming set are counted there as well
     assert.equal("EUSAGE", select(3, bot:add_shard(2)))
     assert.is_true(bot:reshard(3))
     all_ready(3)

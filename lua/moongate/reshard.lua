@@ -19,6 +19,7 @@
 local core = require "moongate.core"
 local delivery = require "moongate.delivery"
 local launch = require "moongate.launch"
+local quota = require "moongate.quota"
 local sessions = require "moongate.sessions"
 local shard = require "moongate.shard"
 local turns = require "moongate.turns"
@@ -228,6 +229,7 @@ local function switch(self, change)
   change.twins:leave(self.bridge.engine:counts().queue_events)
   self.bridge:uncork()
   sessions.keep(self)
+  quota.save(self)
 end
 
 -- ---- The old set -------------------------------------------------------------------------------

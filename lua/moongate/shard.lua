@@ -28,6 +28,7 @@ local KEEP = core.limits.CLOSE_KEEP
 local REASON_BYTES_MAX = core.limits.REASON_BYTES_MAX
 local PRESENCE_UPDATE = core.opcodes.PRESENCE_UPDATE
 local HEARTBEAT = core.opcodes.HEARTBEAT
+local ETF_VERSION = 131 -- the first byte of a term
 local GREETINGS = { [core.opcodes.IDENTIFY] = "identify()", [core.opcodes.RESUME] = "resume()" }
 
 -- The states in which a connection is open.
@@ -122,6 +123,16 @@ local function packet_of(op, d)
   refuse_opcode(op, 3)
 end
 
+-- The d of a Presence Update that was handed to send(), be it encoded already; else nil.
+local function presence_in(head, data)
+  if head == PRESENCE_UPDATE then return data end
+  if type(head) ~= "string" then return nil end
+  local packet = core.decode(head, {
+    null = "keep", encoding = head:byte() == ETF_VERSION and "etf" or "json",
+  })
+  return type(packet) == "table" and packet.op == PRESENCE_UPDATE and packet.d or nil
+end
+
 --- send(op, d), send("REQUEST_GUILD_MEMBERS", d), send { op =, d = } or send(bytes), which are
 -- already encoded. Never blocks. True, or nil, message, code: EPAYLOAD over 4096 bytes, EBUSY when
 -- too much waits, ECLOSED when the shard is not running, EVALUE for what cannot be encoded.
@@ -136,9 +147,10 @@ function methods:send(op, d)
   local engine, message, code = engine_of(self, "send")
   if not engine then return nil, message, code end
   local sent, why, why_code = engine:send(self.id, head, data)
-  if sent and head == PRESENCE_UPDATE then
+  local presence = sent and presence_in(head, data)
+  if presence then
     local fields = fields_of(self)
-    fields.presence = shard.presence_of(data) or fields.presence
+    fields.presence = shard.presence_of(presence) or fields.presence
   end
   return sent, why, why_code
 end
