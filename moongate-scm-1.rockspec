@@ -83,7 +83,7 @@ build = {
         "src/report.c", "src/connection.c", "src/greeting.c", "src/session.c", "src/door.c",
         "src/census.c", "src/shard.c", "src/queue.c", "src/resolver.c", "src/window.c", "src/url.c",
         "src/http.c", "src/tls.c", "src/ticket.c", "src/transport.c", "src/proxy.c", "src/frame.c", "src/upgrade.c",
-        "src/websocket.c", "src/exchange.c", "src/link.c", "src/row.c",
+        "src/websocket.c", "src/exchange.c", "src/head.c", "src/link.c", "src/row.c",
         "src/board.c", "src/letter.c", "src/seat.c", "src/command.c", "src/loop.c", "src/crew.c",
         "src/engine.c", "src/hall.c", "src/lua_core.c", "src/lua_build.c",
         "src/lua_build_etf.c", "src/lua_lazy.c", "src/lua_index.c", "src/lua_index_etf.c",

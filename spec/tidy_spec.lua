@@ -93,6 +93,7 @@ local elsewhere = {
   lua_shard = { "shard_object_spec.lua", "the Shard, from its Lua end" },
   tls = { "faults_spec.lua", "certificates are refused over real sockets" },
   transport = { "faults_spec.lua", "connections fail over real sockets" },
+  head = { "transport_spec.lua", "answers of all kinds, and upgrades that are none" },
   link = { "transport_spec.lua", "connections of the transport, without their sockets" },
   exchange = { "transport_spec.lua", "requests of the transport, without their sockets" },
   proxy = { "transport_spec.lua", "the way that the transport takes" },

@@ -39,6 +39,12 @@ void gate_socket_kill(struct gate_link *link) {
     link->transport->killed = true;
 }
 
+int64_t gate_socket_header(struct gate_link *link, const char *name, char *room,
+                           size_t room_bytes) {
+    (void)link, (void)name, (void)room, (void)room_bytes;
+    return 0;
+}
+
 int64_t gate_socket_send(struct gate_link *link, struct gate_span bytes) {
     struct gate_transport *transport = link->transport;
     if (transport->room < 0) return -1;

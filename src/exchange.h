@@ -7,6 +7,7 @@
 #include "transport.h"
 
 #define GATE_HEADER_VALUE_MAX 256 /* of an answer; what is longer is left out */
+#define GATE_HEADER_NAME_MAX  64  /* of those that are looked at */
 
 struct gate_exchange {
     struct gate_request request; /* its strings lie in `memory` */

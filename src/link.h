@@ -90,8 +90,7 @@ struct gate_link {
     int64_t retry_after_ms;
 };
 
-/* What the links of a transport have in common. */
-struct gate_links {
+struct gate_links {          /* what the links of a transport have in common */
     struct gate_link *first; /* the newest */
     struct gate_resolver *resolver;
     struct gate_proxy proxy;
@@ -110,6 +109,10 @@ void gate_socket_kill(struct gate_link *link);
  * What was not taken has to be offered again as it is. */
 GATE_MUST_CHECK int64_t gate_socket_send(struct gate_link *link, struct gate_span bytes);
 
+/* The value of a header of the answer (name in lower case) into `room`, with a NUL. Returns its
+ * length; 0: there is none; -1: it does not fit. */
+int64_t gate_socket_header(struct gate_link *link, const char *name, char *room, size_t room_bytes);
+
 /* Unpredictable bytes, at most 16 at a time. GATE_ESYSTEM: none to be had. */
 GATE_MUST_CHECK int gate_transport_random(struct gate_transport *transport, unsigned char *out,
                                           size_t len);
@@ -118,7 +121,6 @@ GATE_MUST_CHECK int gate_transport_random(struct gate_transport *transport, unsi
 void gate_link_unlist(struct gate_link *link);
 /* The socket is gone by then. Wipes what is secret. */
 void gate_link_del(struct gate_link *link);
-
 /* Hands the answers that have come to the links that asked. */
 void gate_link_resolved(struct gate_resolver *resolver);
 /* The next address, which is being tried from now on. Each but the last gets a share of the time,

@@ -22,9 +22,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "head.h"
 #include "link.h"
 #include "queue.h"
 #include "websocket.h"
@@ -220,37 +220,6 @@ static bool compose_upgrade(struct gate_link *link, struct gate_pen *pen) {
            gate_upgrade_compose(&link->upgrade, pen);
 }
 
-static struct gate_span copy_header(struct lws *wsi, enum lws_token_indexes token, char *room,
-                                    size_t room_bytes);
-
-/* From here on the body of the answer, which has no end, are the frames. */
-static int on_upgrade_answer(struct gate_link *link) {
-    struct lws *wsi = link->wsi;
-    char upgrade[GATE_HEADER_VALUE_MAX], connection[GATE_HEADER_VALUE_MAX];
-    char accept[GATE_HEADER_VALUE_MAX], words[GATE_TLS_WORDS_MAX];
-    struct gate_upgrade_answer answer = {
-        .status = link->http_status,
-        .upgrade = copy_header(wsi, WSI_TOKEN_UPGRADE, upgrade, sizeof upgrade),
-        .connection = copy_header(wsi, WSI_TOKEN_CONNECTION, connection, sizeof connection),
-        .accept = copy_header(wsi, WSI_TOKEN_ACCEPT, accept, sizeof accept),
-        .extensions = {"?", lws_hdr_total_length(wsi, WSI_TOKEN_EXTENSIONS) > 0},
-        .protocol = {"?", lws_hdr_total_length(wsi, WSI_TOKEN_PROTOCOL) > 0}};
-    const char *fault = gate_upgrade_judge(&link->upgrade, &answer);
-    /* Trap: libwebsockets would take these two for what they say, and no frame would come. */
-    if (!fault && (lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH) > 0 ||
-                   lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING) > 0))
-        fault = "it has a body";
-    if (!fault) {
-        gate_websocket_open(link);
-        return 0;
-    }
-    /* gate_link_explain has better words for another status. */
-    if (link->http_status != 101 && link->http_status > 0) return -1;
-    snprintf(words, sizeof words, "the answer is no WebSocket upgrade: %s", fault);
-    gate_link_fail(link, GATE_EUPGRADE, words);
-    return -1;
-}
-
 /* ---- HTTP and the upgrade -------------------------------------------------------------------- */
 
 /* `len` is what is left of the buffer that *in points into. */
@@ -296,96 +265,46 @@ static int on_writable(struct gate_link *link, void *in, size_t len) {
     return 0;
 }
 
-/* The headers that somebody may want to see. */
+/* Those that libwebsockets keeps apart; it finds the others by their names only. */
 static const struct {
-    const char *name;   /* as Lua sees it */
-    const char *custom; /* as it travels, lower case with a colon; NULL: libwebsockets knows it */
+    const char *name;
     enum lws_token_indexes token;
-} wanted_headers[] = {
-    {"retry_after", NULL, WSI_TOKEN_HTTP_RETRY_AFTER},
-    {"content_type", NULL, WSI_TOKEN_HTTP_CONTENT_TYPE},
-    {"date", NULL, WSI_TOKEN_HTTP_DATE},
-    {"ratelimit_limit", "x-ratelimit-limit:", 0},
-    {"ratelimit_remaining", "x-ratelimit-remaining:", 0},
-    {"ratelimit_reset", "x-ratelimit-reset:", 0},
-    {"ratelimit_reset_after", "x-ratelimit-reset-after:", 0},
-    {"ratelimit_bucket", "x-ratelimit-bucket:", 0},
-    {"ratelimit_global", "x-ratelimit-global:", 0},
-    {"ratelimit_scope", "x-ratelimit-scope:", 0},
+} known_headers[] = {
+    {"retry-after", WSI_TOKEN_HTTP_RETRY_AFTER},
+    {"content-type", WSI_TOKEN_HTTP_CONTENT_TYPE},
+    {"content-length", WSI_TOKEN_HTTP_CONTENT_LENGTH},
+    {"transfer-encoding", WSI_TOKEN_HTTP_TRANSFER_ENCODING},
+    {"date", WSI_TOKEN_HTTP_DATE},
+    {"upgrade", WSI_TOKEN_UPGRADE},
+    {"connection", WSI_TOKEN_CONNECTION},
+    {"sec-websocket-accept", WSI_TOKEN_ACCEPT},
+    {"sec-websocket-extensions", WSI_TOKEN_EXTENSIONS},
+    {"sec-websocket-protocol", WSI_TOKEN_PROTOCOL},
 };
-_Static_assert(sizeof wanted_headers / sizeof wanted_headers[0] <= GATE_HEADERS_MAX, "room");
 
-/* `room` is filled, or the span is empty: there is no such header, or it is over-long. */
-static struct gate_span copy_header(struct lws *wsi, enum lws_token_indexes token, char *room,
-                                    size_t room_bytes) {
-    int len = lws_hdr_copy(wsi, room, (int)room_bytes, token);
-    return (struct gate_span){room, len > 0 ? (size_t)len : 0};
+int64_t gate_socket_header(struct gate_link *link, const char *name, char *room,
+                           size_t room_bytes) {
+    char with_colon[GATE_HEADER_NAME_MAX + 2];
+    for (size_t i = 0; i < sizeof known_headers / sizeof known_headers[0]; i++)
+        if (strcmp(known_headers[i].name, name) == 0)
+            return lws_hdr_copy(link->wsi, room, (int)room_bytes, known_headers[i].token);
+    int len = snprintf(with_colon, sizeof with_colon, "%s:", name);
+    int found = lws_hdr_custom_copy(link->wsi, room, (int)room_bytes, with_colon, len);
+    return found < 0 ? 0 : found;
 }
 
-static int64_t read_retry_after_ms(struct lws *wsi) {
-    char value[GATE_HEADER_VALUE_MAX], date[GATE_HEADER_VALUE_MAX];
-    return gate_http_retry_after_ms(
-        copy_header(wsi, WSI_TOKEN_HTTP_RETRY_AFTER, value, sizeof value),
-        copy_header(wsi, WSI_TOKEN_HTTP_DATE, date, sizeof date), (int64_t)time(NULL));
-}
-
-/* A date becomes the seconds that are left, so that nobody has to understand both. */
-static void write_seconds(struct gate_link *link, char *value) {
-    int64_t wait_ms = read_retry_after_ms(link->wsi);
-    if (gate_http_date_s((struct gate_span){value, strlen(value)}) >= 0)
-        snprintf(value, GATE_HEADER_VALUE_MAX, "%lld", (long long)((wait_ms + 999) / 1000));
-}
-
-static void read_headers(struct gate_link *link) {
-    struct gate_exchange *exchange = link->exchange;
-    for (size_t i = 0; i < sizeof wanted_headers / sizeof wanted_headers[0]; i++) {
-        const char *custom = wanted_headers[i].custom;
-        char *value = exchange->headers[exchange->header_count].value;
-        int len =
-            custom ? lws_hdr_custom_copy(link->wsi, value, GATE_HEADER_VALUE_MAX, custom,
-                                         (int)strlen(custom))
-                   : lws_hdr_copy(link->wsi, value, GATE_HEADER_VALUE_MAX, wanted_headers[i].token);
-        if (len <= 0) continue;
-        exchange->headers[exchange->header_count++].name = wanted_headers[i].name;
-        if (!custom && wanted_headers[i].token == WSI_TOKEN_HTTP_RETRY_AFTER)
-            write_seconds(link, value);
-    }
-    exchange->chunked = lws_hdr_total_length(link->wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING) > 0;
-}
-
-/* Trap: an answer without a body is only complete for libwebsockets when the server hangs up, which
- * it need not do. */
-static bool is_bare(const struct gate_link *link) {
-    char length[GATE_HEADER_VALUE_MAX];
-    if (gate_exchange_is_bare(link->exchange)) return true;
-    struct gate_span found =
-        copy_header(link->wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH, length, sizeof length);
-    return found.len > 0 && strspn(length, "0 ") == found.len && !link->exchange->chunked;
-}
-
-/* The head of an answer has come, of an upgrade or of a request. Trap: libwebsockets takes an
- * interim answer (RFC 9110, 15.2) for the final one, whose bytes it then calls a body, and a status
- * line without a number for status 0. */
+/* The head of an answer has come, of an upgrade or of a request. */
 static int on_answer(struct gate_link *link, void *in, size_t len) {
     (void)in, (void)len;
     int status = (int)lws_http_client_http_response(link->wsi);
     if (!link->exchange) {
-        link->http_status = status;
-        link->retry_after_ms = read_retry_after_ms(link->wsi);
-        return on_upgrade_answer(link);
+        if (!gate_head_upgrade(link, status)) return -1;
+        gate_websocket_open(link);
+        return 0;
     }
-    link->exchange->status = status;
-    read_headers(link);
     link->stage = GATE_STAGE_OPEN;
     link->phase = GATE_PHASE_OPEN;
-    if (status < 200) {
-        char words[GATE_TLS_WORDS_MAX];
-        snprintf(words, sizeof words, "the answer is not a final one (HTTP status %d)", status);
-        gate_link_fail(link, GATE_EHTTP, words);
-        return -1;
-    }
-    link->exchange->complete = is_bare(link);
-    return link->exchange->complete ? -1 : 0;
+    return gate_head_request(link, status) ? 0 : -1;
 }
 
 static int on_ready(struct gate_link *link, void *in, size_t len) {

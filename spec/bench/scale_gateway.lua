@@ -13,8 +13,7 @@ local discord = assert(sandbox.start {
 })
 
 -- By how many ms a heartbeat of a connection came later than an interval after the one before it:
--- the most, and how many there were. Only those count that have come since the mark, when all
--- shards run: which beats leave together changes no more, and none is early that was not before.
+-- the most, and how many there were, of those that have come since the mark.
 local marked_ms = 0
 
 local function judge_beats()
@@ -43,7 +42,7 @@ local orders = {
   connections = function() return #discord:connections() end,
   drop = function() return discord:drop() end,
   mark = function()
-    marked_ms = discord:clock()
+    marked_ms = discord:clock() * 1000
     return marked_ms
   end,
   beats = judge_beats,
