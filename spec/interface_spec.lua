@@ -239,7 +239,7 @@ describe("the events #sockets", function()
     await("RESUMED again", function() return came.open == 3 and bot.state == "ready" end)
     assert.same({ 1006, false }, { last.close.code, last.close.was_clean })
     bot.shards[0]:disconnect(4000, "for now")
-    await("down", function() return bot.state == "idle" end)
+    await("down", function() return last.state.to == "idle" end)
     assert.same({ code = 4000, reason = "for now" }, last.disconnect)
     assert.same({ "client", false, nil }, { last.close.by, last.close.will_reconnect,
       last.close.retry_in })
