@@ -105,8 +105,12 @@ describe("frames of a server", function()
 
   it("refuse each reserved bit", function()
     for _, bit in ipairs { 0x40, 0x20, 0x10, 0x70 } do
-      refused(frame(0x81 | bit, "x"), 1002, "a frame with a reserved bit")
-      refused(frame(0x89 | bit, "x"), 1002, "a frame with a reserved bit")
+      for _, first in ipairs { 0x01, 0x02, 0x81, 0x82, 0x88, 0x89, 0x8a } do
+        refused(frame(first | bit, "x"), 1002, "a frame with a reserved bit")
+      end
+      for _, first in ipairs { 0x00, 0x80, 0x89 } do -- within a message
+        refused(frame(0x01, "") .. frame(first | bit, "x"), 1002, "a frame with a reserved bit")
+      end
     end
   end)
 
@@ -118,8 +122,11 @@ describe("frames of a server", function()
 
   it("refuse a mask", function()
     for _, first in ipairs { 0x81, 0x82, 0x88, 0x89, 0x8a } do
-      refused(string.char(first) .. "\x81" .. "mask" .. "x", 1002, "a masked frame of a server")
+      for _, rest in ipairs { "\x81maskx", "\x80mask", "\xfe\0\x7emask" .. ("x"):rep(126) } do
+        refused(string.char(first) .. rest, 1002, "a masked frame of a server")
+      end
     end
+    refused(frame(0x01, "") .. "\x80\x81maskx", 1002, "a masked frame of a server")
   end)
 
   it("refuse a fault at the first byte that shows it", function()
@@ -136,6 +143,14 @@ describe("fragments", function()
     expect(frame(0x01, "one ") .. frame(0x00, "two ") .. frame(0x80, "three"),
       { message "one two three" })
     expect(frame(0x02, "a") .. frame(0x80, "b") .. text "c", { message("ab", true), message "c" })
+  end)
+
+  it("have lengths of their own, of all three forms", function()
+    for _, length in ipairs { 125, 126, 65535, 65536 } do
+      local first, last = ("a"):rep(length), ("b"):rep(length)
+      expect(frame(0x02, first) .. frame(0x89, "p") .. frame(0x80, last) .. text "c",
+        { { kind = "ping", bytes = "p" }, message(first .. last, true), message "c" })
+    end
   end)
 
   it("may be empty", function()
