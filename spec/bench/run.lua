@@ -1,6 +1,7 @@
 -- run.lua - moongate as a whole under load: one process, pinned to one core, against sender.c on
 -- another. Medians of interleaved rounds; beside each the floor, measured in the same round (the
--- same bytes received, decrypted and inflated, nothing else). Prints Markdown.
+-- same bytes received, decrypted and inflated, nothing else), and what lua-cjson would add to that.
+-- Prints Markdown: the table of README.md, and how it stands to what is wanted.
 -- lua run.lua DIRECTORY [ROUNDS] [EVENTS]    (where the programs `sender` and `floor` are)
 local cjson = require "cjson"
 
@@ -8,26 +9,26 @@ local directory, rounds = arg[1], tonumber(arg[2]) or 5
 local events = tonumber(arg[3]) or 100000
 local here = arg[0]:match "^(.*)/[^/]*$"
 local LATENCY_RATE, LATENCY_EVENTS = 1000, 5000
+local TICKS_A_SECOND = 100 -- of /proc/*/stat
 
-local LISTENERS = { "none", "one", "all", "lazy", "raw" }
-local WORDS = {
-  none = "no listener", one = "`MESSAGE_CREATE`", all = "all, decoded",
-  lazy = "all, lazy, 5 fields", raw = "all, raw",
+local LISTENERS = { "none", "one", "raw", "lazy", "all" }
+local STREAMS = {
+  { "ws", "json", "none" }, { "ws", "json", "zlib-stream" }, { "ws", "json", "zstd-stream" },
+  { "ws", "etf", "none" }, { "ws", "etf", "zlib-stream" }, { "ws", "etf", "zstd-stream" },
+  { "wss", "json", "zlib-stream" }, { "wss", "json", "zstd-stream" },
 }
 
+-- ---- What is measured --------------------------------------------------------------------------
+
+-- { { scheme, encoding, compress, floors = CPU seconds, runs = { one = results of client.lua } } }
 local function plan()
   local list = {}
-  local function add(scheme, encoding, compress, listeners)
-    list[#list + 1] = {
-      scheme = scheme, encoding = encoding, compress = compress, listeners = listeners, runs = {},
-    }
+  for i, stream in ipairs(STREAMS) do
+    local row = { scheme = stream[1], encoding = stream[2], compress = stream[3] }
+    row.floors, row.runs = {}, {}
+    for _, listeners in ipairs(LISTENERS) do row.runs[listeners] = {} end
+    list[i] = row
   end
-  for _, encoding in ipairs { "json", "etf" } do
-    for _, compress in ipairs { "none", "zlib-stream", "zstd-stream" } do
-      for _, listeners in ipairs(LISTENERS) do add("ws", encoding, compress, listeners) end
-    end
-  end
-  for _, listeners in ipairs { "one", "all" } do add("wss", "json", "zlib-stream", listeners) end
   return list
 end
 
@@ -38,32 +39,46 @@ local function read_all(command)
   return fine and text or error(command .. " failed", 0)
 end
 
--- A sender on the first core: its ports, and a handle that ends it when closed.
+-- A sender on the first core: its ports, its process, and a handle that ends it when closed.
 local function start_sender(arguments)
   local name = os.tmpname()
-  local command = ("taskset -c 0 %s/sender %s > %s"):format(directory, arguments, name)
+  local command = ("exec taskset -c 0 %s/sender %s > %s"):format(directory, arguments, name)
   local handle = assert(io.popen(command, "w"))
-  local plain, secure, ca_file
+  local plain, secure, ca_file, process
   repeat
     os.execute "sleep 0.1"
     local text = io.open(name):read "a"
-    plain, secure, ca_file = text:match "(%d+) (%d+) (%S+)\n"
+    plain, secure, ca_file, process = text:match "(%d+) (%d+) (%S+) (%d+)\n"
   until plain
   os.remove(name)
-  return { handle = handle, ws = plain, wss = secure, ca_file = ca_file }
+  return { handle = handle, ws = plain, wss = secure, ca_file = ca_file, process = process }
 end
 
-local function run_client(sender, one, cores)
-  local url = ("%s://127.0.0.1:%s"):format(one.scheme, sender[one.scheme])
+local function cpu_of(process)
+  local text = io.open(("/proc/%s/stat"):format(process)):read "a"
+  local user, system = text:match("%) %S" .. (" %S+"):rep(10) .. " (%d+) (%d+)")
+  return (user + system) / TICKS_A_SECOND
+end
+
+local function run_client(sender, row, listeners, cores)
+  local url = ("%s://127.0.0.1:%s"):format(row.scheme, sender[row.scheme])
   local command = ("taskset -c %s lua5.4 %s/client.lua %s %s %s %s %s"):format(cores, here, url,
-    one.encoding, one.compress, one.listeners, sender.ca_file)
-  return cjson.decode(read_all(command))
+    row.encoding, row.compress, listeners, sender.ca_file)
+  local before = cpu_of(sender.process)
+  local result = cjson.decode(read_all(command))
+  result.sender = cpu_of(sender.process) - before
+  return result
 end
 
-local function run_floor(sender, one)
+local function run_floor(sender, row)
   local text = read_all(("taskset -c 1 %s/floor %s %s %s %s %d"):format(directory,
-    sender[one.scheme], one.scheme, one.encoding, one.compress, events + 3))
+    sender[row.scheme], row.scheme, row.encoding, row.compress, events + 3))
   return tonumber(text:match "^%S+")
+end
+
+local function run_loop(arguments)
+  return tonumber(read_all(("taskset -c 1 lua5.4 %s/loop.lua %s %d %s"):format(here, directory,
+    events, arguments)))
 end
 
 local function median(list, key)
@@ -73,72 +88,132 @@ local function median(list, key)
   return values[(#values + 1) // 2]
 end
 
-local function per_second(seconds)
-  return ("%d"):format(events / seconds // 100 * 100):reverse():gsub("(%d%d%d)", "%1 "):reverse()
-    :gsub("^ ", "")
+-- Everything once a round, so that what else the machine does falls on all alike.
+local function measure(sender)
+  local list, loops = plan(), { cjson = {}, heard = {}, single = {}, double = {} }
+  local both = list[2]
+  for _, row in ipairs(list) do run_floor(sender, row) end -- makes the streams
+  for _ = 1, rounds do
+    table.insert(loops.cjson, run_loop "cjson")
+    table.insert(loops.heard, run_loop "own MESSAGE_CREATE")
+    for _, row in ipairs(list) do
+      table.insert(row.floors, run_floor(sender, row))
+      for _, listeners in ipairs(LISTENERS) do
+        table.insert(row.runs[listeners], run_client(sender, row, listeners, "1"))
+      end
+    end
+    table.insert(loops.single, run_client(sender, both, "all", "1"))
+    table.insert(loops.double, run_client(sender, both, "all", "0,1"))
+  end
+  return list, loops
 end
 
-local function measure(sender)
-  local list, floors = plan(), {}
-  for _ = 1, rounds do
-    for _, one in ipairs(list) do
-      local key = one.scheme .. one.encoding .. one.compress
-      floors[key] = floors[key] or {}
-      if #floors[key] < #one.runs + 1 then table.insert(floors[key], run_floor(sender, one)) end
-      table.insert(one.runs, run_client(sender, one, "1"))
+local function measure_latency()
+  local sender = start_sender(LATENCY_EVENTS .. " " .. LATENCY_RATE)
+  local row, runs = plan()[2], {}
+  for round = 1, rounds do runs[round] = run_client(sender, row, "latency", "1") end
+  sender.handle:close()
+  return runs
+end
+
+-- ---- What is shown -----------------------------------------------------------------------------
+
+local function thousands(seconds)
+  return ("%.0f"):format(events / seconds / 1000)
+end
+
+local function micros(seconds)
+  return ("%.1f"):format(seconds / events * 1e6)
+end
+
+local function cell(runs)
+  return ("%s (%s + %s)"):format(thousands(median(runs, "cpu")), micros(median(runs, "io")),
+    micros(median(runs, "lua")))
+end
+
+local function print_table(list, loops)
+  print("| | floor | no listener | `MESSAGE_CREATE` | all, raw | all, lazy | all, decoded "
+    .. "| floor and lua-cjson | peak, MB |")
+  print "|---|---|---|---|---|---|---|---|---|"
+  for _, row in ipairs(list) do
+    local floor, peak = median(row.floors), 0
+    local shown = {
+      ("%s %s, %s"):format(row.scheme, row.encoding, row.compress), thousands(floor),
+    }
+    for _, listeners in ipairs(LISTENERS) do
+      shown[#shown + 1] = cell(row.runs[listeners])
+      peak = math.max(peak, median(row.runs[listeners], "peak_kb"))
+    end
+    shown[#shown + 1] = row.encoding == "json" and thousands(floor + median(loops.cjson)) or ""
+    shown[#shown + 1] = ("%.0f"):format(peak / 1024)
+    print("| " .. table.concat(shown, " | ") .. " |")
+  end
+end
+
+-- Medians of the quotients of each round.
+local function ratio(above, below)
+  local list = {}
+  for round = 1, rounds do list[round] = above(round) / below(round) end
+  return median(list)
+end
+
+local function print_line(what, is, wanted, format)
+  print(("| %s | " .. format .. " | %s |"):format(what, is, wanted))
+end
+
+local function print_ratios(list, loops)
+  local zlib, zstd = list[2], list[3]
+  local function cpu(row, listeners)
+    return function(round) return row.runs[listeners][round].cpu end
+  end
+  local function floor(row, more, times)
+    return function(round)
+      return (row.floors[round] + (more and loops[more][round] or 0)) * (times or 1)
     end
   end
-  for _, one in ipairs(list) do
-    one.floor = median(floors[one.scheme .. one.encoding .. one.compress])
+  local function each(key, name)
+    return function(round) return loops[key][round][name] end
   end
-  return list
+  local one = "one listener, %s: times (floor + decoding what it hears)"
+  print_line(one:format "zlib-stream", ratio(cpu(zlib, "one"), floor(zlib, "heard")), "1.25",
+    "%.2f")
+  print_line(one:format "zstd-stream", ratio(cpu(zstd, "one"), floor(zstd, "heard")), "1.4", "%.2f")
+  print_line("raw, zlib-stream: times the floor", ratio(cpu(zlib, "raw"), floor(zlib)), "1.3",
+    "%.2f")
+  print_line("lazy, zlib-stream: times the floor", ratio(cpu(zlib, "lazy"), floor(zlib)), "1.6",
+    "%.2f")
+  print_line("all decoded, zlib-stream: as fast as floor and lua-cjson, times",
+    ratio(floor(zlib, "cjson"), cpu(zlib, "all")), "at least 1.3", "%.2f")
+  print_line("all decoded, two cores, as fast as on one, times",
+    ratio(each("single", "wall"), each("double", "wall")), "at least 1.4", "%.2f")
+  print_line("the sender's share of those two cores",
+    ratio(each("double", "sender"), each("double", "wall")) / 2 * 100, "", "%.0f %%")
 end
 
-local function print_table(list)
-  print("| socket | encoding | compression | listeners | events a CPU second | I/O thread, s "
-    .. "| Lua thread, s | floor: events a CPU second | times the floor's CPU | peak, MB |")
-  print "|---|---|---|---|---|---|---|---|---|---|"
-  for _, one in ipairs(list) do
-    local cpu = median(one.runs, "cpu")
-    print(("| %s | %s | %s | %s | %s | %.2f | %.2f | %s | %.2f | %.1f |"):format(one.scheme,
-      one.encoding, one.compress, WORDS[one.listeners], per_second(cpu), median(one.runs, "io"),
-      median(one.runs, "lua"), per_second(one.floor), cpu / one.floor,
-      median(one.runs, "peak_kb") / 1024))
-  end
-end
-
--- One core beside two: what the second thread is worth.
-local function print_cores(sender)
-  local one = { scheme = "ws", encoding = "json", compress = "zlib-stream", listeners = "all" }
-  local single, double = {}, {}
-  for _ = 1, rounds do
-    table.insert(single, run_client(sender, one, "1"))
-    table.insert(double, run_client(sender, one, "0,1"))
-  end
-  local slow, quick = median(single, "wall"), median(double, "wall")
-  print(("\nAll decoded, JSON, zlib-stream, events a second of wall time: %s on one core, %s on "
-    .. "two (%.2f times), which the sender shares."):format(per_second(slow), per_second(quick),
-    slow / quick))
-end
-
-local function print_latency()
-  local sender = start_sender(LATENCY_EVENTS .. " " .. LATENCY_RATE)
-  local one = { scheme = "ws", encoding = "json", compress = "zlib-stream", listeners = "latency" }
-  local runs = {}
-  for round = 1, rounds do runs[round] = run_client(sender, one, "1") end
-  sender.handle:close()
-  print(("\nFrom the sender's clock to the handler, %d events a second: p50 %.0f µs, p99 %.0f µs.")
-    :format(LATENCY_RATE, median(runs, "p50") * 1e6, median(runs, "p99") * 1e6))
+local function print_targets(list, loops)
+  print "\n| zlib-stream and zstd-stream are JSON over ws | measured | wanted |\n|---|---|---|"
+  print_ratios(list, loops)
+  local runs = measure_latency()
+  local from = ("%d events a second, from the sender's clock to the handler: "):format(LATENCY_RATE)
+  print_line(from .. "p50", median(runs, "p50") * 1e6, "below 150", "%.0f µs")
+  print_line(from .. "p99", median(runs, "p99") * 1e6, "below 1000", "%.0f µs")
+  local quiet = cjson.decode(read_all(("lua5.4 %s/quiet.lua"):format(here)))
+  print_line("memory that a message of 20 MB leaves behind",
+    (quiet.after_kb - quiet.before_kb) / 1024, "below 1", "%.2f MB")
 end
 
 local function machine()
-  local model = io.open("/proc/cpuinfo"):read("a"):match "model name%s*:%s*([^\n]+)" or "?"
-  return ("%s; %d events of %s, %d rounds"):format(model, events, "spec/bench/traffic.c", rounds)
+  local text = io.open("/proc/cpuinfo"):read "a"
+  local model = text:match "model name%s*:%s*([^\n]+)" or "?"
+  local _, cores = text:gsub("processor%s*:", "")
+  local kernel = read_all "uname -sr":gsub("\n", "")
+  return ("%s, %d cores, %s; %d events of `spec/bench/traffic.c`, %d rounds."):format(model, cores,
+    kernel, events, rounds)
 end
 
 print(machine() .. "\n")
 local sender = start_sender(tostring(events))
-print_table(measure(sender))
-print_cores(sender)
+local list, loops = measure(sender)
+print_table(list, loops)
 sender.handle:close()
-print_latency()
+print_targets(list, loops)

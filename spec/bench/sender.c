@@ -5,8 +5,8 @@
  *   sender COUNT json|etf      writes the messages to its output: length (4 bytes, little-endian),
  * bytes
  *
- * Prints two port numbers (plain, TLS) and the file of the certificate authority. One client at a
- * time. Ends when its input ends. */
+ * Prints two port numbers (plain, TLS), the file of the certificate authority and its process. One
+ * client at a time. Ends when its input ends. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -317,7 +317,7 @@ int main(int argc, char **argv) {
     SSL_CTX *context = gate_tls_make((struct gate_span){"", 0}, false, ca_file, &why);
     if (!context) fail(why);
     int plain = listen_somewhere(&ports[0]), secure = listen_somewhere(&ports[1]);
-    printf("%d %d %s\n", ports[0], ports[1], ca_file);
+    printf("%d %d %s %d\n", ports[0], ports[1], ca_file, (int)getpid());
     fflush(stdout);
     struct pollfd fds[3] = {{.fd = STDIN_FILENO, .events = POLLIN},
                             {.fd = plain, .events = POLLIN},
