@@ -76,6 +76,22 @@ static inline void luaL_setmetatable(lua_State *L, const char *name) {
 
 #endif
 
+/* Resumes `co` with `count` values that stand on it; `results` stand on it afterwards. */
+static inline int gate_lua_resume(lua_State *co, lua_State *from, int count, int *results) {
+#if LUA_VERSION_NUM >= 504
+    return lua_resume(co, from, count, results);
+#else
+#if LUA_VERSION_NUM >= 502
+    int rc = lua_resume(co, from, count);
+#else
+    int rc = lua_resume(co, count);
+    (void)from;
+#endif
+    *results = lua_gettop(co);
+    return rc;
+#endif
+}
+
 #if LUA_VERSION_NUM < 503
 
 /* An integer is a number without a fraction that a double holds exactly. */

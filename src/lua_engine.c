@@ -1,6 +1,7 @@
 /* lua_engine.c - the running side as userdata: the engine, and the records of its events.
  * Called on the Lua thread only. It sees no shard of the core: it sends commands, takes events and
- * reads snapshots. It never calls a function of the user.
+ * reads snapshots. Functions of the user run in the coroutines of scheduler.lua only: engine_serve
+ * resumes one for each event.
  *
  *   what     metatable        user values
  *   engine   moongate.engine  SPARE: a record that is free to be used again
@@ -8,6 +9,7 @@
  *
  * Nothing is kept in the registry, so a cycle through a listener can be collected. */
 #include <errno.h>
+#include <math.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -520,6 +522,197 @@ static int record_tostring(lua_State *L) {
     return 1;
 }
 
+/* ---- Events in a batch ------------------------------------------------------------------------
+ */
+
+/* The stack of engine_serve, and what it puts there for each event. */
+enum {
+    THE_RECORD = 2, /* of an event before, or nil */
+    THE_DESK,
+    THE_COROUTINE,
+    THE_JOB,
+    THE_DONE,
+    THE_ATTENTION,
+    THE_LIMIT,
+    THE_MOST,
+    A_RECORD,
+    ITS_NAME,
+    ITS_SEAT,
+    ITS_WAY,
+    ITS_LISTENER,
+    ITS_FIELDS,
+    ITS_DATA
+};
+
+static double now_s(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* Whether it has a single ordinary listener, see emitter.lua's ways. */
+static bool find_listener(lua_State *L, const struct gate_event *event) {
+    struct gate_span name = gate_event_name(event);
+    lua_pushlstring(L, name.data, name.len);
+    if (event->own) return false;
+    lua_rawgeti(L, THE_DESK, event->shard_id + 1);
+    if (!lua_istable(L, ITS_SEAT)) return false;
+    lua_rawgeti(L, ITS_SEAT, 1);
+    lua_pushvalue(L, ITS_NAME);
+    lua_rawget(L, ITS_WAY);
+    lua_replace(L, ITS_WAY);
+    if (!lua_istable(L, ITS_WAY)) return false;
+    lua_getfield(L, ITS_WAY, "list");
+    lua_getfield(L, ITS_LISTENER, "sole");
+    lua_replace(L, ITS_LISTENER);
+    if (!lua_istable(L, ITS_LISTENER)) return false;
+    lua_rawgeti(L, ITS_SEAT, 2);
+    return true;
+}
+
+/* As the listener wants it. What cannot be read goes the long way, where that is told. */
+static bool push_wanted(lua_State *L, struct record *record) {
+    struct gate_span data = gate_event_data(&record->event);
+    const struct gate_codec *codec = record->event.codec;
+    lua_getfield(L, ITS_LISTENER, "form");
+    const char *form = lua_tostring(L, -1);
+    char how = form ? *form : '?';
+    lua_settop(L, ITS_DATA - 1);
+    if (how == 'r') return push_json(L, record) == GATE_OK;
+    if (how == 'l' && data.len) {
+        lua_pushlstring(L, data.data, data.len);
+        if (gate_lua_lazy(L, ITS_DATA, codec, &record->rules) < 0) return false;
+        lua_replace(L, ITS_DATA);
+        return true;
+    }
+    if (data.len) return gate_lua_decode(L, codec, data, &record->rules, NULL) == GATE_OK;
+    lua_pushnil(L);
+    return true;
+}
+
+/* Runs the listener up to its first wait: true when it is done; else why stands on top, an error or
+ * nil. */
+static bool run_listener(lua_State *L, lua_State *co, int *rc) {
+    int results = 0;
+    lua_pushvalue(L, THE_JOB);
+    lua_getfield(L, ITS_LISTENER, "fn");
+    lua_pushvalue(L, ITS_DATA);
+    lua_rawgeti(L, ITS_SEAT, 3);
+    lua_getfield(L, ITS_WAY, "name");
+    lua_xmove(L, co, 5);
+    *rc = gate_lua_resume(co, L, 5, &results);
+    if (*rc != LUA_YIELD) {
+        lua_xmove(co, L, 1);
+        return false;
+    }
+    bool done = results == 1 && lua_topointer(co, -1) == lua_topointer(L, THE_DONE);
+    lua_pop(co, results);
+    if (!done) lua_pushnil(L);
+    return done;
+}
+
+static bool is_called(lua_State *L) {
+    lua_rawgeti(L, THE_ATTENTION, 1);
+    bool called = !lua_isnil(L, -1);
+    lua_pop(L, 1);
+    return called;
+}
+
+/* What the rest of an event needs that did not go as nearly all do. */
+static int return_odd(lua_State *L, lua_Integer served, struct record *record, int rc,
+                      double held_s, bool done) {
+    lua_Integer seq = (lua_Integer)record->event.seq;
+    if (done) lua_pushvalue(L, THE_DONE);
+    release(L, A_RECORD, record);
+    lua_remove(L, A_RECORD);
+    lua_insert(L, A_RECORD); /* the state of the job */
+    lua_pushinteger(L, served);
+    lua_insert(L, A_RECORD);
+    /* served, state, name, seat, way, listener, fields, data; and then: */
+    lua_pushboolean(L, rc == LUA_YIELD);
+    lua_pushnumber(L, held_s);
+    lua_pushinteger(L, seq);
+    return lua_gettop(L) - A_RECORD + 1;
+}
+
+static int return_event(lua_State *L, lua_Integer served, const struct gate_event *event) {
+    lua_settop(L, ITS_NAME);
+    lua_pushinteger(L, served);
+    lua_insert(L, A_RECORD);
+    lua_pushinteger(L, event->shard_id);
+    lua_pushboolean(L, event->own);
+    lua_pushinteger(L, (lua_Integer)event->seq);
+    lua_pushboolean(L, event->data_len > SLOW_BYTES);
+    return 7;
+}
+
+/* True: on to the next one; else `results` are to be returned. */
+static bool serve_one(lua_State *L, struct gate_engine_box *box, struct record *record,
+                      lua_Integer *served, double *now, int *results) {
+    lua_State *co = lua_tothread(L, THE_COROUTINE);
+    lua_Number limit_s = lua_isnil(L, THE_LIMIT) ? HUGE_VAL : lua_tonumber(L, THE_LIMIT);
+    bool usable = lua_status(co) == LUA_YIELD && lua_checkstack(co, 8);
+    if (!find_listener(L, &record->event) || !usable || !push_wanted(L, record)) {
+        *results = return_event(L, *served, &record->event);
+        return false;
+    }
+    if (record->event.data_len > SLOW_BYTES) *now = now_s();
+    lua_getfield(L, ITS_FIELDS, "dispatching");
+    lua_pushboolean(L, true);
+    lua_setfield(L, ITS_FIELDS, "dispatching");
+    int rc;
+    bool done = run_listener(L, co, &rc);
+    lua_pushvalue(L, ITS_DATA + 1);
+    lua_setfield(L, ITS_FIELDS, "dispatching");
+    lua_remove(L, ITS_DATA + 1);
+    double begun_s = *now;
+    *now = now_s();
+    ++*served;
+    if (!done || *now - begun_s > limit_s || !box->engine || is_called(L)) {
+        *results = return_odd(L, *served, record, rc, *now - begun_s, done);
+        return false;
+    }
+    lua_pushinteger(L, (lua_Integer)record->event.seq);
+    lua_setfield(L, ITS_FIELDS, "handled");
+    return true;
+}
+
+/* engine:serve(record, desk, coroutine, JOB, DONE, attention, limit, most) runs what listens, as
+ * scheduler.lua's run does, until there is no event, `most` were served, or one of them wants more:
+ *
+ *   served                                                       there is none for now
+ *   served, record, name, shard id, own, seq, large              not served: as of engine:next
+ *   served, state, name, seat, way, listener, fields, data, fine, held, seq
+ *                                       served, but it waits, failed, took more than `limit`
+ * seconds, called for attention, or closed the engine
+ *
+ * desk: shard id + 1 -> { the ways of its emitter, its fields, the shard }. */
+static int engine_serve(lua_State *L) {
+    struct gate_engine_box *box = check_engine(L);
+    luaL_checktype(L, THE_COROUTINE, LUA_TTHREAD);
+    lua_Integer served = 0, most = luaL_checkinteger(L, THE_MOST);
+    lua_settop(L, THE_MOST);
+    luaL_checkstack(L, 24, "events");
+    struct record *record = push_used(L);
+    double now = now_s();
+    int results = 0;
+    do {
+        lua_settop(L, A_RECORD);
+        forget_values(L, A_RECORD, record);
+        if (served == most || !gate_engine_next(box->engine, &record->event)) {
+            release(L, A_RECORD, record);
+            lua_pushinteger(L, served);
+            return 1;
+        }
+        record->state = RECORD_FRESH;
+        record->rules = box->rules;
+    } while (serve_one(L, box, record, &served, &now, &results));
+    return results;
+}
+
+/* ---- For who waits -----------------------------------------------------------------------------
+ */
+
 /* engine:fd(): readable while an event waits. Poll it, never read it. */
 static int engine_fd(lua_State *L) {
     lua_pushinteger(L, gate_engine_fd(check_engine(L)->engine));
@@ -626,6 +819,7 @@ static void register_engine(lua_State *L) {
                                        {"turn", engine_turn},
                                        {"request", engine_request},
                                        {"next", engine_next},
+                                       {"serve", engine_serve},
                                        {"wait", engine_wait},
                                        {"fd", engine_fd},
                                        {"counts", engine_counts},

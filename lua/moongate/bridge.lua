@@ -60,9 +60,10 @@ local ENGINE_KEYS = {
 
 --- Starts an engine with what `options` say about it. hooks, all of them optional: take(record,
 -- name, shard_id, own, seq, now) gets each event but the HTTP answers, the record being valid until
--- it returns; `now` and what it returns is the time, where that is known. turn() is called before
--- events are taken; due_in() says in how many seconds the next turn is wanted. Returns nil,
--- message, code when the engine cannot start.
+-- it returns; `now` and what it returns is the time, where that is known. serve(engine, record,
+-- most) takes some by itself; it returns how many, and the next one as engine:next() does, or false
+-- where it did not ask for that. turn() is called before events are taken; due_in() says in how
+-- many seconds the next turn is wanted. Returns nil, message, code when the engine cannot start.
 function bridge.new(options, hooks)
   local wanted = { user_agent = USER_AGENT }
   for _, key in ipairs(ENGINE_KEYS) do
@@ -97,6 +98,10 @@ local function answer(self, record)
   if waiter then waiter:wake(data) end
 end
 
+local function serve_none(engine, record)
+  return 0, engine:next(record)
+end
+
 --- Hands on at most `limit` events without waiting. Returns how many there were. Ends early when an
 -- error waits to be raised, so that it comes right behind its event.
 function Bridge:pump(limit)
@@ -104,18 +109,21 @@ function Bridge:pump(limit)
   local handled, record, now = 0, nil, nil
   if turn then turn() end
   if not engine then return 0 end
-  local next_event = engine.next
+  local serve = self.hooks.serve or serve_none
   while handled < limit and self.engine == engine do
     -- The record of the event before is done with, and used again.
-    local event, name, shard_id, own, seq, large = next_event(engine, record)
-    record = event
-    if not record then break end
-    if large then now = nil end -- decoding it is not its listener's time
-    handled = handled + 1
-    if own and name == "http" then
-      now = answer(self, record)
-    elseif take then
-      now = take(record, name, shard_id, own, seq, now)
+    local served, event, name, shard_id, own, seq, large = serve(engine, record, limit - handled)
+    record = event or nil
+    handled = handled + served
+    if event == nil then break end
+    if served > 0 or large then now = nil end -- decoding it is not its listener's time
+    if record then
+      handled = handled + 1
+      if own and name == "http" then
+        now = answer(self, record)
+      elseif take then
+        now = take(record, name, shard_id, own, seq, now)
+      end
     end
     if failures[1] and scheduler.failing() then break end
   end

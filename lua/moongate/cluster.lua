@@ -440,6 +440,7 @@ function cluster.new(source, wanted, noun, level)
     options = checked,
     shards = {},
     shard_fields = {}, -- of those that had events, by shard
+    desk = {}, -- how the events of its shards go: see engine_serve in lua_engine.c
     save_timer = false,
     retired = {},
     gateway = gateway,

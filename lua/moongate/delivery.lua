@@ -6,6 +6,7 @@ local emitter = require "moongate.emitter"
 local events = require "moongate.events"
 local log = require "moongate.log"
 local quota = require "moongate.quota"
+local scheduler = require "moongate.scheduler"
 local sessions = require "moongate.sessions"
 local shard = require "moongate.shard"
 local turns = require "moongate.turns"
@@ -283,6 +284,21 @@ function delivery.taker(self)
     elseif one then
       return take_dispatch(self, record, name, one, seq, now)
     end
+  end
+end
+
+--- What takes many events of the engine at once: see bridge.new's hook `serve`. Most need no more
+-- than one listener to be called.
+function delivery.server(self)
+  return function(engine, record, most)
+    local own = self.bridge
+    if self.reshaping then return 0, engine:next(record) end
+    local served, event, name, shard_id, is_own, seq, large =
+      scheduler.serve(engine, record, self.desk, self.emitter.kind.limit, most)
+    if self.bridge ~= own then return served, event or nil end
+    if event == false then name.handled = shard_id end -- its fields, its sequence
+    if served > 0 and self.options.session_store then sessions.touch(self) end
+    return served, event, name, shard_id, is_own, seq, large
   end
 end
 

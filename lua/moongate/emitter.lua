@@ -109,9 +109,15 @@ end
 -- listener }. An emitter has a list only for a name that is heard. record: { fn, form, once, inner
 -- = true when it is not a user's listener, dead, list }.
 
+-- In place: lua_engine.c holds on to the table.
+local function forget_ways(ways)
+  for name in pairs(ways) do ways[name] = nil end
+end
+
 local function forget_routes(self)
-  self.routes, self.routed, self.ways = {}, 0, {}
-  for child in pairs(self.children) do child.ways = {} end
+  self.routes, self.routed = {}, 0
+  forget_ways(self.ways)
+  for child in pairs(self.children) do forget_ways(child.ways) end
 end
 
 local function changed(self, fewer)
@@ -291,7 +297,10 @@ local function find_route(self, event)
   if list or all then
     route = { name = name, list = list, all = all, kind = kind_of(self, name) }
   end
-  if self.routed >= ROUTES_MAX then self.routes, self.routed, self.ways = {}, 0, {} end
+  if self.routed >= ROUTES_MAX then
+    self.routes, self.routed = {}, 0
+    forget_ways(self.ways)
+  end
   self.routes[event], self.routed = route, self.routed + 1
   return route
 end
@@ -313,7 +322,8 @@ function Emitter:dispatch(event, source, shard, told)
 end
 
 -- The way of an event that a single list hears, here and at the parent: { list, kind, name }, or
--- false. Each has its route as well, so there are no more ways than routes.
+-- false. Each has its route as well, so there are no more ways than routes. The engine goes most of
+-- them by itself: see engine_serve in lua_engine.c.
 local function find_way(self, event)
   local way, lists = false, 0
   for _, one in ipairs { self, self.parent } do

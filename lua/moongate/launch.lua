@@ -27,6 +27,7 @@ end
 function launch.hooks_of(self)
   return {
     take = delivery.taker(self),
+    serve = delivery.server(self),
     turn = function() return delivery.retry(self) end,
     due_in = function() return launch.due_in(self) end,
   }
@@ -185,6 +186,7 @@ end
 function launch.new_shard(self, id, count)
   local one = self.retired[id] or shard.new(self, id, count, delivery.shard_hooks(self))
   self.shards[id], self.retired[id] = one, nil
+  self.desk[id + 1] = { shard.fields(one).emitter.ways, shard.fields(one), one }
   return one
 end
 
@@ -195,7 +197,8 @@ function launch.retire(self, id)
   local fields = shard.fields(one)
   fields.down, fields.leaving, fields.handled, fields.stale = true, nil, nil, nil
   fields.emitter:close("the shard was removed", "ECLOSED")
-  self.shards[id], self.retired[id], self.shard_fields[one] = nil, one, nil
+  self.shards[id], self.retired[id] = nil, one
+  self.shard_fields[one], self.desk[id + 1] = nil, nil
 end
 
 -- Shards of another count that are down.

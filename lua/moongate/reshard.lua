@@ -100,6 +100,7 @@ local function new_coming(self, count, ids)
   local coming = {
     options = options, shards = {}, gateway = self.gateway, presence = self.presence, warned = {},
     readies = {}, retired = {}, shard_fields = {},
+    desk = {},
   }
   coming.emitter = delivery.emitter_of(coming)
   for _, name in ipairs(TOLD) do

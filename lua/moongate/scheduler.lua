@@ -39,6 +39,11 @@ end
 
 local failures, failures_dropped = {}, 0
 scheduler.failures = failures -- for who wants a quick look; only read
+
+-- [1] is set when somebody else than who runs listeners has to have a look: an error to be raised,
+-- a coroutine that was woken, or a listener that turned the loop. engine_serve looks at it.
+local attention = {}
+
 local may_raise = true -- false in a turn that runs inside a listener: not its fault
 
 local function words_of(err)
@@ -55,6 +60,7 @@ function scheduler.raise(err, traceback)
   end
   if type(err) == "string" or err == nil then err = traceback or words_of(err) end
   failures[#failures + 1] = err
+  attention[1] = true
 end
 
 --- True while an error waits to be raised. A source may end its pump early then, so that the error
@@ -209,6 +215,7 @@ local function rouse(co)
     return
   end
   if ready_first > ready_last then ready_first, ready_last = 1, 0 end
+  attention[1] = true
   ready_last = ready_last + 1
   ready[ready_last] = co
 end
@@ -242,6 +249,22 @@ local function refuse_depth(kind, a, b, c)
   guard(kind.on_error, err, traceback, a, b, c)
 end
 
+-- After the first stretch of a job: its coroutine is free again, dead or waits. False: something
+-- ran meanwhile.
+local function settle(co, fine, state, kind, fn, a, b, c)
+  if state == DONE and not spare then
+    spare = co
+  elseif not fine then
+    bury(co, state, kind.on_error, a, b, c)
+    return false
+  elseif state ~= DONE then
+    note_task(co, kind, fn, a, b, c)
+  else
+    keep_idle(co)
+  end
+  return true
+end
+
 --- Runs fn(a, b, c), or fn(the values in `list`), at once in a pooled coroutine until its first
 -- wait; fn can be called, whoever took it in has looked. kind, all of it optional: an error goes to
 -- on_error(err, traceback, a, b, c), without it the loop raises it; on_long(seconds, fn, a, b, c)
@@ -267,20 +290,37 @@ function scheduler.run(kind, fn, a, b, c, list, now)
     local held = ended - lent - begun
     if held > limit then ended = guard(kind.on_long, held, fn, a, b, c) end
   end
-  if state == DONE and not spare then
-    spare = co
-  elseif not fine then
-    ended = bury(co, state, kind.on_error, a, b, c)
-  elseif state ~= DONE then
-    note_task(co, kind, fn, a, b, c)
-  else
-    keep_idle(co)
-  end
+  if not settle(co, fine, state, kind, fn, a, b, c) then ended = nil end
   if outer == 0 and ready_first <= ready_last then
     drain()
     return nil
   end
   return ended
+end
+
+--- Runs what listens to the next events of an engine, at most `most` of them; `desk` as in
+-- lua_engine.c's engine_serve, `limit` that of every listener on it. Returns how many were served,
+-- and then the next event, which was not, as engine:next() does; or false, when the last listener
+-- did more than listen, with its fields and its sequence. Where no coroutine can be started any
+-- more, none is served.
+function scheduler.serve(engine, record, desk, limit, most)
+  local outer, before = active, lent
+  if outer >= NEST_MAX then return 0, engine:next(record) end
+  local co = spare or take_idle()
+  spare, active, attention[1] = nil, outer + 1, nil
+  local served, state, name, seat, way, listener, fields, data, fine, held, seq =
+    engine:serve(record, desk, co, JOB, DONE, attention, limit, most)
+  active = outer
+  if fine == nil then -- listener, fields: seq, large
+    if coroutine.status(co) == "suspended" then settle(co, true, DONE) end
+    return served, state, name, seat, way, listener, fields
+  end
+  local kind, one = way.kind, seat[3]
+  held = held - (lent - before)
+  if limit and held > limit then guard(kind.on_long, held, listener.fn, data, one, way.name) end
+  settle(co, fine, state, kind, listener.fn, data, one, way.name)
+  if outer == 0 and ready_first <= ready_last then drain() end
+  return served, false, fields, seq
 end
 
 -- The same with any number of values, of which the first three go to those who are told.
@@ -496,6 +536,7 @@ local function turn(longest)
     error(("%d waits are nested, each in a listener called out of the one before: a wait in a "
       .. "coroutine of your own cannot yield; wait in the listener itself"):format(turns), 0)
   end
+  attention[1] = true
   local outer, before, could = turns, lent, may_raise
   local begun = not outside and scheduler.now()
   may_raise = outside
