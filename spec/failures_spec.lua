@@ -864,7 +864,8 @@ describe("over sockets #sockets", function()
       local function garbage_of(count, name)
         local before_s, before = bot.shards[0].seq, real "count"
         for number = 1, count do
-          discord:dispatch(name, { channel_id = "1", content = tostring(number) }, { exact = true })
+          discord:dispatch(name, { channel_id = "1", guild_id = discord.guilds[1].id,
+            content = tostring(number) }, { exact = true })
         end
         local sent = real "count" - before -- what the sandbox's side took
         before = real "count"

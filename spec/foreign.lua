@@ -91,7 +91,7 @@ function peer:send(op, d, kind)
 end
 
 function peer:identify(discord, more)
-  local d = { token = discord.token, intents = 1 | 1 << 9,
+  local d = { token = discord.token, intents = 1 | 1 << 9 | 1 << 15,
     properties = { os = "linux", browser = "lua-http", device = "lua-http" } }
   for key, value in pairs(more or {}) do d[key] = value end
   return self:send(2, d)

@@ -5,7 +5,7 @@ local cjson = require "cjson"
 local sandbox = require "moongate.sandbox"
 local wire = require "wire"
 
-local HEARS = 1 | 1 << 9 | 1 << 12 -- guilds, guild messages, direct messages
+local HEARS = 1 | 1 << 9 | 1 << 12 | 1 << 15 -- guilds, messages of both kinds, their content
 local LOADING, EPHEMERAL = 128, 64
 
 local discord, peer, channel

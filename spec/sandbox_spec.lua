@@ -558,7 +558,7 @@ describe("sandbox #sockets", function()
       end
       local packet = discord:received("IDENTIFY")[1]
       assert.equal(2, packet.op)
-      assert.equal(513, packet.d.intents)
+      assert.equal(513 | 1 << 15, packet.d.intents)
       assert.equal(1, packet.connection)
     end)
 
@@ -1032,6 +1032,64 @@ describe("sandbox #sockets", function()
       assert.equal(0, count("GUILD_MEMBER_UPDATE", { guild_id = guild, user = { id = "5" } }))
       assert.equal(3, count("GUILD_MEMBER_UPDATE",
         { guild_id = guild, user = { id = discord.user.id } }))
+    end)
+
+    it("that is exact and has no guild is a direct one, as with Discord", function()
+      start_free { guilds = 1 }
+      local guild = discord.guilds[1].id
+      wire.ready(discord, { intents = GUILD_MESSAGES | GUILDS })
+      wire.ready(discord, { intents = DIRECT_MESSAGES })
+      local function count(name, d) return discord:dispatch(name, d, { exact = true }) end
+      assert.equal(1, count("MESSAGE_CREATE", { content = "x" }))
+      assert.equal(1, count("MESSAGE_CREATE", { content = "x", guild_id = guild }))
+      assert.equal(1, count("MESSAGE_DELETE_BULK", { guild_id = guild, ids = { "1" } }))
+      assert.equal(1, count("MESSAGE_DELETE_BULK", { ids = { "1" } })) -- of guilds only
+      assert.equal(1, count("GUILD_ROLE_DELETE", { role_id = "1" }))
+      local seqs = {}
+      for at, session in ipairs(discord:sessions()) do seqs[at] = session.seq end
+      assert.same({ 2 + 4, 1 + 1 }, seqs)
+    end)
+
+    it("says nothing in a guild to sessions without the intent for content", function()
+      start_free { guilds = 1 }
+      local told = wire.ready(discord, { intents = GUILD_MESSAGES | 1 << 15 })
+      local deaf = wire.ready(discord, { intents = GUILD_MESSAGES | DIRECT_MESSAGES })
+      local said = { content = "psst", embeds = { { title = "x" } }, poll = { question = {} },
+        attachments = { { id = "1" } }, components = { { type = 1 } } }
+      local count = 0
+      local function hear(name, more, target)
+        count = count + 1
+        local d = { id = tostring(count) } -- of a message of its own
+        for key, value in pairs(said) do d[key] = value end
+        for key, value in pairs(more or {}) do d[key] = value end
+        if not (target and target.dm) then d.channel_id = discord.guilds[1].channel_id end
+        discord:dispatch(name, d, target)
+        return deaf:expect(0, name).d
+      end
+      for _, name in ipairs { "MESSAGE_CREATE", "MESSAGE_UPDATE" } do
+        local hidden, open = hear(name), told:expect(0, name).d
+        assert.same({ "", 0, 0, 0 },
+          { hidden.content, #hidden.embeds, #hidden.attachments, #hidden.components })
+        assert.is_nil(hidden.poll)
+        assert.same({ "psst", 1, 1, 1 },
+          { open.content, #open.embeds, #open.attachments, #open.components })
+        assert.is_table(open.poll)
+        assert.same({ open.id, open.author.id, open.guild_id },
+          { hidden.id, hidden.author.id, hidden.guild_id })
+        -- But for these, which Discord names.
+        assert.equal("psst", hear(name, { author = { id = discord.user.id } }).content)
+        assert.equal("psst", hear(name, { mentions = { { id = "5" }, { id = discord.user.id } } })
+          .content)
+        assert.equal("", hear(name, { mentions = { { id = "5" } } }).content)
+        assert.equal("psst", hear(name, nil, { dm = true }).content)
+      end
+      assert.equal("psst", hear("MESSAGE_CREATE", { guild_id = discord.guilds[1].id },
+        { exact = true }).content)
+      local seq = discord:sessions()[2].seq
+      discord:drop() -- what is told again is as it was told
+      discord:dispatch("MESSAGE_CREATE", { content = "away" })
+      local again = wire.resume(discord, deaf.session, seq)
+      assert.equal("", again:expect(0, "MESSAGE_CREATE").d.content)
     end)
 
     it("goes by shards, and without a guild to shard 0", function()

@@ -203,8 +203,9 @@ describe("sessions in a store #sockets", function()
       local moongate = require "moongate"
       local heard = io.open(%q, "a")
       heard:setvbuf "no"
-      local bot = moongate.client { token = %q, api = %q, intents = { "guild_messages" },
-        backoff = { base = 0, cap = 0 }, session_store = moongate.store.file(%q) }
+      local bot = moongate.client { token = %q, api = %q,
+        intents = { "guild_messages", "message_content" }, backoff = { base = 0, cap = 0 },
+        session_store = moongate.store.file(%q) }
       bot:on("READY", function() heard:write "ready\n" end)
       bot:on("RESUMED", function() heard:write "resumed\n" end)
       bot:on("MESSAGE_CREATE", function(m) heard:write(m.content, "\n") end)

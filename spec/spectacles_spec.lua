@@ -475,7 +475,8 @@ describe("Spectacles: Cluster #sockets", function()
       for _, one in ipairs(discord:sessions()) do
         target.session = one.id
         if (one.id == old) == to_old then
-          discord:dispatch("MESSAGE_CREATE", { content = content }, target)
+          discord:dispatch("MESSAGE_CREATE",
+            { content = content, guild_id = discord.guilds[1].id }, target)
         end
       end
     end

@@ -414,7 +414,7 @@ end
 wire.properties = { os = "linux", browser = "wire", device = "wire" }
 
 function wire.identify_data(discord, more)
-  local d = { token = discord.token, intents = 1 << 9 | 1, properties = wire.properties }
+  local d = { token = discord.token, intents = 1 << 15 | 1 << 9 | 1, properties = wire.properties }
   for key, value in pairs(more or {}) do d[key] = value end
   return d
 end

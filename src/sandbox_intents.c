@@ -59,7 +59,7 @@ static const struct gate_event_rule rules[] = {
     {"MESSAGE_CREATE", BIT(9), BIT(12)},
     {"MESSAGE_UPDATE", BIT(9), BIT(12)},
     {"MESSAGE_DELETE", BIT(9), BIT(12)},
-    {"MESSAGE_DELETE_BULK", BIT(9), BIT(12)},
+    {"MESSAGE_DELETE_BULK", BIT(9), 0},
     {"MESSAGE_REACTION_ADD", BIT(10), BIT(13)},
     {"MESSAGE_REACTION_REMOVE", BIT(10), BIT(13)},
     {"MESSAGE_REACTION_REMOVE_ALL", BIT(10), BIT(13)},

@@ -23,8 +23,9 @@ int64_t gate_intent_bit(const char *name);
 
 /* All bits that mean something; any other is answered with 4013. */
 #define GATE_INTENTS_KNOWN   INT64_C(0x331ffff)
-#define GATE_INTENT_GUILDS   1u   /* guilds and channels */
-#define GATE_INTENT_MEMBERS  2u   /* needed to ask for all members */
-#define GATE_INTENT_PRESENCE 256u /* needed for presences of members */
+#define GATE_INTENT_GUILDS   1u     /* guilds and channels */
+#define GATE_INTENT_MEMBERS  2u     /* needed to ask for all members */
+#define GATE_INTENT_PRESENCE 256u   /* needed for presences of members */
+#define GATE_INTENT_CONTENT  32768u /* what messages of others in guilds say */
 
 #endif

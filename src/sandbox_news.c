@@ -47,8 +47,10 @@ static int read_news(const struct gate_sandbox *sandbox, struct gate_span name,
 /* An event as a guild's, or as a direct one. */
 struct version {
     struct gate_buf data;
+    struct gate_buf hidden; /* the same without what it says; empty until somebody needs it */
     struct gate_news news;
     bool made;
+    bool content; /* what it says needs an intent of its own */
 };
 
 static int make_version(struct gate_sandbox *sandbox, const struct gate_sandbox_event *event,
@@ -60,21 +62,36 @@ static int make_version(struct gate_sandbox *sandbox, const struct gate_sandbox_
     bool completed = rc > 0;
     if (rc >= 0)
         rc = read_news(sandbox, event->name, gate_buf_span(&out->data), direct, &out->news);
-    /* What is completed and still has no guild is in a channel of nobody but two. */
-    if (completed && out->news.guild_id == 0)
+    /* What is whole and still has no guild is in a channel of nobody but two. */
+    if ((completed || event->exact) && out->news.guild_id == 0)
         out->news.direct = gate_event_rule(event->name)->direct != 0;
+    bool message = is_name(event->name, "MESSAGE_CREATE") || is_name(event->name, "MESSAGE_UPDATE");
+    out->content =
+        completed && message && gate_scene_is_content(sandbox, gate_buf_span(&out->data));
     out->made = rc == GATE_OK || event->broken; /* it goes by what could be read */
     return out->made ? GATE_OK : rc;
 }
 
 /* The version that a seat hears, or NULL. */
-static const struct version *choose_version(const struct gate_seat *seat,
-                                            const struct gate_sandbox_event *event,
-                                            const struct version versions[2]) {
+static struct version *choose_version(const struct gate_seat *seat,
+                                      const struct gate_sandbox_event *event,
+                                      struct version versions[2]) {
     for (size_t i = 0; i < 2; i++)
         if (versions[i].made && gate_seat_wants(seat, &versions[i].news)) return &versions[i];
     if (!event->unfiltered) return NULL;
     return versions[0].made ? &versions[0] : &versions[1];
+}
+
+/* The data as a seat is told it. Without memory to hide anything it is told all. */
+static struct gate_span choose_data(const struct gate_seat *seat, struct version *version) {
+    bool told = (seat->claim.intents & GATE_INTENT_CONTENT) != 0;
+    struct gate_span data = gate_buf_span(&version->data);
+    if (told || !version->content) return data;
+    if (version->hidden.len == 0 && gate_scene_hide(data, &version->hidden) < 0) {
+        gate_buf_free(&version->hidden);
+        return data;
+    }
+    return gate_buf_span(&version->hidden);
 }
 
 int gate_news_tell(struct gate_sandbox *sandbox, const struct gate_sandbox_target *target,
@@ -85,19 +102,23 @@ int gate_news_tell(struct gate_sandbox *sandbox, const struct gate_sandbox_targe
                 gate_scene_is_open(sandbox, event->data);
     int count = 0, rc = read_news(sandbox, event->name, event->data, false, &given);
     if (event->broken) rc = GATE_OK;
-    gate_buf_init(&versions[0].data, 0, 0);
-    gate_buf_init(&versions[1].data, 0, 0);
+    for (size_t i = 0; i < 2; i++) {
+        gate_buf_init(&versions[i].data, 0, 0);
+        gate_buf_init(&versions[i].hidden, 0, 0);
+    }
     if (rc == GATE_OK) rc = make_version(sandbox, event, event->direct, &versions[0]);
     for (struct gate_seat *seat = sandbox->seats; seat && rc == GATE_OK; seat = seat->next) {
         if (!matches_seat(seat, target)) continue;
         if (open && !versions[1].made && !gate_seat_wants(seat, &versions[0].news))
             rc = make_version(sandbox, event, true, &versions[1]);
-        const struct version *version = choose_version(seat, event, versions);
+        struct version *version = choose_version(seat, event, versions);
         if (rc < 0 || !version) continue;
-        gate_seat_tell(seat, event->name, gate_buf_span(&version->data));
+        gate_seat_tell(seat, event->name, choose_data(seat, version));
         count++;
     }
-    gate_buf_free(&versions[0].data);
-    gate_buf_free(&versions[1].data);
+    for (size_t i = 0; i < 2; i++) {
+        gate_buf_free(&versions[i].data);
+        gate_buf_free(&versions[i].hidden);
+    }
     return rc < 0 ? rc : count;
 }

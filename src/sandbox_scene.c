@@ -314,6 +314,51 @@ int gate_scene_message(const struct gate_scene *scene, struct gate_buf *out) {
     return fill_and_merge(scene, forms[0].text, out);
 }
 
+/* ---- Content -----------------------------------------------------------------------------------
+ */
+
+bool gate_scene_is_content(const struct gate_sandbox *sandbox, struct gate_span message) {
+    uint64_t bot = gate_id_read(sandbox->options.user_id);
+    struct gate_span person, mentions = gate_json_find(message, "mentions");
+    if (!gate_json_id(gate_json_find(message, "guild_id"))) return false;
+    if (gate_json_id(gate_json_find(message, "author.id")) == bot) return false;
+    while (gate_json_item(&mentions, &person))
+        if (gate_json_id(gate_json_find(person, "id")) == bot) return false;
+    return true;
+}
+
+/* What stands in place of a member of a message that is hidden (NULL: it is left out); false: the
+ * member stays. */
+static bool find_cover(struct gate_span key, const char **cover) {
+    static const struct {
+        const char *key, *cover;
+    } rows[] = {{"content", "\"\""},
+                {"embeds", "[]"},
+                {"attachments", "[]"},
+                {"components", "[]"},
+                {"poll", NULL}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (strlen(rows[i].key) != key.len || memcmp(rows[i].key, key.data, key.len) != 0) continue;
+        *cover = rows[i].cover;
+        return true;
+    }
+    return false;
+}
+
+int gate_scene_hide(struct gate_span message, struct gate_buf *out) {
+    struct gate_span key, value;
+    int rc = gate_buf_append_byte(out, '{');
+    bool first = true;
+    while (rc == GATE_OK && gate_json_next(&message, &key, &value)) {
+        const char *cover;
+        if (find_cover(key, &cover)) value = gate_span_of(cover);
+        if (!value.data) continue;
+        rc = GATE_FILL(out, first ? "'$':$" : ",'$':$", gate_raw_blank(key), gate_raw_blank(value));
+        first = false;
+    }
+    return rc < 0 ? rc : gate_buf_append_byte(out, '}');
+}
+
 /* ---- Choosing ----------------------------------------------------------------------------------
  */
 
@@ -362,6 +407,10 @@ static void choose(struct gate_scene *scene, enum subject subject, bool direct) 
     scene->place = choose_place(sandbox, scene->given, direct, scene->user_id);
     scene->id = gate_json_id(gate_json_find(scene->given, "id"));
     if (scene->id == 0) scene->id = subject == ABOUT_MESSAGE && last ? last : new_id;
+    const struct gate_message *known =
+        subject == ABOUT_MESSAGE ? gate_archive_find(&sandbox->archive, scene->id) : NULL;
+    bool placed = is_given(scene->given, "channel_id") || is_given(scene->given, "guild_id");
+    if (known && !placed && !direct) scene->place = known->place;
     if (subject == ABOUT_CHANNEL) scene->place.channel_id = scene->id;
     if (subject == ABOUT_GUILD) scene->place.guild_id = scene->id;
 }
@@ -399,7 +448,8 @@ static void remember(const struct gate_scene *scene, const struct form *form,
         scene->sandbox->world.last_message_id = scene->id;
         gate_archive_keep(archive, scene->place, data);
     } else if (strcmp(form->event, "MESSAGE_UPDATE") == 0) {
-        if (!known || gate_message_change(known, data) < 0)
+        bool same = known && known->place.channel_id == scene->place.channel_id;
+        if (!same || gate_message_change(known, data) < 0)
             gate_archive_keep(archive, scene->place, data);
     } else if (strcmp(form->event, "MESSAGE_DELETE") == 0) {
         gate_archive_drop(archive, known);
@@ -417,7 +467,8 @@ static int complete_form(const struct gate_scene *scene, const struct form *form
     struct gate_buf base, edited;
     if (strcmp(form->event, "MESSAGE_UPDATE") == 0)
         known = gate_archive_find(&scene->sandbox->archive, scene->id);
-    if (!known) return fill_and_merge(scene, form->text, out);
+    if (!known || known->place.channel_id != scene->place.channel_id)
+        return fill_and_merge(scene, form->text, out);
     gate_buf_init(&base, 0, 0);
     gate_buf_init(&edited, 0, 0);
     int rc = fill_form(scene, "{'edited_timestamp':'<now>'}", &edited);

@@ -28,6 +28,13 @@ bool gate_scene_is_open(struct gate_sandbox *sandbox, struct gate_span given);
 GATE_MUST_CHECK int gate_scene_complete(struct gate_sandbox *sandbox, struct gate_span name,
                                         struct gate_span given, bool direct, struct gate_buf *out);
 
+/* Whether what a message says is for those who have the intent MESSAGE_CONTENT only: not in a
+ * direct one, nor in the bot's own, nor where the bot is mentioned. */
+bool gate_scene_is_content(const struct gate_sandbox *sandbox, struct gate_span message);
+
+/* Appends a message without what it says. */
+GATE_MUST_CHECK int gate_scene_hide(struct gate_span message, struct gate_buf *out);
+
 /* Appends a message: scene->given inside of the form of one. */
 GATE_MUST_CHECK int gate_scene_message(const struct gate_scene *scene, struct gate_buf *out);
 

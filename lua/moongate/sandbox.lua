@@ -79,11 +79,13 @@ end
 --- Sends an event to every session whose shard and intents want it, or into the replay of those
 --- that are away. Returns the number of sessions. What Discord would tell as well is put around
 --- what is given, which wins: discord:dispatch("MESSAGE_CREATE", { content = "ping" }) is a whole
---- message of discord.people[1] in the first channel of discord.guilds[1]. { exact = true } among
---- the target's fields leaves the data as it is. Without guild_id and known channel_id an event
---- counts as one of a guild or of a direct message, whichever a session hears; { dm = true } makes
---- it surely a direct one, { filter = false } sends it to everybody. A name that is nearly one of
---- Discord's is refused as misspelt, unless it goes to everybody.
+--- message of discord.people[1] in the first channel of discord.guilds[1]. Without guild_id and
+--- known channel_id it is one of a guild or a direct one, whichever a session hears; { dm = true }
+--- makes it surely a direct one. What a message of somebody says in a guild is there for sessions
+--- with the intent MESSAGE_CONTENT, or where the bot is mentioned. { exact = true } among the
+--- target's fields leaves the data as it is: without guild_id it is a direct one, as with Discord.
+--- { filter = false } sends it to everybody. A name that is nearly one of Discord's is refused as
+--- misspelt, unless it goes to everybody.
 function methods:dispatch(name, d, target)
   check("dispatch", "name", name, "string")
   local fields = type(target) == "table" and target or {}
