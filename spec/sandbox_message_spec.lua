@@ -264,7 +264,10 @@ describe("sandbox: interactions #sockets", function()
     assert.equal(one.member.user.id, message.interaction_metadata.user.id)
     assert.same(message, bare(told "MESSAGE_CREATE"))
     assert.same(message, hook("GET", ORIGINAL).json)
+    assert.same(message, hook("GET", "/messages/%40original").json) -- as some write it
+    assert.equal(10008, hook("GET", "/messages/%4original").json.code)
     assert.same(message, ask("GET", messages(message.id)).json)
+    assert.equal(200, ask("GET", "/%75sers/%40me").status)
   end)
 
   it("their answer can be edited and deleted with the token alone", function()

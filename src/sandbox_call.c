@@ -1,6 +1,8 @@
 /* sandbox_call.c - see sandbox_call.h. */
 #include "sandbox_call.h"
 
+#include <string.h>
+
 #include "sandbox_news.h"
 #include "sandbox_state.h"
 
@@ -43,6 +45,23 @@ int gate_call_complain_of(struct gate_call *call, const char *field, const char 
                      "{'message':'Invalid Form Body','code':50035,'errors':{$:{'_errors':["
                      "{'code':$,'message':$}]}}}",
                      gate_string_blank(field), gate_string_blank(code), gate_string_blank(words));
+}
+
+/* The value of a hexadecimal digit, or -1. */
+static int read_digit(char digit) {
+    static const char digits[] = "0123456789abcdef0123456789ABCDEF";
+    const char *found = digit ? strchr(digits, digit) : NULL;
+    return found ? (int)(found - digits) % 16 : -1;
+}
+
+char gate_path_byte(struct gate_span *path) {
+    int high = path->len > 2 ? read_digit(path->data[1]) : -1;
+    int low = path->len > 2 ? read_digit(path->data[2]) : -1;
+    bool escaped = *path->data == '%' && high >= 0 && low >= 0;
+    char byte = escaped ? (char)(high * 16 + low) : *path->data;
+    path->data += escaped ? 3 : 1;
+    path->len -= escaped ? 3 : 1;
+    return byte;
 }
 
 bool gate_call_place(struct gate_call *call, struct gate_place *place, int *rc) {

@@ -45,6 +45,9 @@ GATE_MUST_CHECK int gate_call_complain(struct gate_call *call, enum gate_complai
 GATE_MUST_CHECK int gate_call_complain_of(struct gate_call *call, const char *field,
                                           const char *code, const char *words);
 
+/* Takes the next byte off a path, as it was before it was escaped (RFC 3986, 2.1). */
+char gate_path_byte(struct gate_span *path);
+
 /* The channel in the first segment; false when it is none, which has been told: *rc. */
 bool gate_call_place(struct gate_call *call, struct gate_place *place, int *rc);
 

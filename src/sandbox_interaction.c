@@ -162,13 +162,17 @@ int gate_serve_follow_up(struct gate_call *call) {
     return send_answer(call, one, call->json, false, &call->out->body);
 }
 
+/* Clients escape what they need not: "%40original" is one. */
+static bool is_original(struct gate_span segment) {
+    for (const char *at = "@original"; *at; at++)
+        if (segment.len == 0 || gate_path_byte(&segment) != *at) return false;
+    return segment.len == 0;
+}
+
 /* The message that the third segment names: "@original", or one that followed. 0: none. */
 static uint64_t find_follow_up(const struct gate_call *call, const struct gate_interaction *one) {
-    static const char original[] = "@original";
-    struct gate_span name = call->segments[2];
-    bool first = name.len == strlen(original) && memcmp(name.data, original, name.len) == 0;
-    if (first) return one->message_id;
-    uint64_t id = gate_id_read(name);
+    if (is_original(call->segments[2])) return one->message_id;
+    uint64_t id = gate_id_read(call->segments[2]);
     const struct gate_message *message = gate_archive_find(&call->sandbox->archive, id);
     bool ours = message && message->place.channel_id == one->place.channel_id;
     return ours ? id : 0;

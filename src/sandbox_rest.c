@@ -48,8 +48,7 @@ static bool matches(struct gate_span path, const char *pattern, struct gate_span
     size_t count = 0;
     for (; *pattern; pattern++) {
         if (*pattern != ':') {
-            if (path.len == 0 || *path.data != *pattern) return false;
-            path.data++, path.len--;
+            if (path.len == 0 || gate_path_byte(&path) != *pattern) return false;
             continue;
         }
         size_t len = 0;

@@ -15,12 +15,12 @@ local cases = {}
 -- judge returns true, or nil and what the client did instead. The last, which everybody is judged
 -- by in the end, is that the sandbox had to refuse nothing on the way.
 cases.behaviours = {
-  "ready", "guilds", "message", "answer", "interaction", "op 1", "drop", "op 7", "op 9 true",
-  "op 9 false", "limits",
+  "ready", "guilds", "message", "answer", "edit", "interaction", "follow up", "op 1", "drop",
+  "op 7", "op 9 true", "op 9 false", "limits",
 }
 
-local EVERYTHING = { "ready", "guilds", "message", "answer", "interaction", "op 1", "drop", "op 7",
-  "op 9 true", "op 9 false" }
+local EVERYTHING = { "ready", "guilds", "message", "answer", "edit", "interaction", "follow up",
+  "op 1", "drop", "op 7", "op 9 true", "op 9 false" }
 local WITHOUT_REST = { "ready", "guilds", "message", "op 1", "drop", "op 7", "op 9 true",
   "op 9 false" }
 local RAW = { "ready", "guilds", "message", "answer", "op 1", "drop", "op 7", "op 9 true",
@@ -42,11 +42,15 @@ cases.list = {
   { "@discordjs/ws", "ws", "json", "payload", file = "discordjsws.cjs", node = 20,
     given = "payload", try = RAW },
   { "@discordjs/ws", "ws", "json", "zlib-stream", file = "discordjsws.cjs", node = 20,
-    native = true, given = "zlib-sync", shards = 4, try = SHARDED },
+    native = true, given = "zlib-sync", shards = 4, concurrency = 1, try = SHARDED },
+  { "@discordjs/ws", "ws", "json", "zstd-stream", file = "discordjsws.cjs", node = 22,
+    given = "zstd", try = RAW },
   { "eris", "ws", "json", "none", file = "eris.cjs", try = EVERYTHING },
   { "eris", "wss", "json", "zlib-stream", file = "eris.cjs", given = "zlib", tls = true,
     try = EVERYTHING },
   { "eris", "wss", "etf", "none", file = "eris.cjs", native = true, tls = true, try = EVERYTHING },
+  { "eris", "ws", "etf", "zlib-stream", file = "eris.cjs", native = true, given = "zlib",
+    try = EVERYTHING },
   { "eris", "ws", "etf", "zlib-stream", file = "eris.cjs", native = true, given = "zlib",
     shards = 4, try = SHARDED },
   { "@spectacles/gateway", "ws", "json", "zlib-stream", file = "spectacles.cjs",
@@ -220,6 +224,43 @@ judges["answer"] = function(self)
     end
   end
   return true
+end
+
+-- Whether every request of a method was answered so.
+local function are_answered(discord, method, status)
+  local count = 0
+  for _, request in ipairs(discord:requests()) do
+    if request.method == method then
+      count = count + 1
+      if request.status ~= status then
+        return nil, ("%s was answered with %d"):format(method, request.status)
+      end
+    end
+  end
+  return count > 0, count == 0 and "no " .. method or nil
+end
+
+judges["edit"] = function(self)
+  local fine, why = self:hears "!edit"
+  if not fine then return nil, why end
+  fine = self:await(function()
+    return self:said "message draft" > 0 and self:said "updated final" > 0
+      and self:said "deleted" > 0
+  end)
+  if not fine then return nil, "not edited and deleted" end
+  fine, why = are_answered(self.discord, "PATCH", 200)
+  if fine then fine, why = are_answered(self.discord, "DELETE", 204) end
+  return fine, why
+end
+
+judges["follow up"] = function(self)
+  local deleted = self:said "deleted"
+  self.discord:dispatch("INTERACTION_CREATE", { data = { name = "slow" } })
+  local fine = self:await(function()
+    return self:said "updated edited" > 0 and self:said "message followed" > 0
+      and self:said "deleted" > deleted and self:said "done" > 0
+  end)
+  return fine, not fine and "the answer was not edited, followed and deleted" or nil
 end
 
 judges["interaction"] = function(self)

@@ -28,9 +28,24 @@ client.on(Events.MessageCreate, async (message) => {
     const sent = await message.channel.send('pong');
     peer.tell('sent', sent.content);
   }
+  if (message.content === '!edit') {
+    const draft = await message.channel.send('draft');
+    await draft.edit('final');
+    await draft.delete();
+  }
 });
+client.on(Events.MessageUpdate, (_, message) => peer.tell('updated', message.content));
+client.on(Events.MessageDelete, () => peer.tell('deleted'));
 client.on(Events.InteractionCreate, async (interaction) => {
   peer.tell('interaction', interaction.commandName);
+  if (interaction.commandName === 'slow') {
+    await interaction.deferReply();
+    await interaction.editReply('edited');
+    await interaction.followUp('followed');
+    await interaction.deleteReply();
+    peer.tell('done');
+    return;
+  }
   await interaction.reply('answered');
   peer.tell('replied');
 });

@@ -4,7 +4,11 @@ const peer = require('./peer.cjs');
 const { REST } = peer.require('@discordjs/rest');
 const ws = peer.require('@discordjs/ws');
 
-const methods = { zlib: ws.CompressionMethod.ZlibNative, 'zlib-sync': ws.CompressionMethod.ZlibSync };
+const methods = {
+  zlib: ws.CompressionMethod.ZlibNative,
+  'zlib-sync': ws.CompressionMethod.ZlibSync,
+  zstd: ws.CompressionMethod.ZstdNative,
+};
 const rest = new REST({ api: peer.api, version: '10' }).setToken(peer.token);
 const manager = new ws.WebSocketManager({
   token: peer.token,

@@ -36,9 +36,26 @@ class Events:
         if message.content == '!ping':
             sent = await message.channel.send('pong')
             tell('sent', sent.content)
+        if message.content == '!edit':
+            draft = await message.channel.send('draft')
+            await draft.edit(content='final')
+            await draft.delete()
+
+    async def on_message_edit(self, before, after):
+        tell('updated', after.content)
+
+    async def on_message_delete(self, message):
+        tell('deleted')
 
     async def on_interaction(self, interaction):
         tell('interaction', interaction.data['name'])
+        if interaction.data['name'] == 'slow':
+            await interaction.response.defer()
+            await interaction.edit_original_response(content='edited')
+            await interaction.followup.send('followed')
+            await interaction.delete_original_response()
+            tell('done')
+            return
         await interaction.response.send_message('answered')
         tell('replied')
 

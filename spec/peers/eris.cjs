@@ -36,9 +36,24 @@ client.on('messageCreate', async (message) => {
     const sent = await client.createMessage(message.channel.id, 'pong');
     peer.tell('sent', sent.content);
   }
+  if (message.content === '!edit') {
+    const draft = await client.createMessage(message.channel.id, 'draft');
+    await client.editMessage(message.channel.id, draft.id, 'final');
+    await client.deleteMessage(message.channel.id, draft.id);
+  }
 });
+client.on('messageUpdate', (message) => peer.tell('updated', message.content));
+client.on('messageDelete', () => peer.tell('deleted'));
 client.on('interactionCreate', async (interaction) => {
   peer.tell('interaction', interaction.data.name);
+  if (interaction.data.name === 'slow') {
+    await interaction.defer();
+    await interaction.editOriginalMessage('edited');
+    await interaction.createFollowup('followed');
+    await interaction.deleteOriginalMessage();
+    peer.tell('done');
+    return;
+  }
   await interaction.createMessage('answered');
   peer.tell('replied');
 });
