@@ -995,6 +995,7 @@ describe("emitter: events", function()
     assert.equal(1, #told)
     assert.equal("EBUSY", told[1].code)
     assert.equal("events", told[1].phase)
+    assert.is_nil(told[1].level)
     assert.matches("3 events behind; the oldest are dropped", told[1].message)
     for i = 8, 10 do assert.same({ "READY", i }, { step() }) end
     world.source().put(function() e:emit("READY", 11) end)
@@ -1014,7 +1015,8 @@ describe("emitter: events", function()
     e:on("log", function(data) told = data end)
     local step = e:events { "READY", limit = 1 }
     for i = 1, 3 do e:emit("READY", i) end
-    assert.equal("warn", told.level)
+    assert.same({ level = "warn", message = told.message,
+      fields = { code = "EBUSY", phase = "events" } }, told)
     assert.equal(0, scheduler.step())
     assert.same({ "READY", 3 }, { step() })
   end)

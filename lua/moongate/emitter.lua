@@ -524,12 +524,11 @@ end
 
 local function tell_dropped(self, loop)
   loop.falling = true
-  local data = {
-    code = "EBUSY", phase = "events", level = "warn",
-    message = ("events: the loop is %d events behind; the oldest are dropped until it catches up: "
-      .. "do less in it, or give a larger limit"):format(loop.limit),
-  }
-  if not tell_error(self, data) then tell_log(self, data) end
+  local code, phase = "EBUSY", "events"
+  local message = ("events: the loop is %d events behind; the oldest are dropped until it catches "
+    .. "up: do less in it, or give a larger limit"):format(loop.limit)
+  if tell_error(self, { code = code, phase = phase, message = message }) then return end
+  tell_log(self, { level = "warn", message = message, fields = { code = code, phase = phase } })
 end
 
 local function tell_caught_up(self, loop)
