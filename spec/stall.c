@@ -1,13 +1,20 @@
-/* stall.c - a resolver that stalls, for resolver_stall_spec.lua: preloaded into a process of its
- * own, it makes getaddrinfo sleep for three seconds on names that end in ".stall.test", which then
- * turn out to be this machine. Other names go on to the C library. Never installed. */
+/* stall.c - a system that stalls, preloaded into a process of its own; never installed.
+ *
+ * For resolver_stall_spec.lua it makes getaddrinfo sleep for three seconds on names that end in
+ * ".stall.test", which then turn out to be this machine. Other names go on to the C library.
+ *
+ * For asleep_spec.lua the machine has slept for a minute as soon as the file exists that
+ * $MOONGATE_ASLEEP names: the clock that counts sleep is ahead by that from then on. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <netdb.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define STALL_SECONDS 3
+#define SLEPT_SECONDS 60
 
 typedef int resolve_function(const char *, const char *, const struct addrinfo *,
                              struct addrinfo **);
@@ -33,3 +40,21 @@ int getaddrinfo(const char *restrict node, const char *restrict service,
     sleep_on();
     return next("127.0.0.1", service, hints, found);
 }
+
+#ifdef CLOCK_BOOTTIME
+typedef int clock_function(clockid_t, struct timespec *);
+
+static int has_slept(void) {
+    const char *file = getenv("MOONGATE_ASLEEP");
+    return file && access(file, F_OK) == 0;
+}
+
+int clock_gettime(clockid_t clock, struct timespec *at) {
+    clock_function *next;
+    void *symbol = dlsym(RTLD_NEXT, "clock_gettime");
+    memcpy(&next, &symbol, sizeof next);
+    int rc = next(clock, at);
+    if (rc == 0 && clock == CLOCK_BOOTTIME && has_slept()) at->tv_sec += SLEPT_SECONDS;
+    return rc;
+}
+#endif

@@ -138,7 +138,8 @@ static void push_latency(lua_State *L, struct shard_box *shard) {
         lua_pushnil(L);
 }
 
-/* The WebSocket of the moment in Spectacles' words; nil while there is none. */
+/* The WebSocket of the moment in Spectacles' words; nil while there is none. No sub-protocol is
+ * asked for, and an upgrade that names one is refused: "" is what a WebSocket says then. */
 static void push_ws(lua_State *L, struct shard_box *shard) {
     static const char *const ready_states[GATE_STATE_COUNT] = {[GATE_STATE_CONNECTING] =
                                                                    "connecting",
