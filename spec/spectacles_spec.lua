@@ -381,6 +381,24 @@ describe("Spectacles: Cluster #sockets", function()
     assert.equal("Cluster not connected", tostring(other))
   end)
 
+  it("remove_shard tells of commands that waited, for a session that never came back", function()
+    sandbox { max_concurrency = 2 }
+    client { shards = 2 }
+    assert.is_true(bot:spawn())
+    all_ready(2)
+    local told
+    bot:on("error", function(data, one) told = { data, one } end)
+    local one = bot.shards[1]
+    discord:stall "resumed"
+    discord:drop()
+    await("resuming", function() return one.state == "resuming" end)
+    assert.is_true(one:update_voice_state "1")
+    assert.is_true(bot:remove_shard(1))
+    assert.same({ "ECLOSED", "send", one }, { told[1].code, told[1].phase, told[2] })
+    assert.equal("remove_shard: 1 command of shard 1/2 still waited and was given up",
+      told[1].message)
+  end)
+
   it("cluster.kill(code): every shard disconnects, and can connect again", function()
     sandbox { max_concurrency = 2 }
     client { shards = 2 }

@@ -2,6 +2,7 @@
 -- another number of them. Called by cluster.lua on the Lua thread.
 
 local core = require "moongate.core"
+local delivery = require "moongate.delivery"
 local launch = require "moongate.launch"
 local reshard = require "moongate.reshard"
 local sessions = require "moongate.sessions"
@@ -112,6 +113,17 @@ local function wait_until_gone(self, one)
   return nil, ("remove_shard: shard %d is still closing; try again"):format(one.id), "EBUSY"
 end
 
+-- What was accepted goes with it, but not in silence.
+local function tell_unsent(self, one)
+  local unsent = core.shard_status(one).outbox_commands
+  if unsent == 0 then return end
+  delivery.tell(self, one, "error", {
+    code = "ECLOSED", phase = "send",
+    message = ("remove_shard: %d command%s of shard %d/%d still waited and %s given up"):format(
+      unsent, unsent == 1 and "" or "s", one.id, one.count, unsent == 1 and "was" or "were"),
+  })
+end
+
 function roster.remove(self, id)
   local fine, message, code = judge_change(self, "remove_shard")
   if not fine then return nil, message, code end
@@ -125,6 +137,7 @@ function roster.remove(self, id)
     if not fine then return nil, message, code end
   end
   sessions.changed(self, one)
+  tell_unsent(self, one)
   launch.retire(self, id)
   return true
 end
