@@ -232,28 +232,61 @@ static inline int skip_head(struct reader *reader, int depth, struct opened *out
     return GATE_OK;
 }
 
-/* Closes what is complete. Returns the new depth, or an error. */
-static inline int close_opened(struct reader *reader, struct opened *stack, int depth) {
-    for (; depth > 0 && stack[depth - 1].terms == 0; depth--) {
-        if (!stack[depth - 1].ended_by_nil) continue;
-        if (!has_bytes(reader, 1) || byte_at(reader->at) != TAG_NIL) return GATE_ESYNTAX;
-        reader->at++;
+/* Behind the term at `at` when it is one of those that are common and hold no others; else NULL,
+ * and nothing is said of it. Most terms are, so this is what stepping over an event costs. */
+static inline const char *behind_leaf(const char *at, const char *end) {
+    if (end - at < 9) return NULL; /* as many as any head has, and a double */
+    size_t bytes;
+    switch (byte_at(at)) {
+    case TAG_BINARY: bytes = 5 + (size_t)load_length(at + 1); break;
+    case TAG_SMALL_ATOM:
+    case TAG_SMALL_ATOM_UTF8: bytes = 2 + (size_t)byte_at(at + 1); break;
+    case TAG_SMALL_INTEGER: bytes = 2; break;
+    case TAG_INTEGER: bytes = 5; break;
+    case TAG_SMALL_BIG: bytes = 3 + (size_t)byte_at(at + 1); break;
+    case TAG_NEW_FLOAT: bytes = 9; break;
+    default: return NULL;
     }
-    return depth;
+    return (size_t)(end - at) >= bytes ? at + bytes : NULL;
+}
+
+/* Steps over what ends a list. */
+static inline int skip_end(struct reader *reader) {
+    if (!has_bytes(reader, 1) || byte_at(reader->at) != TAG_NIL) return GATE_ESYNTAX;
+    reader->at++;
+    return GATE_OK;
+}
+
+/* Steps over common terms, as long as they come, but no more than `count`. */
+static inline uint64_t skip_leaves(struct reader *reader, uint64_t count) {
+    const char *at = reader->at, *end = reader->end, *behind;
+    while (count > 0 && (behind = behind_leaf(at, end))) {
+        at = behind;
+        count--;
+    }
+    reader->at = at;
+    return count;
 }
 
 static inline int skip_term(struct reader *reader) {
-    struct opened stack[GATE_DEPTH_MAX], opened;
+    struct opened stack[GATE_DEPTH_MAX], inner = {1, false}, opened;
     int depth = 0;
-    do {
-        int rc = skip_head(reader, depth, &opened);
-        if (rc < 0) return rc;
-        if (opened.terms || opened.ended_by_nil) stack[depth++] = opened;
-        depth = close_opened(reader, stack, depth);
-        if (depth < 0) return depth;
-        if (depth > 0) stack[depth - 1].terms--;
-    } while (depth > 0);
-    return GATE_OK;
+    for (;;) {
+        inner.terms = skip_leaves(reader, inner.terms);
+        if (inner.terms > 0) {
+            int rc = skip_head(reader, depth, &opened);
+            if (rc < 0) return rc;
+            inner.terms--;
+            if (opened.terms || opened.ended_by_nil) {
+                stack[depth++] = inner;
+                inner = opened;
+            }
+            continue;
+        }
+        if (inner.ended_by_nil && skip_end(reader) < 0) return GATE_ESYNTAX;
+        if (depth == 0) return GATE_OK;
+        inner = stack[--depth];
+    }
 }
 
 #endif
