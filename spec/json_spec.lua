@@ -91,6 +91,27 @@ local refused = {
   '"\\ud800\\ud800"',
   '"\\udc00\\ud800"', '"\\ud83d\\ude0"', '"\\ud83d\\u"', '"\\ud83d\\', '"\\ud83d',
   '"\\ud83dude00"', '{"\\ud800":1}', '"\\ud800 \\udc00"', '"\\ud800\\ue000"',
+  -- comments, marks of other encodings, and what else stands outside of strings
+  "[]/**/", "/**/[]", "[]//", "[1]#", '{"a":/**/1}', '{"a":1}/', "[/", "<.>", "[<null>]", "*", "`",
+  "[\u{2060}]", "\u{2060}", "[1]\u{85}", "\xef\xbb{}", "\xef\xbb\xbf", "\xff\xfe[\0]\0", "\0[\0]",
+  "[\xff]", "\xe9", "[\\n1]", '[\\u000a""]', '{"a":"a" 123}', '{"a":1}:', "1]", "[1,\n1\n,1", "$",
+  '{"\xb9":"0",}', "[\f]", "[\x7f]", '["a",\n4\n,1,', '["",]', '{"a":1}\0', "[-2.]", "[9.e+]",
+  "[1ea]",
+}
+
+-- What it leaves to the reader: a text, and the value in it or, where there is none, the error.
+-- Numbers beyond a double are infinite or 0, text that is not UTF-8 passes unless it is refused.
+local HUGE = ("9"):rep(400)
+local chosen = {
+  { "1e9999", math.huge }, { "-1e+9999", -math.huge }, { "1.5e+9999", math.huge },
+  { "123123e100000", math.huge }, { "-1" .. ("0"):rep(400) .. ".0", -math.huge },
+  { "0.4e00" .. HUGE, math.huge }, { "1e-" .. HUGE, 0.0 }, { "0e" .. HUGE, 0.0 },
+  { "123e-10000000", 0.0 }, { HUGE, HUGE }, { "-" .. HUGE, "-" .. HUGE },
+  { "100000000000000000000", "100000000000000000000" }, { "-0", 0 },
+  { '"\xff"', "\xff", "EUTF8" }, { '"\xed\xa0\x80"', "\xed\xa0\x80", "EUTF8" },
+  { '"\xc0\xaf"', "\xc0\xaf", "EUTF8" }, { '"\xf4\xbf\xbf\xbf"', "\xf4\xbf\xbf\xbf", "EUTF8" },
+  { '"\xe9"', "\xe9", "EUTF8" }, { '"\xe6\x97"', "\xe6\x97", "EUTF8" },
+  { '"\\udada"', nil, "ESYNTAX" }, { '"\\ud888\\u1234"', nil, "ESYNTAX" },
 }
 
 describe("json: what RFC 8259 allows", function()
@@ -105,6 +126,18 @@ describe("json: what RFC 8259 allows", function()
       local value, message = core.decode(case[1], { null = "keep", invalid_utf8 = "refuse" })
       assert.is_nil(message)
       assert.is_not_nil(value)
+    end)
+  end
+
+  for nth, case in ipairs(chosen) do
+    it(("chooses %d: %q"):format(nth, case[1]:sub(1, 40)), function()
+      local value, _, code = core.decode(case[1])
+      assert.equal(case[2], value)
+      assert.equal(math.type(case[2]), math.type(value))
+      if case[2] == nil then assert.equal(case[3], code) end
+      value, _, code = core.decode("[" .. case[1] .. "]", { invalid_utf8 = "refuse" })
+      assert.equal(case[3], code)
+      if not case[3] then assert.equal(case[2], value[1]) end
     end)
   end
 
