@@ -226,6 +226,22 @@ local tests = {
     local year = tonumber(headers:get "date":match "(%d%d%d%d)")
     assert.is_true(year > os.date("!*t").year)
   end,
+  time = function()
+    local function what_is_told()
+      start { time = 1700000000.25, seed = 3, limits = false }
+      local one = foreign.ready(discord)
+      one:expect(0, "GUILD_CREATE")
+      discord:dispatch("MESSAGE_CREATE", { content = "now" })
+      discord:dispatch "INTERACTION_CREATE"
+      discord:dispatch "TYPING_START"
+      return one:receive() .. one:receive(), select(2, foreign.get(discord, "/v10/gateway"))
+        :get "date"
+    end
+    local first, date = what_is_told()
+    assert.matches('"timestamp":"2023%-11%-14T22:13:20%.250000%+00:00"', first)
+    assert.equal("Tue, 14 Nov 2023 22:13:20 GMT", date)
+    assert.equal(first, (what_is_told())) -- to the last id
+  end,
   disallowed_intents = function()
     start { disallowed_intents = { "guild_presences" } }
     local one = hello()

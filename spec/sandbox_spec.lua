@@ -716,6 +716,26 @@ describe("sandbox #sockets", function()
       end
     end)
 
+    it("that come late are told in the log: the first, and each other one", function()
+      start_free { heartbeat_interval = 100, heartbeat_grace = 0 }
+      local peer = wire.connect(discord)
+      peer:expect(10)
+      peer:send(1) -- at once, as some do
+      peer:expect(11)
+      assert.is_false(log_has("warning", "heartbeat"))
+      discord:wait(0.2)
+      peer:send(1)
+      peer:expect(11)
+      assert.is_true(log_has("warning", "a heartbeat %d+ ms after the last, the interval is 100"))
+      discord:wait(0.01)
+      local late = wire.connect(discord)
+      late:expect(10)
+      discord:wait(0.2)
+      late:send(1)
+      late:expect(11)
+      assert.is_true(log_has("warning", "a heartbeat %d+ ms after HELLO"))
+    end)
+
     it("can go without an answer, and be asked for", function()
       start_free()
       local peer = wire.ready(discord)

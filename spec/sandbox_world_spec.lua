@@ -59,6 +59,44 @@ describe("sandbox, its world #sockets", function()
     end
   end)
 
+  it("with a time that stands still, tells the same to the last byte, whatever is drawn", function()
+    local function life(seed)
+      start { seed = seed, time = 1700000000, limits = false, members = 20 }
+      local peer = wire.ready(discord, { intents = ALL })
+      local all = { peer.session }
+      local function hear() all[#all + 1] = peer:text() end
+      local function ask(method, path, body)
+        local headers = wire.authorized(discord)
+        headers["Content-Type"] = "application/json"
+        all[#all + 1] = wire.request(discord, method, "/api/v10" .. path, headers,
+          { body = cjson.encode(body) }).body
+      end
+      discord:split { 1, 30 }
+      for _, name in ipairs { "MESSAGE_CREATE", "INTERACTION_CREATE", "GUILD_MEMBER_ADD",
+        "VOICE_STATE_UPDATE", "CHANNEL_CREATE" } do
+        discord:dispatch(name)
+        hear()
+        all[#all + 1] = peer.frames
+      end
+      local channel = "/channels/" .. discord.guilds[1].channel_id
+      ask("POST", channel .. "/messages", { content = "x" })
+      hear()
+      peer:send(8, { guild_id = discord.guilds[1].id, query = "", limit = 0, presences = true })
+      hear()
+      discord:corrupt()
+      discord:dispatch("X", { text = "damaged" })
+      all[#all + 1] = peer:text()
+      for _, line in ipairs(discord:log()) do
+        if line.what ~= "request" then all[#all + 1] = line.what .. line.text end
+      end
+      discord:stop()
+      return table.concat(all, "\n")
+    end
+    local one = life(7)
+    assert.equal(one, life(7))
+    assert.not_equal(one, life(8))
+  end)
+
   it("has guilds with roles, channels and members", function()
     start { guilds = 1, members = 4 }
     local peer = wire.connect(discord)

@@ -154,6 +154,7 @@ static void read_options(lua_State *L, int table, struct gate_sandbox_options *o
         .resume_host = field_flag(L, table, "resume_host"),
         .presence_close_code = field_int(L, table, "presence_close_code"),
         .clock_skew_ms = field_integer(L, table, "clock_skew_ms"),
+        .time_ms = field_integer(L, table, "time_ms"),
     };
     if (out->max_concurrency < 1) luaL_error(L, "option 'max_concurrency': out of range");
 }

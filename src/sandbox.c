@@ -38,6 +38,7 @@ int64_t gate_sandbox_now(void) {
 
 int64_t gate_sandbox_wall_ms(const struct gate_sandbox *sandbox) {
     struct timespec now;
+    if (sandbox->options.time_ms) return sandbox->options.time_ms + sandbox->options.clock_skew_ms;
     clock_gettime(CLOCK_REALTIME, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 + sandbox->options.clock_skew_ms;
 }

@@ -39,6 +39,7 @@ struct gate_sandbox_options {
     bool resume_host;                                /* a port of its own for resumes */
     int presence_close_code; /* for one presence too many; 0: it is ignored */
     int64_t clock_skew_ms;   /* what the wall clock of the server is ahead of this machine's */
+    int64_t time_ms;         /* where its wall clock stands still; 0: it is this machine's */
 };
 
 /* Starts listening. *out belongs to the caller until gate_sandbox_stop. On failure a negative error

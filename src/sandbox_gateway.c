@@ -15,6 +15,7 @@
 #include "sandbox_state.h"
 
 #define VERSION_BYTES_MAX 8 /* "10" */
+#define BEAT_LATE_PART    4 /* of an interval that a heartbeat may be late */
 
 /* ---- Sending -----------------------------------------------------------------------------------
  */
@@ -45,7 +46,19 @@ static int64_t patience_ms(const struct gate_link *link) {
 
 static void expect_beat(struct gate_link *link) {
     int64_t wait_ms = patience_ms(link);
-    link->beat_due_ms = wait_ms == GATE_NEVER_MS ? wait_ms : gate_sandbox_now() + wait_ms;
+    link->beat_from_ms = gate_sandbox_now();
+    link->beat_due_ms = wait_ms == GATE_NEVER_MS ? wait_ms : link->beat_from_ms + wait_ms;
+}
+
+/* The first one is due within an interval of HELLO, each other one an interval after the last. Some
+ * lateness belongs to the way; more is the client's. */
+static void judge_beat(struct gate_link *link) {
+    int64_t interval_ms = link->sandbox->options.heartbeat_interval_ms;
+    int64_t gap_ms = gate_sandbox_now() - link->beat_from_ms;
+    if (!link->hello_sent || gap_ms <= interval_ms + interval_ms / BEAT_LATE_PART) return;
+    gate_sandbox_log(link->sandbox, link, "warning",
+                     "a heartbeat %" PRId64 " ms after %s, the interval is %" PRId64, gap_ms,
+                     link->beats == 0 ? "HELLO" : "the last", interval_ms);
 }
 
 static void say_hello(struct gate_link *link) {
@@ -175,6 +188,7 @@ static void take_beat(struct gate_link *link, struct gate_span data) {
         gate_sandbox_log(link->sandbox, link, "warning",
                          "heartbeat of seq %" PRId64 ", only %" PRId64 " sent", field.integer,
                          link->seat->seq);
+    judge_beat(link);
     link->beats++;
     expect_beat(link);
     if (!link->knobs.withhold_acks && !gate_instead_play(link, GATE_PHASE_ACK))

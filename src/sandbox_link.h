@@ -92,6 +92,7 @@ struct gate_link {
     struct gate_buf identify; /* its data, while READY is held; len 0: none */
     bool resumed_held, guilds_held;
     int64_t opened_ms, beat_due_ms, beats;
+    int64_t beat_from_ms;             /* the last one, or HELLO */
     int64_t sends_ms[GATE_SENDS_MAX]; /* when the last ones came, as a ring */
     uint64_t sends;
     int64_t presences_ms[GATE_PRESENCES_TAKEN]; /* the same of presences */

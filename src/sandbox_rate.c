@@ -4,7 +4,6 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
 
 /* FNV-1a, 64 bits. */
 static uint64_t mix(uint64_t hash, struct gate_span text) {
@@ -25,8 +24,8 @@ int64_t gate_rate_wait_ms(const struct gate_rate *rate, int64_t now_ms) {
     return rate->reset_ms > now_ms ? rate->reset_ms - now_ms : 0;
 }
 
-int gate_rate_take(struct gate_rate *rate, int64_t now_ms, bool limited, struct gate_buf *headers) {
-    struct timespec now;
+int gate_rate_take(struct gate_rate *rate, int64_t now_ms, int64_t wall_ms, bool limited,
+                   struct gate_buf *headers) {
     char lines[320];
     if (rate->reset_ms <= now_ms) {
         rate->reset_ms = now_ms + GATE_RATE_WINDOW_MS;
@@ -35,8 +34,7 @@ int gate_rate_take(struct gate_rate *rate, int64_t now_ms, bool limited, struct 
     bool served = !limited || rate->used < GATE_RATE_REQUESTS;
     if (served && rate->used < GATE_RATE_REQUESTS - (limited ? 0 : 1)) rate->used++;
     int64_t wait_ms = gate_rate_wait_ms(rate, now_ms);
-    clock_gettime(CLOCK_REALTIME, &now);
-    int64_t reset_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 + wait_ms;
+    int64_t reset_ms = wall_ms + wait_ms;
     int len = snprintf(lines, sizeof lines,
                        "X-RateLimit-Limit: %d\r\nX-RateLimit-Remaining: %" PRId64 "\r\n"
                        "X-RateLimit-Reset: %" PRId64 ".%03d\r\n"

@@ -22,9 +22,10 @@ struct gate_rate *gate_rate_find(struct gate_rate rates[GATE_RATES], struct gate
                                  struct gate_span id);
 
 /* Counts a request, and appends the headers that tell of it. 1: it may be served; 0: it is one too
- * many, which is not counted; or GATE_EMEMORY. Without `limited` there is always one left. */
-GATE_MUST_CHECK int gate_rate_take(struct gate_rate *rate, int64_t now_ms, bool limited,
-                                   struct gate_buf *headers);
+ * many, which is not counted; or GATE_EMEMORY. Without `limited` there is always one left.
+ * `wall_ms`: the server's clock, by which they tell when the window ends. */
+GATE_MUST_CHECK int gate_rate_take(struct gate_rate *rate, int64_t now_ms, int64_t wall_ms,
+                                   bool limited, struct gate_buf *headers);
 
 /* Seconds and milliseconds until there are more. */
 int64_t gate_rate_wait_ms(const struct gate_rate *rate, int64_t now_ms);

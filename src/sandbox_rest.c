@@ -157,8 +157,8 @@ static int serve_route(struct gate_call *call, const struct route *route) {
     if (!route->open) {
         struct gate_span name = gate_span_of(route->pattern);
         struct gate_rate *rate = gate_rate_find(sandbox->rates, name, call->segments[0]);
-        int rc = gate_rate_take(rate, now_ms, sandbox->options.limits && route->body,
-                                &call->out->headers);
+        int rc = gate_rate_take(rate, now_ms, gate_sandbox_wall_ms(sandbox),
+                                sandbox->options.limits && route->body, &call->out->headers);
         if (rc < 0) return rc;
         if (rc == 0) return complain_of_rate(call, rate, now_ms);
     }

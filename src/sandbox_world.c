@@ -10,7 +10,7 @@
 #include "sandbox_guild.h"
 #include "sandbox_state.h"
 
-#define DISCORD_EPOCH_MS UINT64_C(1420070400000)
+#define DISCORD_EPOCH_MS INT64_C(1420070400000)
 #define COUNT_BITS       12                /* of an id: how many there were in its millisecond */
 #define OTHER_BITS       22                /* all that are below the milliseconds */
 #define PERSON_AGE_MS    UINT64_C(3600000) /* between one and the next: room for ten thousand */
@@ -23,10 +23,8 @@
 
 uint64_t gate_world_id(struct gate_sandbox *sandbox) {
     struct gate_world *world = &sandbox->world;
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    uint64_t ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-    ms -= DISCORD_EPOCH_MS;
+    int64_t wall_ms = gate_sandbox_wall_ms(sandbox);
+    uint64_t ms = wall_ms > DISCORD_EPOCH_MS ? (uint64_t)(wall_ms - DISCORD_EPOCH_MS) : 0;
     if (ms > world->last_id_ms) {
         world->last_id_ms = ms;
         world->last_id_count = 0;
@@ -38,7 +36,7 @@ uint64_t gate_world_id(struct gate_sandbox *sandbox) {
 }
 
 struct gate_span gate_world_time(uint64_t id, char out[GATE_TIME_BYTES]) {
-    uint64_t ms = (id >> OTHER_BITS) + DISCORD_EPOCH_MS;
+    uint64_t ms = (id >> OTHER_BITS) + (uint64_t)DISCORD_EPOCH_MS;
     time_t seconds = (time_t)(ms / 1000);
     struct tm parts;
     char day[24];
@@ -49,7 +47,7 @@ struct gate_span gate_world_time(uint64_t id, char out[GATE_TIME_BYTES]) {
 }
 
 uint64_t gate_world_seconds(uint64_t id) {
-    return ((id >> OTHER_BITS) + DISCORD_EPOCH_MS) / 1000;
+    return ((id >> OTHER_BITS) + (uint64_t)DISCORD_EPOCH_MS) / 1000;
 }
 
 /* ---- People ------------------------------------------------------------------------------------

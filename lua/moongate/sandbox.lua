@@ -42,6 +42,7 @@ function sandbox.start(given)
   all.starts_total, all.starts_remaining = starts.total, starts.remaining
   all.starts_reset_ms = starts.reset_after
   all.clock_skew_ms = math.floor(all.clock_skew * 1000)
+  all.time_ms = math.floor(all.time * 1000)
   all.user_json, all.user_id, all.username = all.user.json, all.user.id, all.user.username
   local fields = { token = all.token, user = all.user.values }
   local discord, why, code = core.start(all, fields)

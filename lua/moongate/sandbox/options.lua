@@ -121,6 +121,7 @@ local rows = {
   resume_host = { flag, false }, -- resumes have a port of their own, see resume_host()
   presence_close_code = { integer(0, 65535), 0 }, -- for a sixth in 20 s; 0: it is ignored
   clock_skew = { number(-1e9), 0 }, -- seconds that the server's wall clock is ahead
+  time = { number(0), 0 }, -- Unix seconds at which that clock stands still; 0: it goes
   disallowed_intents = { intents, 0 },
   seed = { integer(-(1 << 53), 1 << 53), 1 },
   zlib_level = { integer(0, 9), 6 },
