@@ -262,6 +262,29 @@ describe("crew #sockets", function()
     assert.equal("ready", bot.shards[3].state)
   end)
 
+  it("R69 without descriptors for another thread it says so, and the others go on", function()
+    discord = witness.sandbox { shards = 2, max_concurrency = 2 }
+    local said = witness.program(([[
+      local core = require "moongate.core"
+      local engine = assert(core.engine { thread_shards = 1 })
+      local function start(id)
+        return engine:start { token = %q, url = %q, shard_id = id, shard_count = 2, intents = 1 }
+      end
+      assert(engine:interest(0, { "READY" }))
+      assert(start(0))
+      repeat local record, name = engine:next() until name == "READY" or not engine:wait(10)
+      local files = {}
+      for at = 1, 100 do files[at] = io.open "/dev/null" end
+      local done, message, code = start(1)
+      print(done, message, code)
+      for _, file in pairs(files) do file:close() end
+      print(start(1))
+      os.exit(0)
+    ]]):format(discord.token, discord.url), "ulimit -n 64;")
+    assert.equal("nil\tstart: shard 1: no thread for more shards to be had; raise the limits "
+      .. "(ulimit -n, ulimit -u), or have fewer shards in one process\tESYSTEM\ntrue\n", said)
+  end)
+
   it("another client that starts in the midst of a handshake does not spoil it", function()
     discord = witness.sandbox { tls = true }
     discord:stall "accept" -- the client has said hello, and waits for the certificate

@@ -84,7 +84,7 @@ static int fill_worker(struct gate_crew *crew, struct worker *worker, const char
 
 static struct worker *add_worker(struct gate_crew *crew, int *error, const char **detail) {
     size_t count = count_workers(crew);
-    *error = GATE_EBUSY;
+    *error = GATE_ESYSTEM;
     if (count == GATE_THREADS_MAX) return NULL;
     struct worker *worker = gate_allocate(NULL, sizeof *worker);
     *error = GATE_EMEMORY;

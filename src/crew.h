@@ -29,8 +29,8 @@ struct gate_crew *gate_crew_new(const struct gate_crew_options *options, int *er
 void gate_crew_del(struct gate_crew *crew);
 
 /* The loop of a shard, from now on and for good; a thread is started where those that run have
- * enough shards. NULL and *error: GATE_EMEMORY, GATE_ESYSTEM (no thread or descriptor to be had),
- * GATE_EBUSY (GATE_THREADS_MAX run). */
+ * enough shards. NULL and *error: GATE_EMEMORY, GATE_ESYSTEM (no thread or descriptor to be had, or
+ * GATE_THREADS_MAX run). */
 struct gate_loop *gate_crew_place(struct gate_crew *crew, int shard_id, int *error);
 
 /* The loop of a shard that has one, else the first, which serves those that nobody knows. */

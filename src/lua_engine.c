@@ -162,7 +162,12 @@ static int engine_start(lua_State *L) {
     struct gate_options options;
     gate_lua_options(L, 2, &options);
     if (options.seed == 0) options.seed = make_seed(L);
-    return gate_lua_result(L, "start", gate_engine_start(box->engine, &options));
+    int rc = gate_engine_start(box->engine, &options);
+    if (rc != GATE_ESYSTEM) return gate_lua_result(L, "start", rc);
+    return gate_lua_fail(L, rc,
+                         "start: shard %d: no thread for more shards to be had; raise the limits "
+                         "(ulimit -n, ulimit -u), or have fewer shards in one process",
+                         options.shard_id);
 }
 
 /* Writes { "op": op, "d": d } where d is the value at `data` (0: null). Raises nothing. */
