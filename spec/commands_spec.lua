@@ -54,6 +54,7 @@ describe("commands: presence", function()
       { { afk = 1 }, "afk must be a boolean, got number" },
       { { since = "now" }, 'since must be a number, got "now"' },
       { { activities = "chess" }, 'activities must be a table, got "chess"' },
+      { { activities = { name = "chess" } }, "activities must be a list of tables, such as" },
       { { activities = { "chess" } }, 'activities must be a list of tables, got "chess"' },
       { { activities = { {} } }, "activity name must be a string, got nil" },
       { { activities = { { name = "x", type = "dancing" } } }, "activity type must be a number" },

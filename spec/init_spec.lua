@@ -101,6 +101,20 @@ describe("moongate: objects", function()
     end
   end)
 
+  it("say which method was called with a dot, and return true alone", function()
+    local bot = moongate.client(WANTED)
+    for _, name in ipairs { "run", "on", "stop", "set_presence", "reshard" } do
+      local fine, message = pcall(function() bot[name]("messageCreate", print) end)
+      assert.is_false(fine)
+      assert.matches(("init_spec.lua:%%d+: %s: a client expected, got string; is it called as "
+        .. "bot:%s%%(%%)%%?"):format(name, name), message)
+    end
+    assert.equal(1, select("#", bot:spawn(1)))
+    assert.equal(1, select("#", bot:set_presence {}))
+    assert.equal(1, select("#", bot.shards[0]:disconnect()))
+    bot:stop()
+  end)
+
   it("are in the state of the shard that has farthest to go", function()
     assert.equal("ready", client_in({ "ready", "ready" }).state)
     assert.equal("backoff", client_in({ "ready", "backoff" }).state)

@@ -35,6 +35,17 @@ describe("intents: numbers", function()
     assert.equal(53575421, intents.default)
   end)
 
+  it("are told by pairs, in order, by names() and by tostring", function()
+    local names, sum = {}, 0
+    for name, number in pairs(intents) do
+      assert.equal(intents[name], number)
+      names[#names + 1], sum = name, sum + number
+    end
+    assert.equal(intents.all, sum)
+    assert.same(intents.names(), names)
+    assert.equal("Intents: " .. table.concat(names, ", "), tostring(intents))
+  end)
+
   it("have any style, and old names", function()
     assert.equal(512, intents.GUILD_MESSAGES)
     assert.equal(512, intents.guildMessages)
@@ -49,7 +60,8 @@ describe("intents: numbers", function()
     assert.matches('intents_spec.lua:%d+: intents: "guild_mesages" is no intent; did you mean '
       .. '"guild_messages"%?', complaint(function() return intents.guild_mesages end))
     assert.matches('did you mean "privileged"', complaint(function() return intents.privilged end))
-    assert.matches("see moongate.intents", complaint(function() return intents.xyzzy end))
+    assert.matches("there are guilds, guild_members, .*, all, default, privileged",
+      complaint(function() return intents.xyzzy end))
     assert.is_nil(intents._private)
     assert.is_nil(intents[1])
   end)

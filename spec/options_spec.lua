@@ -365,6 +365,7 @@ describe("options: mistakes", function()
       { "shards", "auto", "or leave it out for the recommended one" },
       { "shards", "2", '"2" is not possible' }, { "shards", 0 / 0, "nan is not possible" },
       { "shards", math.huge, "inf is not possible" },
+      { "presence", { status = "away" }, "status must be online, dnd, idle, invisible or offline" },
       { "shard_ids", 3, "3 is no list; give a list of different whole numbers from 0" },
       { "shard_ids", {}, "is no list of shard ids" },
       { "shard_ids", { 0, 0 }, "0 is there twice" },

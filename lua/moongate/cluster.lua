@@ -404,6 +404,19 @@ end
 emitter.delegate(methods, function(self) return self.emitter end)
 commands.for_cluster(methods)
 
+-- A method that is called with a dot gets no object.
+local function guard(name, method)
+  return function(self, ...)
+    if getmetatable(self) ~= meta then
+      error(("%s: a client expected, got %s; is it called as bot:%s()?"):format(name, type(self),
+        name), 2)
+    end
+    return method(self, ...)
+  end
+end
+
+for name, method in pairs(methods) do methods[name] = guard(name, method) end
+
 -- ---- Making ------------------------------------------------------------------------------------
 
 -- The presence of the options, as it goes into Identify.

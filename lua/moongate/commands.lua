@@ -102,6 +102,19 @@ local function activity_of(operation, activity)
   return copy
 end
 
+-- A lone activity without the braces around it would be an empty list.
+local function activities_of(operation, list)
+  local activities, keys = {}, 0
+  for i, activity in ipairs(table_of(operation, "activities", list)) do
+    activities[i] = activity_of(operation, activity)
+  end
+  for _ in pairs(list or {}) do keys = keys + 1 end
+  if keys ~= #activities then
+    complain("%s: activities must be a list of tables, such as { { name = \"chess\" } }", operation)
+  end
+  return activities
+end
+
 --- { status = "online", activities = { { name =, type =, state =, url = }, ... }, since =, afk = }.
 -- An activity's type may be a name. What is left out: online, no activities, not away.
 function builders.presence(presence)
@@ -112,10 +125,7 @@ function builders.presence(presence)
   if not STATUSES[status] then
     refuse(operation, "status", "online, dnd, idle, invisible or offline", status)
   end
-  local activities = {}
-  for i, activity in ipairs(table_of(operation, "activities", fields.activities)) do
-    activities[i] = activity_of(operation, activity)
-  end
+  local activities = activities_of(operation, fields.activities)
   check_type(operation, fields, "since", "number")
   return "PRESENCE_UPDATE", {
     since = fields.since or core.null,

@@ -185,5 +185,8 @@ function events.missing_intent(name, bits)
   return list, also_about_itself[canonical]
 end
 
--- moongate.events.MESSAGE_CREATE is its list of intents.
-return setmetatable(events, { __index = events.dispatches })
+-- moongate.events.MESSAGE_CREATE is its list of intents; pairs(moongate.events) goes over all.
+return setmetatable(events, {
+  __name = "moongate.events", __index = events.dispatches,
+  __pairs = function() return pairs(events.dispatches) end,
+})

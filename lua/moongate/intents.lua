@@ -83,7 +83,7 @@ local function number_of(element)
   if value then return value end
   local meant = events.nearest(element, words)
   return nil, ("\"%s\" is no intent; %s"):format(element:sub(1, 40),
-    meant and ("did you mean \"%s\"?"):format(meant) or "see moongate.intents for their names")
+    meant and ("did you mean \"%s\"?"):format(meant) or "there are " .. table.concat(words, ", "))
 end
 
 --- The sum of a list of names and numbers, or nil and a list of what is wrong with it. A single
@@ -114,8 +114,10 @@ function intents.has(bits, name)
   return value ~= nil and set(bits, value)
 end
 
---- The names of the intents in `bits`, in order of their bits; a bit without a name as "bit 18".
+--- The names of the intents in `bits` (all of them without it), in order of their bits; a bit
+-- without a name as "bit 18".
 function intents.names(bits)
+  bits = bits or all
   local by_value, list = {}, {}
   for _, row in ipairs(core.intents) do by_value[power(row.bit)] = row.name end
   local value, bit = 1, 0
@@ -152,4 +154,21 @@ local function index(_, name)
   return value
 end
 
-return setmetatable(intents, { __call = call, __index = index })
+-- pairs(intents): each name and its number, in order of their bits.
+local function each()
+  local i = 0
+  return function()
+    i = i + 1
+    local row = core.intents[i]
+    if row then return row.name, values[row.name] end
+  end
+end
+
+local function describe()
+  return "Intents: " .. table.concat(intents.names(), ", ")
+end
+
+return setmetatable(intents, {
+  __name = "moongate.intents", __call = call, __index = index, __pairs = each,
+  __tostring = describe,
+})

@@ -331,7 +331,8 @@ function launch.start(self, ids, count)
   self.starting = before + 1
   local started, message, code = start(self, ids, count)
   self.starting = math.max(self.starting - 1, 0)
-  return started, message, code
+  if not started then return nil, message, code end
+  return true
 end
 
 -- ---- By hand -----------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 -- missing. Called by those constructors. Everything about an option stands in its row; all mistakes
 -- come in one message. It never touches the network, and no message of it shows the token.
 
+local commands = require "moongate.commands"
 local core = require "moongate.core"
 local events = require "moongate.events"
 local intents = require "moongate.intents"
@@ -158,9 +159,13 @@ local function flag(value, _, sheet)
   return nil, show(sheet, value) .. " is not possible", "give true or false"
 end
 
-local function plain_table(value, _, sheet)
-  if type(value) == "table" then return value end
-  return nil, show(sheet, value) .. " is not possible", "give a table"
+local function presence(value, _, sheet)
+  if type(value) ~= "table" then
+    return nil, show(sheet, value) .. " is not possible", "give a table"
+  end
+  local fine, wrong = pcall(commands.builders.presence, value)
+  if fine then return value end
+  return nil, (wrong:gsub("^.-set_presence: ", ""))
 end
 
 local function header_text(value, row, sheet)
@@ -385,7 +390,7 @@ local rows = {
     words = { "zlib-stream", "zstd-stream", "payload" }, default = "zlib-stream" },
   { name = "version", kind = whole, min = 6, max = 99, default = limits.VERSION_DEFAULT },
   { name = "large_threshold", kind = whole, min = 50, max = 250 },
-  { name = "presence", kind = plain_table },
+  { name = "presence", kind = presence },
   { name = "properties", kind = record, help = "os, browser and device are texts", keys = {
     { name = "os", kind = header_text, max = 64 },
     { name = "browser", kind = header_text, max = 64 },

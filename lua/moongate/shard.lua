@@ -98,8 +98,9 @@ function methods:disconnect(code, reason)
   local engine, message, why = engine_of(self, "disconnect")
   if not engine then return nil, message, why end
   local asked, why_not, failure = engine:stop_shard(self.id, code or KEEP, reason)
-  if asked then fields_of(self).leaving = true end
-  return asked, why_not, failure
+  if not asked then return nil, why_not, failure end
+  fields_of(self).leaving = true
+  return true
 end
 
 --- Closes the connection and comes back: resuming, unless the code is 1000 or 1001.
@@ -147,12 +148,13 @@ function methods:send(op, d)
   local engine, message, code = engine_of(self, "send")
   if not engine then return nil, message, code end
   local sent, why, why_code = engine:send(self.id, head, data)
-  local presence = sent and presence_in(head, data)
+  if not sent then return nil, why, why_code end
+  local presence = presence_in(head, data)
   if presence then
     local fields = fields_of(self)
     fields.presence = shard.presence_of(presence) or fields.presence
   end
-  return sent, why, why_code
+  return true
 end
 
 -- ---- By hand -----------------------------------------------------------------------------------
