@@ -3,6 +3,8 @@
 local witness = require "witness"
 
 local shim = (os.getenv("MOONGATE_BUILD") or witness.root .. "/.build/plain") .. "/stall.so"
+local before = os.getenv "LD_PRELOAD"
+local preload = ("LD_PRELOAD=%s%s"):format(before and before .. ":" or "", shim)
 local SHARDS = 4
 
 describe("asleep #sockets", function()
@@ -40,7 +42,7 @@ describe("asleep #sockets", function()
       io.write(resumed, " ", bot.state)
       os.exit(0)
     ]]):format(discord.token, discord.api, SHARDS, mark, SHARDS),
-      ("MOONGATE_ASLEEP=%s LD_PRELOAD=%s"):format(mark, shim))
+      ("MOONGATE_ASLEEP=%s %s"):format(mark, preload))
     assert.same({ ("0 %d ready"):format(SHARDS), "exit", 0 }, { said, how, code })
     assert.same({ SHARDS, SHARDS }, { #discord:received "IDENTIFY", #discord:received "RESUME" })
   end)

@@ -10,6 +10,7 @@
 #include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -42,18 +43,14 @@ int getaddrinfo(const char *restrict node, const char *restrict service,
 }
 
 #ifdef CLOCK_BOOTTIME
-typedef int clock_function(clockid_t, struct timespec *);
-
 static int has_slept(void) {
     const char *file = getenv("MOONGATE_ASLEEP");
     return file && access(file, F_OK) == 0;
 }
 
+/* By the kernel itself: a sanitizer asks for the time while dlsym is not to be had. */
 int clock_gettime(clockid_t clock, struct timespec *at) {
-    clock_function *next;
-    void *symbol = dlsym(RTLD_NEXT, "clock_gettime");
-    memcpy(&next, &symbol, sizeof next);
-    int rc = next(clock, at);
+    int rc = (int)syscall(SYS_clock_gettime, clock, at);
     if (rc == 0 && clock == CLOCK_BOOTTIME && has_slept()) at->tv_sec += SLEPT_SECONDS;
     return rc;
 }
