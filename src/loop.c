@@ -190,21 +190,10 @@ static void balance_reading(struct gate_loop *loop) {
 
 /* ---- Time ------------------------------------------------------------------------------------ */
 
-/* The clock that counts sleep over the one that stands still; 0 where there is only one. */
-static int64_t read_sleep_gap_ms(void) {
-#ifdef CLOCK_BOOTTIME
-    struct timespec boot;
-    if (clock_gettime(CLOCK_BOOTTIME, &boot) != 0) return 0;
-    return (int64_t)boot.tv_sec * 1000 + boot.tv_nsec / 1000000 - gate_clock_ms();
-#else
-    return 0;
-#endif
-}
-
 /* A connection that was slept over looks alive until the next beat fails: everybody else has
  * noticed long before. */
 static void notice_sleep(struct gate_loop *loop) {
-    int64_t gap_ms = read_sleep_gap_ms(), asleep_ms = gap_ms - loop->sleep_gap_ms;
+    int64_t gap_ms = gate_clock_ahead_ms(), asleep_ms = gap_ms - loop->sleep_gap_ms;
     loop->sleep_gap_ms = gap_ms;
     if (asleep_ms <= GATE_ASLEEP_MS) return;
     for (size_t i = 0; i < loop->seats.row.count; i++) {
@@ -420,7 +409,7 @@ struct gate_loop *gate_loop_new(const struct gate_loop_options *options, int *er
     loop->commons = options->commons;
     loop->tell_full = options->tell_full;
     loop->owner = options->owner;
-    loop->sleep_gap_ms = read_sleep_gap_ms();
+    loop->sleep_gap_ms = gate_clock_ahead_ms();
     loop->leaves = options->leave_when_full;
     *error = init_shared(loop);
     if (*error < 0) {

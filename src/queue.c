@@ -27,10 +27,32 @@
 
 #define SPARES_MAX 128 /* two batches; the rest goes back to the allocator */
 
-int64_t gate_clock_ms(void) {
+/* The clock that stands still while the machine sleeps, and the one that goes on. macOS has other
+ * names for them: its CLOCK_MONOTONIC counts sleep. */
+#if defined(CLOCK_UPTIME_RAW)
+#define CLOCK_AWAKE  CLOCK_UPTIME_RAW
+#define CLOCK_ALWAYS CLOCK_MONOTONIC_RAW
+#elif defined(CLOCK_BOOTTIME)
+#define CLOCK_AWAKE  CLOCK_MONOTONIC
+#define CLOCK_ALWAYS CLOCK_BOOTTIME
+#else
+#define CLOCK_AWAKE  CLOCK_MONOTONIC
+#define CLOCK_ALWAYS CLOCK_MONOTONIC
+#endif
+
+static int64_t read_clock_ms(clockid_t clock) {
     struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
+    if (clock_gettime(clock, &at) != 0) return 0;
     return (int64_t)at.tv_sec * 1000 + at.tv_nsec / 1000000;
+}
+
+int64_t gate_clock_ms(void) {
+    return read_clock_ms(CLOCK_AWAKE);
+}
+
+int64_t gate_clock_ahead_ms(void) {
+    int64_t always_ms = read_clock_ms(CLOCK_ALWAYS);
+    return always_ms ? always_ms - gate_clock_ms() : 0;
 }
 
 /* ---- The bell -------------------------------------------------------------------------------- */

@@ -12,6 +12,10 @@
 /* Milliseconds of the monotonic clock, which stands still while the machine sleeps. */
 int64_t gate_clock_ms(void);
 
+/* How far a clock that counts sleep is ahead of it: it grows by each sleep, and nothing else of it
+ * means anything. Always the same where the system has no such clock. */
+int64_t gate_clock_ahead_ms(void);
+
 /* A descriptor that is readable while it rings. Any thread may ring and hush. */
 struct gate_bell {
     int read_fd, write_fd; /* one eventfd, or the two ends of a pipe */
