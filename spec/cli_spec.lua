@@ -1,6 +1,7 @@
 -- cli_spec.lua: the command, run as a person would: its words, its exit codes, `moongate sandbox`
 -- with a client by hand, and no stack trace whatever is typed.  #sockets
 
+local cjson = require "cjson"
 local cli = require "moongate.cli"
 local wire = require "wire"
 
@@ -75,9 +76,11 @@ describe("cli", function()
     assert.matches("usage: moongate sandbox.*%-%-for SECONDS", out)
     assert.matches("%-%-heartbeat%-interval NUMBER +41250", out)
     assert.equal("0", err .. status)
-    out, err, status = run "--version"
-    assert.equal(require "moongate"._VERSION .. "\n", out)
-    assert.equal("0", err .. status)
+    assert.same({ out, "", 0 }, { run "help sandbox" })
+    assert.same({ (run "help"), "", 0 }, { run "help --help" })
+    for _, words in ipairs { "version", "--version" } do
+      assert.same({ require "moongate"._VERSION .. "\n", "", 0 }, { run(words) })
+    end
   end)
 
   it("every subcommand is a module with a summary and a usage", function()
@@ -91,6 +94,7 @@ describe("cli", function()
 
   local mistakes = {
     { "sandbx", "moongate: there is no command 'sandbx', did you mean sandbox%?; moongate help" },
+    { "help sandbx", "moongate: there is no command 'sandbx', did you mean sandbox%?" },
     { "sandbox --prot 5",
       "unknown option %-%-prot, did you mean %-%-port%?; moongate sandbox %-%-help" },
     { "sandbox --port 70000", "option 'port': an integer from 0 to 65535 expected" },
@@ -142,7 +146,9 @@ describe("moongate sandbox #sockets", function()
   local function start(words)
     local pipe = io.popen("sh -c 'echo $$; exec \"$@\"' sh " .. command_line(words) .. " 2>&1")
     local pid = tonumber(pipe:read "l")
-    local port = tonumber(pipe:read "l":match "^listening at wss?://127.0.0.1:(%d+)$")
+    local first = pipe:read "l"
+    if first:find "^{" then return pipe, pid, first end
+    local port = tonumber(first:match "^listening at wss?://127.0.0.1:(%d+)$")
     local token = pipe:read "l":match "DISCORD_TOKEN=(%S+)"
     return pipe, pid, { port = port, token = token }
   end
@@ -203,17 +209,35 @@ describe("moongate sandbox #sockets", function()
     end)
   end)
 
-  it("ends by itself, quietly, or with a log in JSON", function()
+  it("ends by itself, quietly, and over TLS", function()
     local out, err, status = run "sandbox --for 0.01 --quiet --tls"
     assert.matches("^listening at wss://127.0.0.1:%d+\nDISCORD_API=https.*SSL_CERT_FILE=", out)
     assert.equal("", err)
     assert.equal(0, status)
-    local pipe, pid, there = start "sandbox --json"
-    wire.request(there, "GET", "/api/gateway")
-    local line = require "cjson".decode(line_with(pipe, "^{"))
-    assert.equal("request", line.what)
-    assert.equal("GET /api/gateway: 200", line.text)
-    assert.equal(0, (end_it(pipe, pid, "INT")))
+  end)
+
+  it("has nothing but objects in its output with --json", function()
+    with_file("return function(_, say) say('one', 2) end", function(name)
+      local pipe, pid, first = start("sandbox --json --guilds 2 " .. name)
+      first = cjson.decode(first)
+      assert.equal("listening", first.what)
+      assert.equal(2, #first.guilds)
+      assert.matches("^%d+$", first.guilds[1].channel_id)
+      local there = { port = tonumber(first.text:match "^ws://127.0.0.1:(%d+)$"),
+        token = first.token }
+      wire.request(there, "GET", "/api/gateway")
+      local texts = {}
+      repeat
+        local line = cjson.decode((pipe:read "l"))
+        texts[#texts + 1] = line.what .. " " .. line.text
+      until line.what == "request"
+      assert.same({ "scenario one 2", "scenario done", "request GET /api/gateway: 200" }, texts)
+      assert.equal(0, (end_it(pipe, pid, "INT")))
+    end)
+    local line = cjson.decode((run "sandbox --json --guilds 0 --tls --for 0 --token a.secret"))
+    assert.is_nil(line.token)
+    assert.same({}, line.guilds)
+    assert.is_string(line.ca_file)
   end)
 
   it("does not repeat a token that was given", function()

@@ -1,5 +1,6 @@
 -- bot.lua: a bot that counts what people write and shows the number as what it watches. Its tests
--- are next to it; run them with `busted bot_spec.lua` in this directory.
+-- are next to it; in this directory, run them with
+-- `busted --lua=lua5.4 bot_spec.lua`.
 local moongate = require "moongate"
 
 return function(options)

@@ -78,7 +78,7 @@ local function usage()
     lines[#lines + 1] = ("  %-10s %s"):format(row[1], require(row[2]).summary)
   end
   lines[#lines + 1] = ""
-  lines[#lines + 1] = "moongate COMMAND --help tells more; moongate --version, which one this is."
+  lines[#lines + 1] = "moongate COMMAND --help tells more; moongate version, which one this is."
   return table.concat(lines, "\n") .. "\n"
 end
 
@@ -106,23 +106,29 @@ local function run(name, command, args)
   return complain("moongate " .. name, message, fine and status or FAILED)
 end
 
+local asks_help = { help = true, ["--help"] = true, ["-h"] = true }
+local asks_version = { version = true, ["--version"] = true }
+
 --- Does what the arguments say and returns the exit status.
 function cli.main(args)
-  local name = args[1]
+  local name, wants_help = args[1], asks_help[args[2]] and args[2] ~= "help"
   io.stdout:setvbuf "line"
   if name == nil then
     io.stderr:write(usage())
     return MISUSED
-  elseif name == "help" or name == "--help" or name == "-h" then
-    io.stdout:write(usage())
-    return 0
-  elseif name == "--version" then
+  elseif asks_version[name] then
     io.stdout:write(require("moongate")._VERSION, "\n")
     return 0
+  elseif asks_help[name] then
+    name, wants_help = args[2], true
+    if name == nil or asks_help[name] then
+      io.stdout:write(usage())
+      return 0
+    end
   end
   local command, why = find_command(name)
   if not command then return complain("moongate", why .. "; moongate help", MISUSED) end
-  if args[2] == "--help" or args[2] == "-h" then
+  if wants_help then
     io.stdout:write(command.usage())
     return 0
   end

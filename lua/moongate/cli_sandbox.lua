@@ -13,6 +13,7 @@
 --     end,
 --   }
 
+local cjson = require "cjson"
 local cli = require "moongate.cli"
 local sandbox = require "moongate.sandbox"
 
@@ -26,7 +27,7 @@ local own = {
   ["for"] = { "number", "SECONDS", "end after that time" },
   once = { "flag", "", "end when the scenario is over" },
   quiet = { "flag", "", "no log" },
-  json = { "flag", "", "the log as JSON, an object a line" },
+  json = { "flag", "", "all output as JSON, an object a line" },
 }
 
 local kind_of = { boolean = "flag", number = "number", string = "text", ["nil"] = "text" }
@@ -130,11 +131,10 @@ end
 
 local function printer(all, discord)
   if all.quiet then return nil end
-  local cjson = all.json and require "cjson"
   local started_ms = math.floor(discord:clock() * 1000)
   return function(line)
     local seconds = math.max(0, (line.at_ms - started_ms) / 1000)
-    if cjson then
+    if all.json then
       io.stdout:write(cjson.encode(line), "\n")
     else
       local whom = line.connection and ("#%d"):format(line.connection) or ""
@@ -143,8 +143,21 @@ local function printer(all, discord)
   end
 end
 
--- Where it is and how a bot gets there. A token of one's own is not repeated.
-local function introduce(discord, given_token)
+-- Where it is and how a bot gets there, for programs. A token of one's own is not repeated.
+local function introduce_as_json(discord, given_token)
+  local guilds = {}
+  for at, guild in ipairs(discord.guilds) do
+    guilds[at] = { id = guild.id, channel_id = guild.channel_id }
+  end
+  io.stdout:write(cjson.encode {
+    what = "listening", text = discord.url, api = discord.api, ca_file = discord.ca_file,
+    token = not given_token and discord.token or nil, guilds = sandbox.array(guilds),
+  }, "\n")
+end
+
+-- The same for people.
+local function introduce(discord, given_token, as_json)
+  if as_json then return introduce_as_json(discord, given_token) end
   local token = given_token and "$DISCORD_TOKEN" or discord.token
   local words = { "DISCORD_API=" .. discord.api, "DISCORD_TOKEN=" .. token }
   if discord.ca_file then words[#words + 1] = "SSL_CERT_FILE=" .. discord.ca_file end
@@ -158,8 +171,12 @@ end
 
 -- ---- Running ------------------------------------------------------------------------------------
 
-local function play(scenario, discord)
-  local function say(...) io.stdout:write("scenario: ", table.concat({ ... }, " "), "\n") end
+local function play(scenario, discord, as_json)
+  local function say(...)
+    local text = table.concat({ ... }, " ")
+    local line = as_json and cjson.encode { what = "scenario", text = text } or "scenario: " .. text
+    io.stdout:write(line, "\n")
+  end
   local fine, result, why = pcall(scenario.play, discord, say)
   if not fine and tostring(result):find "interrupted!$" then error(result, 0) end
   if not fine then return nil, "the scenario failed: " .. tostring(result) end
@@ -171,10 +188,10 @@ end
 local function serve(all, scenario, discord)
   local show = printer(all, discord)
   if show then discord:watch(show) end -- first, as a client may come as soon as it is told where
-  introduce(discord, all.token)
+  introduce(discord, all.token, all.json)
   local ends = all["for"] and discord:clock() + all["for"]
   if scenario then
-    local done, why = play(scenario, discord)
+    local done, why = play(scenario, discord, all.json)
     if not done or all.once then return done, why end
   end
   while not ends or discord:clock() < ends do
