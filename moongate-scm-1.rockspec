@@ -73,6 +73,7 @@ build = {
     ["moongate.sessions"] = "lua/moongate/sessions.lua",
     ["moongate.shard"] = "lua/moongate/shard.lua",
     ["moongate.snowflake"] = "lua/moongate/snowflake.lua",
+    ["moongate.spelling"] = "lua/moongate/spelling.lua",
     ["moongate.store"] = "lua/moongate/store.lua",
     ["moongate.turns"] = "lua/moongate/turns.lua",
     ["moongate.core"] = {

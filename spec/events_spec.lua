@@ -149,43 +149,6 @@ describe("events: suggest", function()
   end)
 end)
 
-describe("events: nearest", function()
-  local fruit = { "apple", "pear", "peach", "pineapple", "red_currant" }
-
-  it("counts letters put in, left out, changed and swapped", function()
-    for word, meant in pairs {
-      aple = "apple", appple = "apple", applf = "apple", paer = "pear", peahc = "peach",
-      redCurant = "red_currant", ["Red Currant"] = "red_currant",
-    } do
-      assert.equal(meant, events.nearest(word, fruit))
-    end
-  end)
-
-  it("takes the nearest, and the first of equals", function()
-    assert.equal("abcd", events.nearest("abce", { "abxx", "abcd", "abcf" }))
-    assert.equal("abcf", events.nearest("abce", { "abxx", "abcf", "abcd" }))
-  end)
-
-  it("is not far-fetched", function()
-    assert.is_nil(events.nearest("banana", fruit))
-    assert.is_nil(events.nearest("pe", fruit))
-    assert.is_nil(events.nearest("", fruit))
-    assert.is_nil(events.nearest("...", fruit))
-    assert.is_nil(events.nearest("abcxyz", { "abcdef" }))
-    assert.equal("abcdef", events.nearest("abcdyz", { "abcdef" }))
-    assert.is_nil(events.nearest(("x"):rep(65), { ("x"):rep(66) }))
-    assert.equal(("x"):rep(66), events.nearest(("x"):rep(64), { ("x"):rep(66) }))
-  end)
-
-  it("falls back to the shortest name that has the word in it", function()
-    assert.equal("guild_messages",
-      events.nearest("messages", { "direct_messages", "guild_messages" }))
-    assert.equal("red_currant", events.nearest("currant", fruit))
-    assert.equal("a_wordy_x", events.nearest("word", { "a_wordy_x", "b_wordy_x" }))
-    assert.is_nil(events.nearest("red", fruit))
-  end)
-end)
-
 describe("events: missing_intent", function()
   it("names the intents by one of which an event would come", function()
     assert.same({ "guild_messages", "direct_messages" },

@@ -341,6 +341,7 @@ describe("options: mistakes", function()
       shardIds = "shard_ids", compresion = "compress", compression = "compress",
       shard_count = "shards", SHARD_COUNT = "shards", helloTimeout = "hello_timeout",
       userAgent = "user_agent", insecureTls = "insecure_tls", gateway = "url",
+      log = "log_level", debug = "log_level",
     } do
       expect(("%s: no such option; did you mean %s?"):format(name, meant), wrong { [name] = 1 })
     end

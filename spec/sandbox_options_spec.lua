@@ -371,6 +371,8 @@ describe("sandbox: options #sockets", function()
   it("one that there is none of is refused, with the one that was meant", function()
     assert.error_matches(function() sandbox.start { guild = 1 } end,
       "start: unknown option 'guild', did you mean 'guilds'%?")
+    assert.has_error(function() sandbox.start { prt = 1 } end,
+      "start: unknown option 'prt', did you mean 'port'?")
     assert.error_matches(function() sandbox.start { something_else = 1 } end,
       "start: unknown option 'something_else'$")
     assert.error_matches(function() sandbox.start { guilds = -1, seed = "x", tls = 1 } end,

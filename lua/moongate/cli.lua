@@ -4,6 +4,8 @@
 --
 -- Status: 0 it did what it should, 1 it could not, 2 it was called wrongly, 130 Ctrl-C.
 
+local spelling = require "moongate.spelling"
+
 local cli = {}
 
 local FAILED, MISUSED, INTERRUPTED = 1, 2, 130
@@ -16,17 +18,9 @@ cli.commands = {
 
 -- ---- Arguments ----------------------------------------------------------------------------------
 
-local function nearest(name, names)
-  local best, least
-  for _, candidate in ipairs(names) do
-    local common = 0
-    for letter in name:gmatch "." do
-      if candidate:find(letter, 1, true) then common = common + 1 end
-    end
-    local distance = math.max(#candidate, #name) - common + math.abs(#candidate - #name)
-    if not least or distance < least then best, least = candidate, distance end
-  end
-  return least and least <= 3 and (", did you mean %s?"):format(best) or ""
+local function hint(name, names, dashes)
+  local meant = spelling.nearest(name, names)
+  return meant and (", did you mean %s%s?"):format(dashes or "", meant) or ""
 end
 
 local function read_value(name, kind, text)
@@ -54,7 +48,7 @@ function cli.read(args, kinds)
       all[negated] = false
     elseif not name or not kinds[name] then
       return nil, ("unknown option %s%s"):format(args[at],
-        name and nearest(name, names):gsub("mean ", "mean --") or "")
+        name and hint(name, names, "--") or "")
     elseif kinds[name] == "flag" then
       if given then return nil, ("--%s takes no value"):format(name) end
       all[name] = true
@@ -88,7 +82,7 @@ local function find_command(name)
     if row[1] == name then return require(row[2]) end
     names[at] = row[1]
   end
-  return nil, ("there is no command '%s'%s"):format(name, nearest(name, names))
+  return nil, ("there is no command '%s'%s"):format(name, hint(name, names))
 end
 
 local function complain(what, message, status)

@@ -1,6 +1,8 @@
 -- events.lua: the names of events. Which dispatch needs which intent, what a name means however it
--- is spelt, and what a misspelt one may have meant. Called by the emitter, by options and intents
--- for their "did you mean", and by users as moongate.events. Data and pure functions.
+-- is spelt, and what a misspelt one may have meant. Called by the emitter, by options, and by users
+-- as moongate.events. Data and pure functions.
+
+local spelling = require "moongate.spelling"
 
 local events = {}
 
@@ -62,10 +64,7 @@ local habits = {
   voiceConnect = "VOICE_STATE_UPDATE", clientReady = "READY",
 }
 
--- A name without its style: "messageCreate" and "MESSAGE_CREATE" both give "messagecreate".
-local function bare(name)
-  return (name:gsub("[^%w]", ""):lower())
-end
+local bare = spelling.bare
 
 events.dispatches = {} -- canonical name -> list of intents by one of which it comes; empty: always
 events.own = {} -- moongate's own names -> true
@@ -119,44 +118,6 @@ end
 
 -- ---- Did you mean -------------------------------------------------------------------------------
 
--- How many letters must be put in, left out, changed or swapped to make one word of the other.
-local function distance(one, other)
-  local before, last
-  local row = {}
-  for j = 0, #other do row[j] = j end
-  for i = 1, #one do
-    before, last, row = last, row, { [0] = i }
-    for j = 1, #other do
-      local same = one:byte(i) == other:byte(j)
-      local best = math.min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (same and 0 or 1))
-      if i > 1 and j > 1 and one:byte(i) == other:byte(j - 1)
-        and one:byte(i - 1) == other:byte(j) then
-        best = math.min(best, before[j - 2] + 1)
-      end
-      row[j] = best
-    end
-  end
-  return row[#other]
-end
-
---- The one of `names` that `word` was most likely meant to be, or nil: the nearest by letters,
--- whatever the style, else the shortest that contains the word.
-function events.nearest(word, names)
-  local wanted = bare(word)
-  if wanted == "" or #wanted > 64 then return nil end
-  local best, least = nil, math.min(3, math.floor(#wanted / 3)) + 1
-  local inside
-  for _, name in ipairs(names) do
-    local candidate = bare(name)
-    local far = distance(wanted, candidate)
-    if far < least then best, least = name, far end
-    if #wanted >= 4 and candidate:find(wanted, 1, true) and (not inside or #name < #inside) then
-      inside = name
-    end
-  end
-  return best or inside
-end
-
 --- The canonical name of a known event that an unknown one was probably meant to be; nil when the
 -- name is known, or like no other. For tools: unknown names are legal everywhere.
 function events.suggest(name)
@@ -164,7 +125,7 @@ function events.suggest(name)
   for habit, meant in pairs(habits) do
     if bare(habit) == bare(name) then return meant end
   end
-  return events.nearest(name, all_names)
+  return spelling.nearest(name, all_names)
 end
 
 -- ---- Intents ------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 -- options.lua. Names and bits come from the one table of the C core.
 
 local core = require "moongate.core"
-local events = require "moongate.events"
+local spelling = require "moongate.spelling"
 
 local PORTAL = "https://discord.com/developers/applications"
 
@@ -81,7 +81,7 @@ local function number_of(element)
   end
   local value = by_bare[bare(element)]
   if value then return value end
-  local meant = events.nearest(element, words)
+  local meant = spelling.nearest(element, words)
   return nil, ("\"%s\" is no intent; %s"):format(element:sub(1, 40),
     meant and ("did you mean \"%s\"?"):format(meant) or "there are " .. table.concat(words, ", "))
 end

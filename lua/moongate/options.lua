@@ -7,6 +7,7 @@ local core = require "moongate.core"
 local events = require "moongate.events"
 local intents = require "moongate.intents"
 local log = require "moongate.log"
+local spelling = require "moongate.spelling"
 
 local options = {}
 
@@ -149,7 +150,7 @@ local function one_of(value, row, sheet)
     return nil, show(sheet, value) .. " is not available in this version of moongate",
       "use " .. quote_all(row.values)
   end
-  local meant = type(value) == "string" and events.nearest(value, row.words or row.values)
+  local meant = type(value) == "string" and spelling.nearest(value, row.words or row.values)
   return nil, show(sheet, value) .. " is not possible",
     meant and ("did you mean %s?"):format(quote_all { meant }) or "use " .. quote_all(row.values)
 end
@@ -234,7 +235,7 @@ local function record(value, row, sheet)
     elseif row.open then
       out[name] = content
     else
-      local meant = type(name) == "string" and events.nearest(name, names)
+      local meant = type(name) == "string" and spelling.nearest(name, names)
       return nil, ("has no key %s"):format(show(sheet, name)),
         meant and ("did you mean %s?"):format(meant) or row.help
     end
@@ -439,6 +440,8 @@ local habits = {
   shard_count = "shards", num_shards = "shards", total_shards = "shards", shard_id = "shard_ids",
   shard_list = "shard_ids", compression = "compress", gateway = "url", gateway_url = "url",
   activity = "presence", status = "presence", event_store = "session_store",
+  log = "log_level", logger = "log_level", logging = "log_level", debug = "log_level",
+  verbose = "log_level",
 }
 
 local row_of, row_names = {}, {}
@@ -500,7 +503,7 @@ local function check_unknown(sheet, user)
         'write token = "...", intents = { ... }')
     else
       local name = hides(sheet, key) and "(hidden)" or key:sub(1, SHOWN_MAX)
-      local meant = habits[key:lower()] or events.nearest(key, row_names)
+      local meant = habits[key:lower()] or spelling.nearest(key, row_names)
       complain(sheet, name, "no such option", meant and ("did you mean %s?"):format(meant))
     end
   end

@@ -1,6 +1,7 @@
 -- sandbox.lua: `require "moongate.sandbox"`, a gateway of one's own on loopback, for tests and
--- demos. Required by programs and specs, by nothing else of moongate; needs nothing of moongate but
--- its own C module, whose server has a thread of its own and answers while Lua is busy or blocked.
+-- demos. Required by programs and specs, by nothing else of moongate; needs of moongate only
+-- spelling.lua and its own C module, whose server has a thread of its own and answers while Lua is
+-- busy or blocked.
 --
 --   local sandbox = require "moongate.sandbox"
 --   local discord = sandbox.start { guilds = 2, tls = true }
@@ -59,9 +60,7 @@ local absent = { ca_file = true }
 -- Judges a name that the object has not: a misspelt knob would else be an attempt to call nil.
 function methods.__missing(name)
   if type(name) ~= "string" or absent[name] then return nil end
-  local meant = arguments.nearest(name, methods)
-  error(("a sandbox has no '%s'%s"):format(name,
-    meant and (", did you mean '%s'?"):format(meant) or ""), 3)
+  error(("a sandbox has no '%s'%s"):format(name, arguments.hint(name, methods)), 3)
 end
 
 -- ---- Telling clients something ----------------------------------------------------------------

@@ -17,7 +17,7 @@
 local commands = require "moongate.commands"
 local core = require "moongate.core"
 local emitter = require "moongate.emitter"
-local events = require "moongate.events"
+local spelling = require "moongate.spelling"
 
 local shard = {}
 
@@ -70,7 +70,7 @@ local function opcode_of(op)
 end
 
 local function refuse_opcode(op, level)
-  local meant = type(op) == "string" and events.nearest(op, opcode_names)
+  local meant = type(op) == "string" and spelling.nearest(op, opcode_names)
   error(("send: op must be an opcode or its name, got %s%s"):format(
     type(op) == "string" and ("%q"):format(op:sub(1, 24)) or type(op),
     meant and ("; did you mean %q?"):format(meant) or ""), level + 1)

@@ -4,6 +4,7 @@
 -- level at which it raises.
 
 local core = require "moongate.sandbox.core"
+local spelling = require "moongate.spelling"
 
 local arguments = {}
 
@@ -144,45 +145,37 @@ end
 
 local FAR = 2 -- letters; a name of no known event that is as far from one is taken for it
 
-local known -- bare name -> name
+local known, known_names -- bare name -> name; the bare names in order
 
-local function bare(name)
-  return (name:gsub("[^%w]", ""):upper())
-end
-
--- Whether `one` becomes `other` by at most `left` letters put in, left out or changed; two swapped
--- ones are two changed.
-local function is_near(one, other, left)
-  local at = 1
-  while at <= #one and one:byte(at) == other:byte(at) do at = at + 1 end
-  if at > #one or at > #other then return #one + #other - 2 * (at - 1) <= left end
-  if left == 0 then return false end
-  local rest, rest_of_other = one:sub(at + 1), other:sub(at + 1)
-  return is_near(rest, rest_of_other, left - 1) or is_near(rest, other:sub(at), left - 1)
-    or is_near(one:sub(at), rest_of_other, left - 1)
+local function read_known()
+  known, known_names = {}, {}
+  for i, event in ipairs(core.events()) do
+    known_names[i] = spelling.bare(event)
+    known[known_names[i]] = event
+  end
+  table.sort(known_names)
 end
 
 --- The event that a name was probably meant to be; nil when it is one, or like none.
 function arguments.suggest(name)
-  if not known then
-    known = {}
-    for _, event in ipairs(core.events()) do known[bare(event)] = event end
-  end
-  local wanted = bare(name)
+  if not known then read_known() end
+  local wanted = spelling.bare(name)
   if known[wanted] then return known[wanted] ~= name and known[wanted] or nil end
-  for candidate, event in pairs(known) do
-    if #wanted >= 8 and is_near(wanted, candidate, FAR) then return event end
+  if #wanted < 8 or #wanted > 64 then return nil end
+  for _, candidate in ipairs(known_names) do
+    if spelling.distance(wanted, candidate) <= FAR then return known[candidate] end
   end
 end
 
---- The name among `names` (a table of them as keys) that `name` is nearly, or nil.
-function arguments.nearest(name, names)
-  local meant
-  for candidate in pairs(names) do
-    local near = candidate:sub(1, 2) ~= "__" and is_near(name, candidate, FAR)
-    if near and (not meant or candidate < meant) then meant = candidate end
+--- ", did you mean 'x'?" for the one of the keys of `names` that `name` is nearly, or "".
+function arguments.hint(name, names)
+  local list = {}
+  for key in pairs(names) do
+    if key:sub(1, 2) ~= "__" then list[#list + 1] = key end
   end
-  return meant
+  table.sort(list)
+  local meant = spelling.nearest(name, list)
+  return meant and (", did you mean '%s'?"):format(meant) or ""
 end
 
 return arguments

@@ -139,28 +139,14 @@ local rows = {
   any_frame = { flag, false }, -- takes JSON in binary frames as well, as some clients send it
 }
 
-local function nearest(name)
-  local best, least
-  for key in pairs(rows) do
-    local common = 0
-    for letter in name:gmatch "." do
-      if key:find(letter, 1, true) then common = common + 1 end
-    end
-    local distance = math.max(#key, #name) - common + math.abs(#key - #name)
-    if not least or distance < least or distance == least and key < best then
-      best, least = key, distance
-    end
-  end
-  return least <= 3 and (", did you mean '%s'?"):format(best) or ""
-end
-
 --- All options with their values; or nil and a sentence that names every mistake.
 function options.read(given)
   local all, mistakes = {}, {}
   for key in pairs(given) do
     if not rows[key] then
       local name = tostring(key)
-      mistakes[#mistakes + 1] = ("unknown option '%s'%s"):format(name, nearest(name))
+      mistakes[#mistakes + 1] = ("unknown option '%s'%s"):format(name,
+        arguments.hint(name, rows))
     end
   end
   for key, row in pairs(rows) do
