@@ -75,7 +75,9 @@ describe("cli", function()
     assert.equal(2, status)
     out, err, status = run "sandbox --help"
     assert.matches("usage: moongate sandbox.*%-%-for SECONDS", out)
-    assert.matches("%-%-heartbeat%-interval NUMBER +41250", out)
+    assert.matches("%-%-heartbeat%-interval N +ms, as in HELLO %(41250%)\n", out)
+    assert.matches("%-%-no%-limits +without Discord's limits", out)
+    for line in out:gmatch "[^\n]+" do assert.is_true(#line <= 80, line) end
     assert.equal("0", err .. status)
     assert.same({ out, "", 0 }, { run "help sandbox" })
     assert.same({ (run "help"), "", 0 }, { run "help --help" })

@@ -21,6 +21,7 @@ local command = { summary = "a gateway of one's own, for any client" }
 
 local MISUSED = 2
 local SLICE_S = 1 -- of the wait for Ctrl-C
+local DEFAULT_MAX = 12 -- letters of one that the usage text shows
 
 -- What this command has besides the options of sandbox.start.
 local own = {
@@ -40,35 +41,42 @@ local function list_options()
     if row.name == "disallowed_intents" then kind = "text" end
     if kind then
       local name = row.name:gsub("_", "-")
-      list[#list + 1] = { name = name, key = row.name, kind = kind, default = row.default }
+      list[#list + 1] = { name = name, key = row.name, kind = kind, default = row.default,
+        words = row.words }
       by_name[name] = list[#list]
     end
   end
   return list, by_name
 end
 
+local function line_of(name, placeholder, words)
+  return ("  --%-24s %s"):format(placeholder == "" and name or name .. " " .. placeholder, words)
+end
+
+local function line_of_option(option)
+  if option.kind == "flag" then
+    local off = option.default and "without " or ""
+    return line_of((option.default and "no-" or "") .. option.name, "", off .. option.words)
+  end
+  local default = option.key ~= "disallowed_intents" and tostring(option.default or "") or ""
+  local shown = default ~= "" and #default <= DEFAULT_MAX and (" (%s)"):format(default) or ""
+  return line_of(option.name, option.kind == "number" and "N" or "TEXT", option.words .. shown)
+end
+
 --- The usage text.
 function command.usage()
   local lines = {
     "usage: moongate sandbox [SCENARIO.lua] [--OPTION VALUE ...]", "",
-    "Serves until Ctrl-C, or the end of --for or --once. SCENARIO.lua returns a function that",
-    "gets the sandbox and a function that prints, or a table { options =, play = }.", "",
+    "Serves until Ctrl-C, or the end of --for or --once. SCENARIO.lua returns a",
+    "function that gets the sandbox and a function that prints, or a table",
+    "{ options =, play = }.", "",
   }
   local names = {}
   for name in pairs(own) do names[#names + 1] = name end
   table.sort(names)
-  for _, name in ipairs(names) do
-    local row = own[name]
-    lines[#lines + 1] = ("  --%-30s %s"):format(name .. (row[2] ~= "" and " " .. row[2] or ""),
-      row[3])
-  end
+  for _, name in ipairs(names) do lines[#lines + 1] = line_of(name, own[name][2], own[name][3]) end
   lines[#lines + 1] = "\nand the options of sandbox.start, with their defaults:\n"
-  for _, option in ipairs(list_options()) do
-    local word = option.kind == "flag" and (option.default and "--no-" or "--") .. option.name
-      or "--" .. option.name .. " " .. option.kind:upper()
-    local default = option.kind ~= "flag" and option.default or ""
-    lines[#lines + 1] = ("  %-32s %s"):format(word, tostring(default)):gsub("%s+$", "")
-  end
+  for _, option in ipairs(list_options()) do lines[#lines + 1] = line_of_option(option) end
   return table.concat(lines, "\n") .. "\n"
 end
 

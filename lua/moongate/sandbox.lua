@@ -10,6 +10,8 @@
 --   discord:drop()
 --   discord:stop()
 --
+-- What it can do wrong is in sandbox/knobs.lua, what it can be started with in sandbox/options.lua.
+--
 -- Readable: api, url, token, port, ca_file (with TLS), user, guilds, people. Every method returns
 -- what it is said to, or nil, message, code. Orders take a target as their last argument: nothing
 -- for all connections, the id of one, or a table: one of connections() or sessions(), or

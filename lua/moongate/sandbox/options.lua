@@ -101,42 +101,44 @@ end
 
 local BYTES_MAX = 0x7fffffff
 
--- Every option: what makes its value (or says what it should be), and its default.
+-- Every option: what makes its value (or says what it should be), its default, and words for a
+-- person; those of a switch tell what is so when it is on.
 local rows = {
-  tls = { flag, false },
-  port = { integer(0, 65535), 0 },
-  guilds = { integer(0, 100000), 1 },
-  members = { integer(0, 10000), 3 }, -- of each guild, apart from the bot
-  shards = { integer(1, 100000), 1 },
-  max_concurrency = { integer(1, 65536), 1 },
-  session_start_limit = { session_start_limit, 1000 },
-  limits = { flag, true },
-  token = { text, "MTExNzAwMDAwMDAwMDAwMDAwOQ.sandbox.not-a-secret" },
-  user = { user, {} },
-  heartbeat_interval = { integer(1, 3600000), 41250 }, -- ms, as in HELLO
-  heartbeat_grace = { number(0), 1.5 }, -- intervals without a beat until the close; 0: never
-  heartbeat_close_code = { integer(0, 65535), 4009 }, -- 0: a drop
-  resume_window = { number(0), 120 }, -- seconds that a session outlives its connection
-  resume_path = { path, "" }, -- behind the URL that READY tells for resumes
-  resume_host = { flag, false }, -- resumes have a port of their own, see resume_host()
-  presence_close_code = { integer(0, 65535), 0 }, -- for a sixth in 20 s; 0: it is ignored
-  clock_skew = { number(-1e9), 0 }, -- seconds that the server's wall clock is ahead
-  time = { number(0), 0 }, -- Unix seconds at which that clock stands still; 0: it goes
-  disallowed_intents = { intents, 0 },
-  seed = { integer(-(1 << 53), 1 << 53), 1 },
-  zlib_level = { integer(0, 9), 6 },
-  etf_keys = { choice("atom", "binary", "mixed"), "mixed" }, -- mixed: every third one a binary
-  etf_atoms = { choice(100, 115, 118, 119), 115 }, -- the tag that atoms have
-  etf_ids = { choice("integer", "string"), "integer" }, -- how numbers of 2^53 and more travel
-  etf_strings = { flag, true }, -- lists of bytes travel as STRING, as Erlang writes them
-  replay_events = { integer(0, BYTES_MAX), 5000 }, -- kept for a resume, each session
-  replay_bytes = { integer(0, BYTES_MAX), 16777216 },
-  record_max = { integer(0, BYTES_MAX), 100000 }, -- entries of received(), log(), ...: each
-  record_bytes = { integer(0, BYTES_MAX), 67108864 },
-  out_bytes = { integer(1, BYTES_MAX), 67108864 }, -- unread by one client, then it is dropped
-  certificate_name = { text, nil }, -- in place of 127.0.0.1, ::1 and localhost
-  certificate_expired = { flag, false },
-  any_frame = { flag, false }, -- takes JSON in binary frames as well, as some clients send it
+  tls = { flag, false, "wss and https, with a throw-away certificate" },
+  port = { integer(0, 65535), 0, "where it listens; 0: any that is free" },
+  guilds = { integer(0, 100000), 1, "guilds that the bot is in" },
+  members = { integer(0, 10000), 3, "people in each guild, apart from the bot" },
+  shards = { integer(1, 100000), 1, "shards that are recommended" },
+  max_concurrency = { integer(1, 65536), 1, "keys that may identify at once" },
+  session_start_limit = { session_start_limit, 1000, "identifies of a day" },
+  limits = { flag, true, "Discord's limits: identifies, sends, REST" },
+  token = { text, "MTExNzAwMDAwMDAwMDAwMDAwOQ.sandbox.not-a-secret", "the token that is accepted" },
+  user = { user, {}, "fields of the bot's user" },
+  heartbeat_interval = { integer(1, 3600000), 41250, "ms, as in HELLO" },
+  heartbeat_grace = { number(0), 1.5, "intervals it waits for a beat; 0: for ever" },
+  heartbeat_close_code = { integer(0, 65535), 4009, "closes who does not beat; 0: a drop" },
+  resume_window = { number(0), 120, "seconds a session outlives its connection" },
+  resume_path = { path, "", "path of the URL that READY tells for resumes" },
+  resume_host = { flag, false, "resumes have a port of their own" },
+  presence_close_code = { integer(0, 65535), 0, "for a sixth presence in 20 s; 0: ignored" },
+  clock_skew = { number(-1e9), 0, "seconds that the server's clock is ahead" },
+  time = { number(0), 0, "where the clock stands, Unix time; 0: it goes" },
+  disallowed_intents = { intents, 0, "names that no Identify may have, as a,b" },
+  seed = { integer(-(1 << 53), 1 << 53), 1, "of the sandbox's world and chances" },
+  zlib_level = { integer(0, 9), 6, "how hard zlib compresses" },
+  etf_keys = { choice("atom", "binary", "mixed"), "mixed",
+    "atom, binary, mixed: every third a binary" },
+  etf_atoms = { choice(100, 115, 118, 119), 115, "the tag that atoms have" },
+  etf_ids = { choice("integer", "string"), "integer", "how numbers of 2^53 and more travel" },
+  etf_strings = { flag, true, "lists of bytes as STRING, as Erlang has it" },
+  replay_events = { integer(0, BYTES_MAX), 5000, "events kept for the resume of a session" },
+  replay_bytes = { integer(0, BYTES_MAX), 16777216, "bytes of those events" },
+  record_max = { integer(0, BYTES_MAX), 100000, "entries of received(), log(), ..., each" },
+  record_bytes = { integer(0, BYTES_MAX), 67108864, "bytes of those entries" },
+  out_bytes = { integer(1, BYTES_MAX), 67108864, "unread by a client until it is dropped" },
+  certificate_name = { text, nil, "in the certificate, in place of 127.0.0.1, ..." },
+  certificate_expired = { flag, false, "the certificate's time is over" },
+  any_frame = { flag, false, "takes JSON in binary frames as well" },
 }
 
 --- All options with their values; or nil and a sentence that names every mistake.
@@ -168,10 +170,12 @@ function options.read(given)
   return all
 end
 
---- All options with their defaults, by name: { name =, default = }, ...
+--- All options, by name: { name =, default =, words = what a person is told of it }, ...
 function options.list()
   local list = {}
-  for name, row in pairs(rows) do list[#list + 1] = { name = name, default = row[2] } end
+  for name, row in pairs(rows) do
+    list[#list + 1] = { name = name, default = row[2], words = row[3] }
+  end
   table.sort(list, function(a, b) return a.name < b.name end)
   return list
 end
