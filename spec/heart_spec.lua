@@ -83,6 +83,17 @@ describe("heart", function()
     assert.equal(30, h:latency())
   end)
 
+  it("says by how much a beat of the timer is late, and then goes on from its time", function()
+    local h = beating(0)
+    assert.equal(0, h:beat(20900, true)) -- early, with others
+    assert.equal(0, h:beat(61000, true))
+    assert.equal(0, h:beat(90000, false)) -- asked for
+    assert.equal(70, h:beat(101070, true))
+    assert.equal(141000, h:deadline())
+    assert.equal(90000, h:beat(231000, true)) -- two were missed meanwhile
+    assert.equal(261000, h:deadline())
+  end)
+
   it("latency is that of the oldest beat that was not acknowledged", function()
     local h = beating(0)
     h:beat(21000, true)

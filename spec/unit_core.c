@@ -80,8 +80,9 @@ static int heart_pulse(lua_State *L) {
     return 1;
 }
 static int heart_beat(lua_State *L) {
-    gate_heart_beat(heart_of(L), luaL_checkinteger(L, 2), lua_toboolean(L, 3));
-    return 0;
+    int64_t late_ms = gate_heart_beat(heart_of(L), luaL_checkinteger(L, 2), lua_toboolean(L, 3));
+    lua_pushinteger(L, late_ms);
+    return 1;
 }
 static int heart_ack(lua_State *L) {
     gate_heart_ack(heart_of(L), luaL_checkinteger(L, 2));

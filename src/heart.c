@@ -32,14 +32,14 @@ enum gate_pulse gate_heart_pulse(const struct gate_heart *heart, int64_t now_ms)
     return is_zombie(heart, now_ms) ? GATE_PULSE_ZOMBIE : GATE_PULSE_BEAT;
 }
 
-void gate_heart_beat(struct gate_heart *heart, int64_t now_ms, bool regular) {
+int64_t gate_heart_beat(struct gate_heart *heart, int64_t now_ms, bool regular) {
     if (heart->asked_at_ms == NEVER) heart->asked_at_ms = now_ms;
-    if (!regular || heart->interval_ms == 0) return;
+    if (!regular || heart->interval_ms == 0) return 0;
     heart->beat_at_ms = now_ms;
     /* After a long stall one beat leaves, not a burst of the missed ones. */
-    int64_t late_ms = now_ms - heart->due_ms;
-    if (late_ms > 0) heart->due_ms += late_ms / heart->interval_ms * heart->interval_ms;
-    heart->due_ms += heart->interval_ms;
+    int64_t late_ms = now_ms > heart->due_ms ? now_ms - heart->due_ms : 0;
+    heart->due_ms += (late_ms / heart->interval_ms + 1) * heart->interval_ms;
+    return late_ms;
 }
 
 void gate_heart_ack(struct gate_heart *heart, int64_t now_ms) {

@@ -36,8 +36,8 @@ void gate_heart_start(struct gate_heart *heart, int64_t now_ms, int64_t interval
 enum gate_pulse gate_heart_pulse(const struct gate_heart *heart, int64_t now_ms);
 
 /* A beat left. regular: the timer moves on from the nominal time. Else the server asked for it and
- * the timer stays. */
-void gate_heart_beat(struct gate_heart *heart, int64_t now_ms, bool regular);
+ * the timer stays. Returns by how much a regular one was late; 0: it was not. */
+int64_t gate_heart_beat(struct gate_heart *heart, int64_t now_ms, bool regular);
 
 /* An ACK came; bytes of any kind came. */
 void gate_heart_ack(struct gate_heart *heart, int64_t now_ms);

@@ -297,6 +297,7 @@ static void push_counts(lua_State *L, const struct gate_counts *counts) {
     COUNT(beats);
     COUNT(acks);
     COUNT(zombies);
+    COUNT(beat_late_ms);
 #undef COUNT
     push_closes(L, counts->closes);
     lua_setfield(L, -2, "closes");

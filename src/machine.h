@@ -119,6 +119,7 @@ struct gate_counts {
     uint64_t unknown_ops, empty_messages, undecodable;
     uint64_t notes_lost; /* own events that found no memory */
     uint64_t connects, identifies, resumes, resumed, readies, beats, acks, zombies;
+    int64_t beat_late_ms; /* the most by which a beat of the timer left behind its time */
     struct gate_close_count {
         int code;
         uint64_t count;

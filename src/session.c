@@ -123,7 +123,8 @@ static void send_beat(struct gate_session *session, int64_t now_ms, bool regular
                               "no memory for a heartbeat");
         return;
     }
-    gate_heart_beat(&session->connection.heart, now_ms, regular);
+    int64_t late_ms = gate_heart_beat(&session->connection.heart, now_ms, regular);
+    if (late_ms > session->counts.beat_late_ms) session->counts.beat_late_ms = late_ms;
     session->counts.beats++;
     gate_connection_send(session, now_ms, &beat, false);
 }

@@ -157,6 +157,8 @@ local rows = {
   { "closes_total", "counter", "Connections that ended, by close code.", add_closes },
   { "heartbeats_total", "counter", "Heartbeats sent.", count_of "beats" },
   { "heartbeats_acknowledged_total", "counter", "Those that were acknowledged.", count_of "acks" },
+  { "heartbeat_late_seconds", "gauge", "The most by which a heartbeat left behind its time.",
+    of_shards(function(one) return one.beat_late_ms / 1000 end) },
   { "zombies_total", "counter", "Connections given up as nothing came any more.",
     count_of "zombies" },
   { "decode_errors_total", "counter", "Messages and events that could not be decoded.",
