@@ -272,15 +272,25 @@ judges["interaction"] = function(self)
   return fine, not fine and "not answered" or nil
 end
 
-judges["op 1"] = function(self)
+-- Whether each of a few heartbeats comes when it is asked for.
+function walk:beats_when_asked()
   for _ = 1, 3 do
     local before = self:count "HEARTBEAT"
     self.discord:heartbeat()
     if not self:await(function() return self:count "HEARTBEAT" > before end, PROMPT_S) then
-      return nil, "no heartbeat when one was asked for"
+      return false
     end
   end
   return true
+end
+
+-- Twice, as a client whose own beat falls between one that was asked for and its ACK may take the
+-- connection for dead (seen of @discordjs/ws on a busy machine).
+judges["op 1"] = function(self)
+  if self:beats_when_asked() then return true end
+  self:await(function() return self:all_ready() end)
+  if self:beats_when_asked() then return true end
+  return nil, "no heartbeat when one was asked for"
 end
 
 judges["drop"] = function(self)
