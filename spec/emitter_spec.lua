@@ -854,9 +854,11 @@ describe("emitter: wait_for", function()
       assert.is_false(fine)
       return message
     end
-    assert.matches("wait_for: timeout must be a number of seconds from 0",
+    assert.matches("wait_for: timeout must be a number of seconds from 0, got %-1$",
       complaint { timeout = -1 })
-    assert.matches("wait_for: filter must be a function", complaint { filter = 5 })
+    assert.matches('timeout must be a number of seconds from 0, got "1"$',
+      complaint { timeout = "1" })
+    assert.matches("wait_for: filter must be a function, got 5$", complaint { filter = 5 })
     assert.matches("wait_for: unknown option time; there are: filter, lazy, raw, timeout",
       complaint { time = 5 })
   end)

@@ -337,11 +337,11 @@ describe("Spectacles: Cluster #sockets", function()
     sandbox()
     client { shards = 4 }
     for _, row in ipairs {
-      { { 0 }, "got 0" }, { { -1 }, "got -1" }, { { 1.5 }, "got 1.5" }, { { "2" }, "got 2" },
+      { { 0 }, "got 0" }, { { -1 }, "got -1" }, { { 1.5 }, "got 1.5" }, { { "2" }, 'got "2"' },
       { { 0 / 0 }, "got" }, { { 2 ^ 40 }, "got" }, { { {} }, "the list of ids is empty" },
-      { { { 0, 0 } }, "got 0" }, { { { -1 } }, "got -1" }, { { { "a" } }, "got a" },
+      { { { 0, 0 } }, "got 0" }, { { { -1 } }, "got -1" }, { { { "a" } }, 'got "a"' },
       { { { 1.5 } }, "got 1.5" }, { { { 0, nil, 2 } }, "without gaps" }, { { 3, 2 }, "got 2" },
-      { { -1, 2 }, "got -1" }, { { 0, "x" }, "got x" }, { { { 0 }, 3 }, "got table" },
+      { { -1, 2 }, "got -1" }, { { 0, "x" }, 'got "x"' }, { { { 0 }, 3 }, "got table" },
       { { nil, 3 }, "got nil" },
     } do
       local fine, message = pcall(function() bot:spawn(row[1][1], row[1][2]) end)

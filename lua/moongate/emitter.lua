@@ -9,6 +9,7 @@
 
 local events = require "moongate.events"
 local scheduler = require "moongate.scheduler"
+local spelling = require "moongate.spelling"
 
 local emitter = {}
 
@@ -18,17 +19,14 @@ local ROUTES_MAX = 512 -- names; a gateway has some dozens, and unknown ones may
 
 local unpack = table.unpack or rawget(_G, "unpack")
 
+local shown = spelling.shown
+
 local Emitter = {}
 Emitter.__index = Emitter
 
 -- ---- Arguments ----------------------------------------------------------------------------------
 
 -- All complain at the line that called the public method, which is two calls up.
-
-local function shown(value)
-  if type(value) == "string" then return ("%q"):format(value:sub(1, 24)) end
-  return type(value)
-end
 
 local function check_name(operation, event)
   local name = events.canonical(event)
@@ -85,7 +83,9 @@ local function check_options(operation, options, allowed, list)
     local check = allowed[key]
     if check then
       local fine, wanted = check(value)
-      if not fine then error(("%s: %s must be %s"):format(operation, key, wanted), 3) end
+      if not fine then
+        error(("%s: %s must be %s, got %s"):format(operation, key, wanted, shown(value)), 3)
+      end
     elseif not (list and type(key) == "number") then
       error(("%s: unknown option %s; there are: %s"):format(operation, tostring(key),
         names_of(allowed)), 3)

@@ -7,6 +7,7 @@ local core = require "moongate.core"
 local events = require "moongate.events"
 local gateway = require "moongate.gateway"
 local intents = require "moongate.intents"
+local roster = require "moongate.roster"
 local scheduler = require "moongate.scheduler"
 local snowflake = require "moongate.snowflake"
 local store = require "moongate.store"
@@ -50,10 +51,8 @@ end
 
 --- One Shard on its own: connect(), run() and stop() are its methods as well.
 function moongate.shard(source, id, wanted)
-  if type(id) ~= "number" or id % 1 ~= 0 or id < 0 then
-    error(("shard: id must be a whole number from 0, got %s"):format(tostring(id)), 2)
-  end
-  return cluster.alone(cluster.new(source, wanted, "Cluster", 3), math.floor(id))
+  id = roster.check_id("shard", id, 3)
+  return cluster.alone(cluster.new(source, wanted, "Cluster", 3), id)
 end
 
 --- Waits for so many seconds: inside a handler it yields, at top level it runs the loop.

@@ -7,6 +7,7 @@ local launch = require "moongate.launch"
 local reshard = require "moongate.reshard"
 local sessions = require "moongate.sessions"
 local shard = require "moongate.shard"
+local spelling = require "moongate.spelling"
 
 local roster = {}
 
@@ -17,6 +18,8 @@ local LOOK_S = 0.02
 
 -- ---- What users say ----------------------------------------------------------------------------
 
+local shown = spelling.shown
+
 local function is_whole(value, least)
   return type(value) == "number" and value % 1 == 0 and value >= least
     and value <= limits.SHARDS_MAX
@@ -25,7 +28,7 @@ end
 --- The id of one shard. Raises at `level`, counted from here.
 function roster.check_id(operation, id, level)
   if is_whole(id, 0) then return math.floor(id) end
-  error(("%s: id must be a whole number from 0, got %s"):format(operation, tostring(id)), level)
+  error(("%s: id must be a whole number from 0, got %s"):format(operation, shown(id)), level)
 end
 
 --- A list of ids.
@@ -37,7 +40,7 @@ function roster.check_ids(operation, list, level)
   for i, id in ipairs(list) do
     if not is_whole(id, 0) or seen[id] then
       error(("%s: ids must be different whole numbers from 0, got %s"):format(operation,
-        tostring(id)), level)
+        shown(id)), level)
     end
     ids[i], seen[id] = math.floor(id), true
   end
@@ -50,7 +53,7 @@ end
 --- A number of shards.
 function roster.check_count(count, level)
   if is_whole(count, 1) then return math.floor(count) end
-  error(("reshard: n must be a whole number from 1, got %s"):format(tostring(count)), level)
+  error(("reshard: n must be a whole number from 1, got %s"):format(shown(count)), level)
 end
 
 --- What spawn() is to start: ids and count, each nil where nothing is said about it.
@@ -62,12 +65,12 @@ function roster.wanted(first, last, level)
   end
   if not is_whole(first, last == nil and 1 or 0) then
     error(("spawn: a number of shards, a list of ids or a range is expected, got %s"):format(
-      tostring(first)), level)
+      shown(first)), level)
   end
   first = math.floor(first)
   if last == nil then return launch.range(0, first - 1), first end
   if not is_whole(last, first) then
-    error(("spawn: max must be a whole number from min, got %s"):format(tostring(last)), level)
+    error(("spawn: max must be a whole number from min, got %s"):format(shown(last)), level)
   end
   return launch.range(first, math.floor(last))
 end

@@ -1,7 +1,17 @@
--- spelling.lua: what a misspelt name was meant to be, for every "did you mean". Called by whatever
--- reads names, the command and the sandbox included. Pure functions; requires nothing.
+-- spelling.lua: what a misspelt name was meant to be, for every "did you mean", and values as an
+-- error shows them. Called by whatever judges what it is given, the command and the sandbox
+-- included. Pure functions; requires nothing.
 
 local spelling = {}
+
+local SHOWN_MAX = 24 -- bytes of a string
+local plain = { number = true, boolean = true, ["nil"] = true }
+
+--- A value for the end of ", got ...": strings quoted, so that "0" is not taken for 0.
+function spelling.shown(value)
+  if type(value) == "string" then return ("%q"):format(value:sub(1, SHOWN_MAX)) end
+  return plain[type(value)] and tostring(value) or type(value)
+end
 
 --- A name without its style: "messageCreate" and "MESSAGE_CREATE" both give "messagecreate".
 function spelling.bare(name)
