@@ -142,13 +142,32 @@ describe("moongate.sandbox.busted #sockets", function()
   end)
 
   it("says what it cannot judge", function()
-    assert.matches("assert.bot: a bot of stage.start, or a sandbox expected, got number",
-      said(function() assert.bot(5).sent "IDENTIFY" end))
-    assert.matches("assert.sent: say of whom: assert.bot%(bot%).sent",
-      said(function() assert.sent "IDENTIFY" end))
-    assert.matches("expected, got nil", said(function() stage.start(function() end) end))
-    assert.matches("op: 'IDENTITY' is nothing that a client sends",
-      said(function() assert.bot(bot).sent "IDENTITY" end))
+    local wrong = {
+      { function() assert.bot(5).sent "IDENTIFY" end,
+        "assert.bot: a bot of stage.start, or a sandbox expected, got 5" },
+      { function() assert.sent "IDENTIFY" end, "assert.sent: say of whom: assert.bot(bot).sent(" },
+      { function() assert.bot(bot).sent "PRESENCE" end, "assert.sent: op: 'PRESENCE' is nothing "
+        .. "that a client sends, did you mean 'PRESENCE_UPDATE'?" },
+      { function() assert.bot(bot).does_not.send() end, "assert.sent: op: 'nil' is nothing" },
+      { function() assert.bot(bot).requested "/channels" end,
+        'assert.requested: method and path expected, as in ("POST", "/channels/1/messages"), '
+          .. 'got "/channels", nil' },
+      { function() assert.bot(bot).closed "x" end, "assert.closed: code: an integer expected" },
+      { function() stage.start "bot" end, "stage.start: make: a function that returns the bot "
+        .. 'expected, got "bot"' },
+      { function() stage.start(function() end) end,
+        "stage.start: make: a function that returns the bot expected, it returned nil" },
+      { function() stage.start(make, { guild = 1 }) end,
+        "stage.start: unknown option 'guild', did you mean 'guilds'?" },
+      { function() stage.start(make, 5) end, "stage.start: options: table expected, got 5" },
+    }
+    for _, row in ipairs(wrong) do
+      local where, why = said(row[1]):match "^.-(sandbox_busted_spec%.lua:%d+): (.*)$"
+      assert.equal(row[2], why and why:sub(1, #row[2]))
+      local line = tonumber(where:match "%d+$")
+      local first = debug.getinfo(row[1], "S").linedefined
+      assert.is_true(line >= first and line <= debug.getinfo(row[1], "S").lastlinedefined, where)
+    end
   end)
 
   it("tells why a bot does not come up", function()

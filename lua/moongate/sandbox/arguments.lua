@@ -127,20 +127,6 @@ function arguments.aim(what, target)
   return target
 end
 
-local opcodes = {
-  HEARTBEAT = 1, IDENTIFY = 2, PRESENCE_UPDATE = 3, VOICE_STATE_UPDATE = 4, RESUME = 6,
-  REQUEST_GUILD_MEMBERS = 8, REQUEST_SOUNDBOARD_SOUNDS = 31, REQUEST_CHANNEL_INFO = 43,
-}
-
---- The opcode that a name or a number tells; nil of nil.
-function arguments.read_op(what, op)
-  if op == nil then return nil end
-  if is_integer(op) then return op end
-  local number_of = type(op) == "string" and opcodes[op:upper()]
-  if number_of then return number_of end
-  error(("%s: op: '%s' is nothing that a client sends"):format(what, tostring(op)), CALLER)
-end
-
 -- ---- Spelling ---------------------------------------------------------------------------------
 
 local FAR = 2 -- letters; a name of no known event that is as far from one is taken for it
@@ -176,6 +162,30 @@ function arguments.hint(name, names)
   table.sort(list)
   local meant = spelling.nearest(name, list)
   return meant and (", did you mean '%s'?"):format(meant) or ""
+end
+
+-- ---- Opcodes -----------------------------------------------------------------------------------
+
+local opcodes = {
+  HEARTBEAT = 1, IDENTIFY = 2, PRESENCE_UPDATE = 3, VOICE_STATE_UPDATE = 4, RESUME = 6,
+  REQUEST_GUILD_MEMBERS = 8, REQUEST_SOUNDBOARD_SOUNDS = 31, REQUEST_CHANNEL_INFO = 43,
+}
+
+--- The opcode that a name or a number tells; or nil and what is wrong.
+function arguments.judge_op(op)
+  if is_integer(op) then return op end
+  local is_name = type(op) == "string"
+  if is_name and opcodes[op:upper()] then return opcodes[op:upper()] end
+  return nil, ("op: '%s' is nothing that a client sends%s"):format(tostring(op),
+    is_name and arguments.hint(op, opcodes) or "")
+end
+
+--- The same, raised by the name of the method; nil of nil.
+function arguments.read_op(what, op)
+  if op == nil then return nil end
+  local number_of, why = arguments.judge_op(op)
+  if number_of then return number_of end
+  error(what .. ": " .. why, CALLER)
 end
 
 return arguments

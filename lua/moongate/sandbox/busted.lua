@@ -1,6 +1,7 @@
 -- sandbox/busted.lua: `require "moongate.sandbox.busted"`, for tests of bots: starts one against
 -- a sandbox of its own and teaches busted's assert what bots do. Required by specs only; needs
--- luassert, which comes with busted, and of moongate nothing but the sandbox.
+-- luassert, which comes with busted, and of moongate nothing but the sandbox. Mistakes are raised
+-- in the line of the spec.
 --
 --   local stage = require "moongate.sandbox.busted"
 --
@@ -20,7 +21,9 @@
 
 local luassert = require "luassert"
 local say = require "say"
+local arguments_of = require "moongate.sandbox.arguments"
 local sandbox = require "moongate.sandbox"
+local spelling = require "moongate.spelling"
 
 local stage = { patience = 2, quiet = 0.05 }
 
@@ -30,6 +33,22 @@ local SHOWN = 5 -- packets or requests, in the message of an assertion
 
 local pairs_of = setmetatable({}, { __mode = "k" }) -- bot or sandbox -> { discord =, bot = }
 local running = {}
+
+-- ---- Mistakes of a spec -------------------------------------------------------------------------
+
+local HERE = debug.getinfo(1, "S").source
+
+-- Raises in the line of the spec: the nearest one outside of this file and of luassert.
+local function blame(...)
+  local level, message = 2, string.format(...)
+  local frame = debug.getinfo(level, "S")
+  while frame and (frame.source == HERE or frame.what == "C"
+    or frame.source:find("luassert", 1, true)) do
+    level = level + 1
+    frame = debug.getinfo(level, "S")
+  end
+  error(message, level)
+end
 
 -- ---- Starting and stopping ----------------------------------------------------------------------
 
@@ -55,31 +74,46 @@ local function wait_for(pair, seconds, is_so)
   return is_so()
 end
 
+local function start_sandbox(options)
+  if options ~= nil and type(options) ~= "table" then
+    blame("stage.start: options: table expected, got %s", spelling.shown(options))
+  end
+  local all = { limits = false }
+  for key, value in pairs(options or {}) do all[key] = value end
+  local fine, discord, why = pcall(sandbox.start, all)
+  if not fine then blame("stage.%s", (discord:gsub("^.-: start: ", "start: "))) end
+  if not discord then blame("stage.%s", why) end
+  return discord
+end
+
 --- Starts a sandbox with `options` (its limits are off unless they say otherwise), calls make with
 --- { token =, api =, ca_file = } for the bot, connects it and waits until every shard is ready.
 --- Returns the sandbox and the bot; raises when the bot does not come up.
 function stage.start(make, options)
-  local all = { limits = false }
-  for key, value in pairs(options or {}) do all[key] = value end
-  local discord = assert(sandbox.start(all))
+  if type(make) ~= "function" then
+    blame("stage.start: make: a function that returns the bot expected, got %s",
+      spelling.shown(make))
+  end
+  local discord = start_sandbox(options)
   running[#running + 1] = { discord = discord }
   local bot = make { token = discord.token, api = discord.api, ca_file = discord.ca_file }
   if type(bot) ~= "table" and type(bot) ~= "userdata" then
-    error("stage.start: make: a function that returns the bot expected, got " .. type(bot), 2)
+    blame("stage.start: make: a function that returns the bot expected, it returned %s",
+      spelling.shown(bot))
   end
   running[#running].bot = bot
   local pair = { discord = discord, bot = bot, clock = function() return discord:clock() end }
   pairs_of[bot], pairs_of[discord] = pair, pair
   local going, why = bot:connect()
   if not going then
-    error(("stage.start: %s; the sandbox says:\n%s"):format(tostring(why), tail_of_log(discord)), 2)
+    blame("stage.start: %s; the sandbox says:\n%s", tostring(why), tail_of_log(discord))
   end
   local ready = wait_for(pair, stage.patience, function()
     return bot.state == "ready"
   end)
   if not ready then
-    error(("stage.start: the bot is %s after %g s; the sandbox says:\n%s"):format(
-      tostring(bot.state), stage.patience, tail_of_log(discord)), 2)
+    blame("stage.start: the bot is %s after %g s; the sandbox says:\n%s", tostring(bot.state),
+      stage.patience, tail_of_log(discord))
   end
   return discord, bot
 end
@@ -131,7 +165,7 @@ end
 local function subject_of(state, name)
   local pair = rawget(state, "moongate_pair")
   if not pair then
-    error(("assert.%s: say of whom: assert.bot(bot).%s(...)"):format(name, name), 4)
+    blame("assert.%s: say of whom: assert.bot(bot).%s(...)", name, name)
   end
   return pair
 end
@@ -159,6 +193,8 @@ end
 -- .sent(op, fields): a packet of that opcode whose d has these fields.
 local function sent(state, arguments)
   local pair, op, fields = subject_of(state, "sent"), arguments[1], arguments[2]
+  local known, wrong = arguments_of.judge_op(op)
+  if not known then blame("assert.sent: %s", wrong) end
   local wanted = fields == nil and "" or " with " .. show(fields)
   return judge(state, arguments, pair, {
     find = function()
@@ -185,6 +221,10 @@ end
 local function requested(state, arguments)
   local pair = subject_of(state, "requested")
   local method, path, fields = arguments[1], arguments[2], arguments[3]
+  if type(method) ~= "string" or type(path) ~= "string" then
+    blame('assert.requested: method and path expected, as in ("POST", "/channels/1/messages"), '
+      .. "got %s, %s", spelling.shown(method), spelling.shown(path))
+  end
   local cjson = require "cjson"
   local wanted = method .. " " .. path .. (fields == nil and "" or " with " .. show(fields))
   local function is_it(request)
@@ -236,6 +276,9 @@ end
 -- .closed(code): it has ended a connection itself, with this code or any.
 local function closed(state, arguments)
   local pair, code = subject_of(state, "closed"), arguments[1]
+  if code ~= nil and not arguments_of.is_integer(code) then
+    blame("assert.closed: code: an integer expected, got %s", spelling.shown(code))
+  end
   local wanted = code == nil and "" or " with " .. tostring(code)
   return judge(state, arguments, pair, {
     find = function()
@@ -261,7 +304,8 @@ luassert:register("modifier", "bot", function(state, arguments)
   local pair = pairs_of[subject]
   if not pair and type(subject) == "userdata" then pair = { discord = subject } end
   if not pair then
-    error("assert.bot: a bot of stage.start, or a sandbox expected, got " .. type(subject), 3)
+    blame("assert.bot: a bot of stage.start, or a sandbox expected, got %s",
+      spelling.shown(subject))
   end
   rawset(state, "moongate_pair", pair)
   return state
