@@ -61,6 +61,43 @@ describe("moongate cluster #sockets", function()
     assert.matches("hello from 0\n", said)
   end)
 
+  it("tells of a shard that is refused, without the session that it had", function()
+    discord:instead("ack", { close = 4004 })
+    local file = assert(io.open(path, "w"))
+    file:write [[return { intents = { "guilds" }, setup = function(cluster)
+      cluster:on("READY", function(_, shard)
+        if shard.id == 1 then shard:heartbeat() end
+      end)
+      cluster:on("fatal", function() cluster:stop() end)
+    end }]]
+    file:close()
+    local said = run("--config " .. path)
+    assert.matches("shard 1/2: down for good: the token was not accepted", said)
+    assert.is_nil(said:find("the session is lost", 1, true), said)
+  end)
+
+  it("tells of a lost session that is replaced, before what comes then", function()
+    discord:instead("ack", { invalid_session = false })
+    local file = assert(io.open(path, "w"))
+    file:write [[return { intents = { "guilds" }, setup = function(cluster)
+      local before = {}
+      cluster:on("READY", function(_, shard)
+        if shard.id == 1 and before[1] then return cluster:stop() end
+        before[shard.id] = true
+        if shard.id == 1 then shard:heartbeat() end
+      end)
+    end }]]
+    file:close()
+    local said = run("--total 2 --config " .. path)
+    assert.matches("shard 1/2: ready.*shard 1/2: the session is lost.*shard 1/2: ready", said)
+  end)
+
+  it("tells of a gateway that is not there once, however often it is asked", function()
+    discord:stop()
+    local said = run "--for 4"
+    assert.equal(1, select(2, said:gsub("asking again", "")), said)
+  end)
+
   local wrong = {
     { "--ids 0 --min 1", "%-%-ids stands beside" },
     { "--min 1", "%-%-min needs %-%-max or %-%-total" },

@@ -72,6 +72,23 @@ describe("the table of moongate cluster", function()
     assert.equal("[" .. ("-"):rep(30) .. "] 0 of 0 ready", view.foot({}))
     assert.equal("all 2 ready, 1512.5 events/s, 42 ms", view.foot({ two[1], two[3] }))
     assert.equal("1 shard ready, 0.0 events/s, -", view.foot(rows(1, 1)))
+    local four = rows(3, 4)
+    four[4].state = "dead"
+    assert.equal("3 of 4 ready, 1 dead, 0.0 events/s, -", view.foot(four, 5))
+    four[3].state = "waiting"
+    assert.equal("[##--] 2 of 4 ready, 1 dead, 5 s to go", view.foot(four, 5, 38))
+  end)
+
+  it("tells a trouble that goes on once a minute", function()
+    local filter, told = view.filter(), {}
+    for _, word in ipairs { { 0, "error", "no" }, { 1, "error", "no" }, { 2, "error", "no" },
+      { 60, "error", "no" }, { 61, "error", "no" }, { 62, "info", "yes" }, { 63, "info", "yes" },
+      { 64, "error", "no" } } do
+      told[#told + 1] = filter(1, word[2], word[3], word[1]) or "-"
+    end
+    assert.same({ "no", "-", "-", "no (2 times more)", "-", "yes", "yes", "no" }, told)
+    assert.equal("no", filter(2, "error", "no", 64))
+    assert.is_nil(filter(1, "error", "no", 65))
   end)
 
   it("breaks what happened into lines of the terminal's width", function()

@@ -21,6 +21,8 @@ local WINDOW_S = core.limits.IDENTIFY_WINDOW_MS / 1000
 local BAR_CELLS = 30
 local NOTES_MAX = 3 -- of what happened last, under the table
 local NOTE_INDENT = 9 -- as wide as the time that a note begins with
+local REPEAT_S = 60 -- until a trouble that goes on is told again
+local LOST_S = 0.2 -- a lost session waits for the word whether its shard is down for good
 local COLUMNS, LINES = 80, 24 -- of a terminal that does not say how large it is
 
 -- ---- Lines -------------------------------------------------------------------------------------
@@ -124,20 +126,24 @@ function view.lines(rows, columns, lines, colored)
 end
 
 --- The line under the table. While shards start, a bar: "[#####-----] 8 of 16 ready, 10 s to go";
--- `left_s` may be nil. Then what they do together.
+-- `left_s` may be nil. Then what they do together; those that are down for good start no more.
 function view.foot(rows, left_s, columns)
-  local ready, rate, latency, measured = 0, 0, 0, 0
+  local ready, dead, rate, latency, measured = 0, 0, 0, 0, 0
   for _, row in ipairs(rows) do
     if row.state == "ready" then ready = ready + 1 end
+    if row.state == "dead" then dead = dead + 1 end
     if row.latency then latency, measured = latency + row.latency, measured + 1 end
     rate = rate + row.rate
   end
-  if ready == #rows and ready > 0 then
-    return ("%s ready, %.1f events/s, %s"):format(ready == 1 and "1 shard" or "all " .. ready,
-      rate, milliseconds(measured > 0 and latency / measured or nil))
+  local gone = dead > 0 and (", %d dead"):format(dead) or ""
+  if ready + dead == #rows and #rows > 0 then
+    local count = dead > 0 and ("%d of %d"):format(ready, #rows)
+      or ready == 1 and "1 shard" or "all " .. ready
+    return ("%s ready%s, %.1f events/s, %s"):format(count, gone, rate,
+      milliseconds(measured > 0 and latency / measured or nil))
   end
   local rest = left_s and left_s > 0 and (", %s to go"):format(span(left_s)) or ""
-  local words = ("%d of %d ready%s"):format(ready, #rows, rest)
+  local words = ("%d of %d ready%s%s"):format(ready, #rows, gone, rest)
   local cells = math.min(BAR_CELLS, (columns or math.huge) - #words - 3)
   if cells < 3 then return words end
   local full = #rows > 0 and math.floor(cells * ready / #rows) or 0
@@ -174,7 +180,10 @@ end
 -- How long those that are not ready need at least, by the identify windows.
 local function time_left(self, rows)
   local missing = 0
-  for _, row in ipairs(rows) do missing = missing + (row.state ~= "ready" and 1 or 0) end
+  for _, row in ipairs(rows) do
+    local comes = row.state ~= "ready" and row.state ~= "dead"
+    missing = missing + (comes and 1 or 0)
+  end
   local limit = self.cluster.gateway.session_start_limit
   return math.ceil(missing / (limit and limit.max_concurrency or 1) - 1) * WINDOW_S
 end
@@ -272,7 +281,25 @@ end
 
 -- ---- The whole ---------------------------------------------------------------------------------
 
-local function say(self, level, text)
+--- A filter of what is told: fn(source, level, text, now) gives the text, or nil for a trouble that
+-- is the last word of its source already; after REPEAT_S it is told again, with how often it came.
+function view.filter()
+  local last = {} -- by source: { text, at, more }
+  return function(source, level, text, now)
+    local before = last[source]
+    local same = before and before.text == text and level ~= "info" and level ~= "debug"
+    if same and now - before.at < REPEAT_S then
+      before.more = before.more + 1
+      return nil
+    end
+    last[source] = { text = text, at = now, more = 0 }
+    return same and before.more > 0 and ("%s (%d times more)"):format(text, before.more) or text
+  end
+end
+
+local function say(self, level, text, shard_id)
+  text = self.filter(shard_id or "all", level, text, core.now())
+  if not text then return end
   local line = os.date "%H:%M:%S " .. text
   if not self.table or self.ended then
     (level == "error" and io.stderr or io.stdout):write(line, "\n")
@@ -287,17 +314,44 @@ function view.has_terminal()
   return core.terminal(1) ~= nil and os.getenv "TERM" ~= "dumb"
 end
 
+-- Tells of the lost session of a shard, if that waits.
+local function flush(self, id)
+  local entry = self.held[id]
+  self.held[id] = nil
+  if entry then say(self, entry.level, entry.message, id) end
+end
+
+-- The session of a shard that is down for good is lost as well; that is no news then.
+local function hear(self, entry)
+  local data = entry.fields or {}
+  local id = data.shard_id
+  if data.event == "error" and entry.level == "error" then return end
+  if id and data.event == "lost" then
+    self.held[id] = entry
+    return moongate.spawn(function()
+      moongate.sleep(LOST_S)
+      if self.held[id] == entry then flush(self, id) end
+    end)
+  end
+  if data.event == "close" and data.by == "server" and data.will_reconnect == false then
+    self.held[id] = nil
+  elseif id then
+    flush(self, id)
+  end
+  say(self, entry.level, entry.message, id)
+end
+
 --- Begins to show what a cluster does, as a table or line by line, until finish() is called.
 function view.new(cluster, as_table)
   local self = setmetatable({
     cluster = cluster, table = as_table, seen = {}, notes = {}, started = core.now(),
-    colored = not os.getenv "NO_COLOR",
+    colored = not os.getenv "NO_COLOR", filter = view.filter(),
+    held = {}, -- id -> the entry of a lost session that is not told yet
   }, View)
-  cluster:on("error", function(problem) say(self, "error", problem.message) end)
-  cluster:on("log", function(entry)
-    local told = entry.fields and entry.fields.event == "error" and entry.level == "error"
-    if not told then say(self, entry.level, entry.message) end
+  cluster:on("error", function(problem, one)
+    say(self, "error", problem.message, one and one.id)
   end)
+  cluster:on("log", function(entry) hear(self, entry) end)
   if as_table then
     io.stdout:setvbuf "full"
     self.restore = print_above(self)
@@ -309,6 +363,7 @@ end
 --- The end: what Ctrl-C left under the table goes.
 function View:finish()
   self.ended = true
+  for id in pairs(self.held) do flush(self, id) end
   if self.table then
     self.restore()
     io.stdout:write "\r\27[J"
