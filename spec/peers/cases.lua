@@ -43,8 +43,6 @@ cases.list = {
     given = "payload", try = RAW },
   { "@discordjs/ws", "ws", "json", "zlib-stream", file = "discordjsws.cjs", node = 20,
     native = true, given = "zlib-sync", shards = 4, concurrency = 1, try = SHARDED },
-  { "@discordjs/ws", "ws", "json", "zstd-stream", file = "discordjsws.cjs", node = 22,
-    given = "zstd", try = RAW },
   { "eris", "ws", "json", "none", file = "eris.cjs", try = EVERYTHING },
   { "eris", "wss", "json", "zlib-stream", file = "eris.cjs", given = "zlib", tls = true,
     try = EVERYTHING },

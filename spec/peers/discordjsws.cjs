@@ -7,7 +7,6 @@ const ws = peer.require('@discordjs/ws');
 const methods = {
   zlib: ws.CompressionMethod.ZlibNative,
   'zlib-sync': ws.CompressionMethod.ZlibSync,
-  zstd: ws.CompressionMethod.ZstdNative,
 };
 const rest = new REST({ api: peer.api, version: '10' }).setToken(peer.token);
 const manager = new ws.WebSocketManager({
