@@ -1,5 +1,5 @@
 std = "lua54"
-include_files = { "**/*.lua", "bin/moongate" }
+include_files = { "**/*.lua", "lua/bin/moongate" }
 max_line_length = 100
 files["spec"] = { std = "lua54+busted" }
 files["examples/**/*_spec.lua"] = { std = "lua54+busted" }

@@ -21,7 +21,7 @@ export LUA_PATH_5_4  := $(TREE)/share/lua/5.4/?.lua;$(TREE)/share/lua/5.4/?/init
 export LUA_CPATH_5_4 := $(TREE)/lib/lua/5.4/?.so;$(CURDIR)/$(BUILD)/?.so;;
 export MOONGATE_BUILD := $(CURDIR)/$(BUILD)
 
-SOURCES := $(wildcard *.rockspec src/*.[ch] lua/moongate/*.lua lua/moongate/*/*.lua bin/*)
+SOURCES := $(wildcard *.rockspec src/*.[ch] lua/moongate/*.lua lua/moongate/*/*.lua lua/bin/*)
 PURE    := $(patsubst %,src/%.c,codes text buf heart budget quota pace backoff outbox json etf \
   transcode inflate event machine payload report connection greeting session census shard door)
 UNITS   := $(filter-out src/tls.c src/ticket.c src/transport.c src/seat.c src/command.c src/loop.c src/crew.c src/engine.c src/sandbox% src/lua_%, $(wildcard src/*.c))
@@ -57,7 +57,7 @@ simulate: $(BUILD)/simulator
 
 check: need
 	luarocks --lua-version=5.4 lint moongate-scm-1.rockspec
-	luacheck --quiet lua bin spec examples
+	luacheck --quiet lua spec examples
 	clang-format --dry-run --Werror src/*.[ch] spec/*.[ch] spec/fuzz/*.c spec/bench/*.[ch]
 	for file in src/*.c spec/*.c spec/fuzz/*.c spec/bench/*.c; do $(CC) $(C) $(WARN) -Werror -fsyntax-only $$file || exit 1; done
 
@@ -167,7 +167,7 @@ else
 $(BUILD)/installed: $(SOURCES)
 	@echo "building $(TREE)"
 	@rm -rf $(BUILD)/source $(TREE) && mkdir -p $(BUILD)/source
-	@cp -r *.rockspec src lua bin $(BUILD)/source
+	@cp -r *.rockspec src lua $(BUILD)/source
 	@echo 'rocks_provided = { ["lua-cjson"] = "2.1.0-1" }' > $(BUILD)/config.lua
 	@cd $(BUILD)/source && $(ROCKS) make --tree=$(TREE) moongate-scm-1.rockspec \
 	  CFLAGS="$(CFLAGS) -fPIC" LIBFLAG="-shared $(CFLAGS)" > ../rocks.log 2>&1 \

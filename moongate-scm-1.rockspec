@@ -40,7 +40,7 @@ local libraries = {
 
 build = {
   type = "builtin",
-  install = { bin = { moongate = "bin/moongate" } },
+  install = { bin = { moongate = "lua/bin/moongate" } },
   modules = {
     ["moongate"] = "lua/moongate/init.lua",
     ["moongate.bridge"] = "lua/moongate/bridge.lua",

@@ -12,8 +12,8 @@ local patience = tonumber(os.getenv "MOONGATE_PATIENCE") or 20
 local function command_line(words)
   local paths = ("package.path, package.cpath = %q, %q"):format(package.path,
     os.getenv "MOONGATE_CPATH" or package.cpath):gsub("'", "'\\''")
-  return ("timeout --foreground -k 2 %d lua5.4 -e '%s' '%s/../bin/moongate' %s"):format(patience,
-    paths, here, words)
+  local command = "timeout --foreground -k 2 %d lua5.4 -e '%s' '%s/../lua/bin/moongate' %s"
+  return command:format(patience, paths, here, words)
 end
 
 -- Runs it to its end: what it wrote to stdout, to stderr, and its status.

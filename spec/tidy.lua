@@ -405,7 +405,7 @@ function tidy.leftovers(name, text)
 end
 
 -- Rule: the top level holds what the house lists and nothing else.
-local top_names = { bin = true, src = true, lua = true, spec = true, examples = true,
+local top_names = { src = true, lua = true, spec = true, examples = true,
   Makefile = true, ["README.md"] = true, LICENSE = true }
 
 function tidy.top(files)

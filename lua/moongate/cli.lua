@@ -1,5 +1,5 @@
 -- cli.lua: the command `moongate`: finds the subcommand, reads its arguments, and turns what comes
--- back into words and an exit status. Required by bin/moongate and by specs. A subcommand is a
+-- back into words and an exit status. Required by lua/bin/moongate and by specs. A subcommand is a
 -- module with `summary`, `usage` and run(args) -> true, or nil, message, status.
 --
 -- Status: 0 it did what it should, 1 it could not, 2 it was called wrongly, 130 Ctrl-C.
