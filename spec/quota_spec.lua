@@ -509,7 +509,7 @@ describe("the day's identifies #sockets", function()
       + store:load(core.fingerprint(first.token) .. "/budget").steps[1])
     first:stop()
     -- Another address: the process knows nothing of it, as a new one would not.
-    discord = witness.sandbox()
+    discord = witness.sandbox { token = first.token }
     client { session_store = store, url = discord.url, shards = 1 }:connect()
     witness.await(bot, "hold", function() return bot.holds[1] end)
     assert.equal("waiting", bot.state)

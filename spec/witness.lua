@@ -16,9 +16,14 @@ local here = debug.getinfo(1, "S").source:match("^@(.*)/[^/]*$") or "."
 witness.root = here .. "/.."
 
 -- A sandbox; `options` may change everything. Its heartbeats are short, but not so short that a
--- busy machine could delay an ACK for an interval: that would be a zombie.
+-- busy machine could delay an ACK for an interval: that would be a zombie. Its token is its own: the
+-- process counts the identifies of a token at an address, and some sandbox before it may have had
+-- the same port.
+local sandboxes = 0
 function witness.sandbox(options)
-  local all = { guilds = 1, heartbeat_interval = 2000 }
+  sandboxes = sandboxes + 1
+  local token = ("witness.%d.token"):format(sandboxes)
+  local all = { guilds = 1, heartbeat_interval = 2000, token = token }
   for key, value in pairs(options or {}) do all[key] = value end
   return sandbox.start(all)
 end
