@@ -527,6 +527,16 @@ describe("etf: twins", function()
       assert.equal(null, decode(message(word), { null = "keep" }))
     end
   end)
+
+  -- A length of two bytes, of which the first is that of `nil`.
+  it("a long atom that would be null if its length had one byte is none", function()
+    for _, key in ipairs { atom "a", pack(">Bs2", 100, "a") } do -- known, and not
+      local long = ("\u{1F600}"):rep(0x036e // 4)
+      local term = message(map(key, pack(">BI2", 118, 0x036e) .. "il" .. long, atom "b", byte(1)))
+      assert.same({ a = "il" .. long, b = 1 }, decode(term))
+      assert.is_nil((decode(message(map(key, pack(">BI2", 118, 0x036e) .. "il")))))
+    end
+  end)
 end)
 
 describe("etf: values in Lua", function()

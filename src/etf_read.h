@@ -244,7 +244,7 @@ APART const char *read_rare(struct reader *reader, const char *at) {
     return pass(reader, reader->at, rc);
 }
 
-/* Is this atom, in its short form, what stands at `at`? */
+/* Is this atom, in its short form, what stands at `at`? The tag is known to be one of that form. */
 static inline bool is_short_atom(const struct reader *reader, const char *at, const char *word,
                                  size_t len) {
     return has(reader, at, 2 + len) && byte_at(at + 1) == len && memcmp(at + 2, word, len) == 0;
@@ -323,7 +323,9 @@ INLINE const char *behind_known(struct reader *reader, const char *at) {
 
 /* Behind the null that stands here; NULL when none does. */
 static const char *behind_atom_null(struct reader *reader, const char *at) {
-    if (is_short_atom(reader, at, "nil", 3)) return at + 5;
+    uint8_t tag = byte_at(at);
+    bool small = tag == TAG_SMALL_ATOM || tag == TAG_SMALL_ATOM_UTF8;
+    if (small && is_short_atom(reader, at, "nil", 3)) return at + 5;
     reader->at = at;
     return skip_null(reader) ? reader->at : NULL;
 }

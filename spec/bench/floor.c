@@ -2,8 +2,10 @@
  * it, and does nothing else. No client can be cheaper.
  *
  *   floor PORT ws|wss json|etf none|zlib-stream|zstd-stream MESSAGES
+ *   floor PORT ws json zlib-stream MESSAGES latency
  *
- * Prints the CPU seconds between READY and the last message, and the bytes that came out. */
+ * Prints the CPU seconds between READY and the last message, and the bytes that came out; or the
+ * seconds from the stamp of a message to its being inflated, p50 and p99. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <openssl/ssl.h>
@@ -25,8 +27,10 @@ static int connection;
 static SSL *tls;
 static z_stream zlib;
 static ZSTD_DStream *zstd;
-static unsigned char out[OUT_BYTES];
+static unsigned char out[OUT_BYTES + 1];
 static uint64_t out_bytes;
+static double *delays_s; /* NULL: nobody asks */
+static size_t delay_count;
 
 static void fail(const char *what) {
     perror(what);
@@ -44,23 +48,39 @@ static void say(const void *bytes, size_t len) {
     if (done != (ssize_t)len) fail("send");
 }
 
+static double now_s(clockid_t clock) {
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* The first `len` bytes of `out` are a message, which sender.c has stamped. */
+static void note_delay(size_t len) {
+    static const char key[] = "\"timestamp\":";
+    out[len] = 0;
+    const char *at = strstr((const char *)out, key);
+    if (!at) return;
+    delays_s[delay_count++] = now_s(CLOCK_MONOTONIC) - atof(at + strlen(key)) / 1e9;
+}
+
 static void take_zlib(unsigned char *bytes, size_t len) {
     zlib.next_in = bytes;
     zlib.avail_in = (uInt)len;
     do {
         zlib.next_out = out;
-        zlib.avail_out = sizeof out;
+        zlib.avail_out = OUT_BYTES;
         int rc = inflate(&zlib, Z_SYNC_FLUSH);
         if (rc != Z_OK && rc != Z_BUF_ERROR) fail("inflate");
-        out_bytes += sizeof out - zlib.avail_out;
+        out_bytes += OUT_BYTES - zlib.avail_out;
     } while (zlib.avail_out == 0);
+    if (delays_s) note_delay(OUT_BYTES - zlib.avail_out);
 }
 
 static void take_zstd(unsigned char *bytes, size_t len) {
     ZSTD_inBuffer in = {bytes, len, 0};
     ZSTD_outBuffer to;
     do {
-        to = (ZSTD_outBuffer){out, sizeof out, 0};
+        to = (ZSTD_outBuffer){out, OUT_BYTES, 0};
         if (ZSTD_isError(ZSTD_decompressStream(zstd, &to, &in))) fail("zstd");
         out_bytes += to.pos;
     } while (in.pos < in.size || to.pos == to.size);
@@ -75,10 +95,14 @@ static void take(unsigned char *bytes, size_t len) {
         out_bytes += len;
 }
 
-static double cpu_seconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+static int compare(const void *a, const void *b) {
+    double left = *(const double *)a, right = *(const double *)b;
+    return left < right ? -1 : left > right;
+}
+
+static void print_delays(void) {
+    qsort(delays_s, delay_count, sizeof *delays_s, compare);
+    printf("%.9f %.9f\n", delays_s[delay_count / 2], delays_s[delay_count * 99 / 100]);
 }
 
 /* The length of a frame's head, and of its payload; 0 when the head is not whole. */
@@ -148,7 +172,8 @@ static void upgrade(const char *encoding, const char *compression) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 6) return 2;
+    if (argc != 6 && argc != 7) return 2;
+    long count = atol(argv[5]);
     open_connection(atoi(argv[1]), !strcmp(argv[2], "wss"));
     if (!strcmp(argv[4], "zlib-stream") && inflateInit(&zlib) != Z_OK) fail("inflateInit");
     if (!strcmp(argv[4], "zstd-stream")) zstd = ZSTD_createDStream();
@@ -156,8 +181,13 @@ int main(int argc, char **argv) {
     read_messages(1);            /* HELLO */
     say("\x82\x81\0\0\0\0x", 7); /* stands for the Identify */
     read_messages(1);            /* READY */
-    double start = cpu_seconds();
-    read_messages(atol(argv[5]) - 2);
-    printf("%.6f %llu\n", cpu_seconds() - start, (unsigned long long)out_bytes);
+    if (argc == 7 && !(delays_s = calloc((size_t)count, sizeof *delays_s))) fail("calloc");
+    double start_s = now_s(CLOCK_PROCESS_CPUTIME_ID);
+    read_messages(count - 2);
+    double spent_s = now_s(CLOCK_PROCESS_CPUTIME_ID) - start_s;
+    if (delays_s)
+        print_delays();
+    else
+        printf("%.6f %llu\n", spent_s, (unsigned long long)out_bytes);
     return 0;
 }
