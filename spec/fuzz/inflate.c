@@ -26,14 +26,29 @@ static size_t squeeze_by_zlib(struct gate_span text, char *out, size_t room, int
     return room - stream.avail_out;
 }
 
-static size_t squeeze_by_zstd(struct gate_span text, char *out, size_t room, bool end) {
+/* Small tables: clearing those of every day would take most of the time. */
+static ZSTD_CCtx *make_squeezer(void) {
+    static const struct {
+        ZSTD_cParameter parameter;
+        int value;
+    } wanted[] = {{ZSTD_c_compressionLevel, 1},
+                  {ZSTD_c_windowLog, 12},
+                  {ZSTD_c_hashLog, 8},
+                  {ZSTD_c_chainLog, 8}};
     ZSTD_CCtx *context = ZSTD_createCCtx();
+    if (!context) abort();
+    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++)
+        ZSTD_CCtx_setParameter(context, wanted[i].parameter, wanted[i].value);
+    return context;
+}
+
+static size_t squeeze_by_zstd(struct gate_span text, char *out, size_t room, bool end) {
+    static ZSTD_CCtx *context;
     ZSTD_inBuffer in = {text.data, text.len, 0};
     ZSTD_outBuffer to = {out, room, 0};
-    if (!context) abort();
-    ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, 12);
+    if (!context) context = make_squeezer();
+    ZSTD_CCtx_reset(context, ZSTD_reset_session_only);
     if (ZSTD_compressStream2(context, &to, &in, end ? ZSTD_e_end : ZSTD_e_flush) != 0) abort();
-    ZSTD_freeCCtx(context);
     return to.pos;
 }
 
