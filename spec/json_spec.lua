@@ -192,6 +192,83 @@ describe("json: what RFC 8259 allows", function()
   end)
 end)
 
+-- ---- Stepping over a container ------------------------------------------------------------------
+
+-- By the letter: how many bytes the container takes that the text begins with, or nil, code. What a
+-- backslash does outside of a string is the decoder's affair, which refuses it.
+local function step_over(text)
+  local depth, quoted, escaped = 0, false, false
+  for at = 1, #text do
+    local byte = text:sub(at, at)
+    if byte == '"' and not escaped then
+      quoted = not quoted
+    elseif not quoted and byte:find "[%[{]" then
+      depth = depth + 1
+      if depth > 128 then return nil, "EDEPTH" end
+    elseif not quoted and byte:find "[%]}]" then
+      depth = depth - 1
+      if depth == 0 then return at end
+    end
+    escaped = byte == "\\" and not escaped
+  end
+  return nil, "ESYNTAX"
+end
+
+describe("json: stepping over a container", function()
+  local ways = require("moongate_unit").skip
+  local pieces = { '"', '"', "\\", "\\\\", '\\"', "[", "]", "{", "}", "é", ",", ":", "1", "true",
+    "\0", '"{"', '"]\\""', ("a"):rep(13), ("\\"):rep(9), ("[{"):rep(3) }
+
+  local function each_way_agrees(text)
+    local wanted = { step_over(text) }
+    for name, way in pairs(ways) do
+      assert.same(wanted, { way(text) }, ("%s: %q"):format(name, text))
+    end
+  end
+
+  it("is done in more than one way here", function()
+    assert.is_function(ways.plain)
+    assert.is_function(ways.narrow)
+  end)
+
+  it("finds its end wherever the borders of blocks fall", function()
+    local inside = { '"]"', '"\\""', '"\\\\"', '"\\\\\\""', "[]", '{"a":[1]}', '"\\\\\\\\"' }
+    for before = 0, 130 do
+      for _, inner in ipairs(inside) do
+        each_way_agrees('["' .. ("x"):rep(before) .. '",' .. inner .. "]]")
+        each_way_agrees("[" .. (" "):rep(before) .. inner .. "]" .. (" "):rep(70))
+      end
+    end
+  end)
+
+  it("agrees with what the letter says on any text", function()
+    math.randomseed(64)
+    for _ = 1, 20000 do
+      local parts = { math.random() < 0.5 and "[" or "{" }
+      for i = 2, math.random(2, 60) do parts[i] = pieces[math.random(#pieces)] end
+      each_way_agrees(table.concat(parts))
+    end
+  end)
+
+  it("counts to the limit of nesting, and no further", function()
+    for _, depth in ipairs { 127, 128, 129, 200 } do
+      each_way_agrees(deep("[", "", "]", depth))
+      each_way_agrees(deep('{"a":[', "", "]}", depth // 2))
+    end
+  end)
+
+  it("refuses letters that no value begins with", function()
+    for _, letter in ipairs { "y", "Y", "_", "\127" } do
+      for name, way in pairs(ways) do
+        assert.same({ nil, "ESYNTAX" }, { way("[1," .. letter .. "]") }, name)
+        assert.equal(#letter + 4, way('["' .. letter .. '"]'), name)
+      end
+    end
+  end)
+end)
+
+-- ---- The walk -----------------------------------------------------------------------------------
+
 describe("json: the walk", function()
   it("ends with the error of the sink, at whichever call it comes", function()
     local text = '[null,true,1,1.5,"x",[],{"k":9007199254740993}]'

@@ -259,12 +259,12 @@ end
 -- What the pure core may see of the world: no socket, thread, clock, random device or Lua.
 local pure_nouns = { moongate = true, codes = true, buf = true, text = true, budget = true,
   quota = true, heart = true, backoff = true, codec = true, json = true, json_lex = true,
-  json_read = true, etf = true, etf_lex = true, etf_read = true, transcode = true,
-  inflate = true, event = true, outbox = true,
+  json_skip = true, json_read = true, etf = true, etf_lex = true, etf_read = true,
+  transcode = true, inflate = true, event = true, outbox = true,
   pace = true, machine = true, payload = true, report = true, session = true, shard = true }
 local pure_headers = { "assert.h", "ctype.h", "errno.h", "float.h", "inttypes.h", "limits.h",
   "locale.h", "math.h", "stdarg.h", "stdbool.h", "stddef.h", "stdint.h", "stdio.h", "stdlib.h",
-  "string.h", "emmintrin.h", "arm_neon.h" }
+  "string.h", "emmintrin.h", "immintrin.h", "arm_neon.h" }
 for _, header in ipairs(pure_headers) do pure_headers[header] = true end
 
 -- Which files may see a foreign library, as patterns over the file's noun.

@@ -66,6 +66,7 @@ static const struct {
 } pieces[] = {
     {"text", open_text},
     {"json", unit_open_json},
+    {"skip", unit_open_skip},
     {"etf", unit_open_etf},
     {"heart", unit_open_heart},
     {"budget", unit_open_budget},

@@ -6,6 +6,7 @@
 #include <lua.h>
 
 void unit_open_json(lua_State *L);
+void unit_open_skip(lua_State *L);
 void unit_open_etf(lua_State *L);
 void unit_open_heart(lua_State *L);
 void unit_open_budget(lua_State *L);

@@ -16,9 +16,9 @@ local here = debug.getinfo(1, "S").source:match("^@(.*)/[^/]*$") or "."
 witness.root = here .. "/.."
 
 -- A sandbox; `options` may change everything. Its heartbeats are short, but not so short that a
--- busy machine could delay an ACK for an interval: that would be a zombie. Its token is its own: the
--- process counts the identifies of a token at an address, and some sandbox before it may have had
--- the same port.
+-- busy machine could delay an ACK for an interval: that would be a zombie. Its token is its own:
+-- the process counts the identifies of a token at an address, and some other sandbox may have had
+-- the same port before.
 local sandboxes = 0
 function witness.sandbox(options)
   sandboxes = sandboxes + 1

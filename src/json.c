@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "codec.h"
+#include "json_skip.h"
 #include "text.h"
 
 /* ---- The walk -------------------------------------------------------------------------------- */

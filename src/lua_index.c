@@ -1,7 +1,7 @@
 /* lua_index.c - see lua_index.h. The half of JSON, and what both halves share. */
 #include "lua_index.h"
 
-#include "json_lex.h"
+#include "json_skip.h"
 #include "lua_key.h"
 
 /* ---- Shared ---------------------------------------------------------------------------------- */
