@@ -1,9 +1,10 @@
-/* json.c - fuzzes the JSON scan, walk and writer: what was read and written again reads the same.
- */
+/* json.c - fuzzes the JSON scan, walk and writer: what was read and written again reads the same,
+ * and both ways to step over a container come to the same end. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "../../src/codec.h"
+#include "../../src/json_skip.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 
@@ -39,6 +40,13 @@ static void check_scan(struct gate_span text) {
     if (envelope.name.len && envelope.name.data + envelope.name.len > end) abort();
 }
 
+static void check_ways(struct gate_span text) {
+    struct reader narrow = {.at = text.data, .end = text.data + text.len}, wide = narrow;
+    if (!text.len || !is_wide()) return;
+    int rc = skip_container_narrow(&narrow);
+    if (skip_container_wide(&wide) != rc || wide.at != narrow.at) abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len) {
     /* A copy of the exact size, so that reading one byte too far is noticed. */
     char *copy = malloc(len ? len : 1);
@@ -47,6 +55,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len) {
     struct gate_span text = {copy, len};
     check_scan(text);
     check_walk(text);
+    check_ways(text);
     free(copy);
     return 0;
 }
