@@ -107,6 +107,8 @@ local elsewhere = {
   lua_core = { "core_spec.lua", "lua_ says only that it includes lua.h" },
   lua_machine = { "core_spec.lua", "one of the things that moongate.core opens" },
   lua_engine = { "shard_object_spec.lua", "the Shard is its userdata" },
+  lua_record = { "serve_spec.lua", "what lua_serve.c hands on" },
+  lua_serve = { "serve_spec.lua", "lua_ says only that it includes lua.h" },
 }
 
 local readme = read("README.md")

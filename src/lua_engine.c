@@ -1,15 +1,11 @@
-/* lua_engine.c - the running side as userdata: the engine, and the records of its events.
- * Called on the Lua thread only. It sees no shard of the core: it sends commands, takes events and
- * reads snapshots. Functions of the user run in the coroutines of scheduler.lua only: engine_serve
- * resumes one for each event.
+/* lua_engine.c - the running side as userdata: the engine, and what it is told. Called on the Lua
+ * thread only. It sees no shard of the core: it sends commands, takes events and reads snapshots.
  *
  *   what     metatable        user values
- *   engine   moongate.engine  SPARE: a record that is free to be used again
- *   record   moongate.record  DATA, RAW, LAZY: its data, once decoded; as JSON text; as lazy table
+ *   engine   moongate.engine  GATE_LUA_SPARE: a record, see lua_record.c
  *
  * Nothing is kept in the registry, so a cycle through a listener can be collected. */
 #include <errno.h>
-#include <math.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,33 +14,15 @@
 
 #include "engine.h"
 #include "lua_core.h"
-#include "lua_engine.h"
-#include "lua_lazy.h"
+#include "lua_record.h"
 #include "lua_value.h"
 #include "transcode.h"
 
-enum { SPARE = 1 };
-enum { DATA = 1, RAW, LAZY, RECORD_VALUES = LAZY };
-
 #define ENCODE_BYTES_MAX   1048576 /* of one command; far above what is refused, to say how far */
 #define REQUEST_TIMEOUT_MS 15000
-#define SLOW_BYTES         65536               /* decoding so much takes most of a millisecond */
 #define MONOTONIC_MIX      0x9e3779b97f4a7c15u /* odd, so that no clock value is lost */
 
-enum record_state { RECORD_FREE, RECORD_FRESH, RECORD_DECODED, RECORD_BROKEN };
-
-struct record {
-    const void *tag;         /* says what this is: see get_record */
-    struct gate_event event; /* owned unless free */
-    enum record_state state;
-    bool has_raw, has_lazy; /* the user values are there */
-    struct gate_buf text;   /* while JSON is made of another encoding */
-    int error;              /* why it is broken */
-    struct gate_lua_rules rules;
-};
-
-/* ---- The engine -------------------------------------------------------------------------------
- */
+/* ---- The engine ------------------------------------------------------------------------------ */
 
 const char gate_engine_tag;
 
@@ -70,11 +48,10 @@ static size_t read_size(lua_State *L, const char *key) {
     return value > 0 ? (size_t)value : 0;
 }
 
-/* Pushes a userdata of `bytes` zeros with `values` user values. */
-static void *push_box(lua_State *L, size_t bytes, int values, const char *class_name) {
-    void *box = lua_newuserdatauv(L, bytes, values);
-    memset(box, 0, bytes);
-    luaL_setmetatable(L, class_name);
+static struct gate_engine_box *push_engine(lua_State *L, const struct gate_lua_rules *rules) {
+    struct gate_engine_box *box = lua_newuserdatauv(L, sizeof *box, 1);
+    *box = (struct gate_engine_box){.tag = &gate_engine_tag, .rules = *rules};
+    luaL_setmetatable(L, GATE_LUA_ENGINE);
     return box;
 }
 
@@ -104,9 +81,7 @@ static int core_engine(lua_State *L) {
     struct gate_lua_rules rules = {.keep_null = is_word(gate_lua_text(L, 1, "null"), "keep"),
                                    .refuse_utf8 =
                                        is_word(gate_lua_text(L, 1, "invalid_utf8"), "refuse")};
-    struct gate_engine_box *box = push_box(L, sizeof *box, 1, GATE_LUA_ENGINE);
-    box->tag = &gate_engine_tag;
-    box->rules = rules;
+    struct gate_engine_box *box = push_engine(L, &rules);
     int error = GATE_ESYSTEM;
     const char *detail = NULL;
     box->engine = gate_engine_new(&options, &error, &detail);
@@ -142,8 +117,7 @@ static int engine_tostring(lua_State *L) {
     return 1;
 }
 
-/* ---- Commands ---------------------------------------------------------------------------------
- */
+/* ---- Commands -------------------------------------------------------------------------------- */
 
 /* Shards of one process must not move in step: the kernel's randomness, or what the clock and the
  * addresses give where there is none. */
@@ -317,406 +291,7 @@ static int engine_request(lua_State *L) {
     return gate_lua_result(L, "request", gate_engine_request(box->engine, &request));
 }
 
-/* ---- Events -----------------------------------------------------------------------------------
- */
-
-static const char record_tag;
-
-/* Each event comes by here several times, and looking up the metatable costs more than all the rest
- * of a call: what begins with the address of the tag is ours. */
-static struct record *get_record_at(lua_State *L, int index) {
-    struct record *record = lua_touserdata(L, index);
-    if (record && lua_rawlen(L, index) == sizeof *record && record->tag == &record_tag)
-        return record;
-    return luaL_checkudata(L, index, GATE_LUA_RECORD);
-}
-
-static struct record *get_record(lua_State *L) {
-    return get_record_at(L, 1);
-}
-
-static struct record *check_record(lua_State *L) {
-    struct record *record = get_record(L);
-    if (record->state == RECORD_FREE) gate_lua_closed(L, "record");
-    return record;
-}
-
-static void drop_user_value(lua_State *L, int index, int nth) {
-    lua_pushnil(L);
-    lua_setiuservalue(L, index, nth);
-}
-
-/* The event itself stays, for who uses its memory again. */
-static void forget_values(lua_State *L, int index, struct record *record) {
-    if (record->state == RECORD_FREE) return;
-    if (record->state == RECORD_DECODED) drop_user_value(L, index, DATA);
-    if (record->has_raw) drop_user_value(L, index, RAW);
-    if (record->has_lazy) drop_user_value(L, index, LAZY);
-    record->has_raw = record->has_lazy = false;
-    record->state = RECORD_FREE;
-}
-
-/* Gives the memory back and lets the engine use the record again. */
-static void release(lua_State *L, int index, struct record *record) {
-    forget_values(L, index, record);
-    gate_event_free(&record->event);
-}
-
-/* Pushes a free record: the engine's spare one, which serves nearly every event. While that is in
- * use further up the stack, or was forgotten by somebody whom Ctrl-C threw out, a new one takes its
- * place. */
-static struct record *push_record(lua_State *L) {
-    lua_getiuservalue(L, 1, SPARE);
-    struct record *spare = lua_touserdata(L, -1);
-    if (spare && spare->state == RECORD_FREE) return spare;
-    lua_pop(L, 1);
-    struct record *record = push_box(L, sizeof *record, RECORD_VALUES, GATE_LUA_RECORD);
-    record->tag = &record_tag;
-    lua_pushvalue(L, -1);
-    lua_setiuservalue(L, 1, SPARE);
-    return record;
-}
-
-/* Pushes the record of the call before, if it was handed back, or a free one. */
-static struct record *push_used(lua_State *L) {
-    if (lua_isnil(L, 2)) return push_record(L);
-    struct record *record = get_record_at(L, 2);
-    forget_values(L, 2, record);
-    lua_pushvalue(L, 2);
-    return record;
-}
-
-/* engine:next(record) -> record, name, shard id, own, seq, large, or nil when there is none.
- * `record`, if there is one, is of an event before: done with, and used again. `large`: decoding it
- * takes a while. */
-static int engine_next(lua_State *L) {
-    struct gate_engine_box *box = check_engine(L);
-    lua_settop(L, 2);
-    luaL_checkstack(L, 8, "event");
-    struct record *record = push_used(L);
-    if (!gate_engine_next(box->engine, &record->event)) {
-        lua_pushnil(L);
-        return 1;
-    }
-    const struct gate_event *event = &record->event;
-    record->state = RECORD_FRESH;
-    record->rules = box->rules;
-    struct gate_span name = gate_event_name(event);
-    lua_pushlstring(L, name.data, name.len);
-    lua_pushinteger(L, event->shard_id);
-    lua_pushboolean(L, event->own);
-    lua_pushinteger(L, (lua_Integer)event->seq);
-    lua_pushboolean(L, event->data_len > SLOW_BYTES);
-    return 6;
-}
-
-static int fail_decode(lua_State *L, const struct record *record) {
-    struct gate_span name = gate_event_name(&record->event);
-    lua_pushlstring(L, name.data, name.len);
-    return gate_lua_fail(L, record->error, "decode: %s: %s", lua_tostring(L, -1),
-                         gate_error_text(record->error));
-}
-
-/* record:data() -> the decoded value, the same one each time; or nil, message, code. */
-static int record_data(lua_State *L) {
-    struct record *record = check_record(L);
-    lua_settop(L, 1);
-    if (record->state == RECORD_FRESH && record->event.data_len > 0) {
-        record->error = gate_lua_decode(L, record->event.codec, gate_event_data(&record->event),
-                                        &record->rules, NULL);
-        record->state = record->error == GATE_OK ? RECORD_DECODED : RECORD_BROKEN;
-        if (record->state == RECORD_DECODED) lua_setiuservalue(L, 1, DATA);
-    }
-    if (record->state == RECORD_BROKEN) return fail_decode(L, record);
-    lua_getiuservalue(L, 1, DATA);
-    return 1;
-}
-
-/* Pushes the data as a string of JSON, "" where there is none. */
-static int push_json(lua_State *L, struct record *record) {
-    struct gate_span data = gate_event_data(&record->event);
-    if (data.len && record->event.codec != &gate_json) {
-        gate_buf_free(&record->text);
-        int rc = gate_transcode(record->event.codec, data, &gate_json, &record->text);
-        if (rc < 0) {
-            gate_buf_free(&record->text);
-            return rc;
-        }
-        data = gate_buf_span(&record->text);
-    }
-    lua_pushlstring(L, data.len ? data.data : "", data.len);
-    gate_buf_free(&record->text);
-    return GATE_OK;
-}
-
-/* The same, kept for who asks next. */
-static int push_raw(lua_State *L, struct record *record) {
-    if (!record->has_raw) {
-        int rc = push_json(L, record);
-        if (rc < 0) return rc;
-        lua_setiuservalue(L, 1, RAW);
-        record->has_raw = true;
-    }
-    lua_getiuservalue(L, 1, RAW);
-    return GATE_OK;
-}
-
-static int fail_record(lua_State *L, struct record *record, int error) {
-    record->error = error;
-    record->state = RECORD_BROKEN;
-    return fail_decode(L, record);
-}
-
-/* record:raw() -> the data as JSON text, the same string each time; or nil, message, code. */
-static int record_raw(lua_State *L) {
-    struct record *record = check_record(L);
-    lua_settop(L, 1);
-    int rc = push_raw(L, record);
-    return rc < 0 ? fail_record(L, record, rc) : 1;
-}
-
-/* Pushes the data as the gateway sent it; in JSON that is what raw listeners get. */
-static int push_data(lua_State *L, struct record *record) {
-    if (record->event.codec == &gate_json) return push_raw(L, record);
-    struct gate_span data = gate_event_data(&record->event);
-    lua_pushlstring(L, data.data, data.len);
-    return GATE_OK;
-}
-
-/* record:lazy() -> a table that decodes what is touched, the same one each time; once the data was
- * decoded anyway, that. Or nil, message, code. */
-static int record_lazy(lua_State *L) {
-    struct record *record = check_record(L);
-    if (record->state != RECORD_FRESH || record->event.data_len == 0) return record_data(L);
-    lua_settop(L, 1);
-    if (!record->has_lazy) {
-        int rc = push_data(L, record);
-        if (rc == GATE_OK) rc = gate_lua_lazy(L, 2, record->event.codec, &record->rules);
-        if (rc < 0) return fail_record(L, record, rc);
-        lua_setiuservalue(L, 1, LAZY);
-        record->has_lazy = true;
-    }
-    lua_getiuservalue(L, 1, LAZY);
-    return 1;
-}
-
-/* record:done(): gives the memory back now and lets the engine use the record again. */
-static int record_done(lua_State *L) {
-    release(L, 1, get_record(L));
-    return 0;
-}
-
-static int record_collect(lua_State *L) {
-    struct record *record = get_record(L);
-    gate_buf_free(&record->text);
-    gate_event_free(&record->event);
-    record->state = RECORD_FREE;
-    return 0;
-}
-
-static int record_tostring(lua_State *L) {
-    const struct record *record = get_record(L);
-    if (record->state == RECORD_FREE) {
-        lua_pushliteral(L, "Record free");
-        return 1;
-    }
-    struct gate_span name = gate_event_name(&record->event);
-    lua_pushliteral(L, "Record ");
-    lua_pushlstring(L, name.data, name.len);
-    lua_concat(L, 2);
-    return 1;
-}
-
-/* ---- Events in a batch ------------------------------------------------------------------------
- */
-
-/* The stack of engine_serve, and what it puts there for each event. */
-enum {
-    THE_RECORD = 2, /* of an event before, or nil */
-    THE_DESK,
-    THE_COROUTINE,
-    THE_JOB,
-    THE_DONE,
-    THE_ATTENTION,
-    THE_LIMIT,
-    THE_MOST,
-    A_RECORD,
-    ITS_NAME,
-    ITS_SEAT,
-    ITS_WAY,
-    ITS_LISTENER,
-    ITS_FIELDS,
-    ITS_DATA
-};
-
-static double now_s(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
-/* Whether it has a single ordinary listener, see emitter.lua's ways. */
-static bool find_listener(lua_State *L, const struct gate_event *event) {
-    struct gate_span name = gate_event_name(event);
-    lua_pushlstring(L, name.data, name.len);
-    if (event->own) return false;
-    lua_rawgeti(L, THE_DESK, event->shard_id + 1);
-    if (!lua_istable(L, ITS_SEAT)) return false;
-    lua_rawgeti(L, ITS_SEAT, 1);
-    lua_pushvalue(L, ITS_NAME);
-    lua_rawget(L, ITS_WAY);
-    lua_replace(L, ITS_WAY);
-    if (!lua_istable(L, ITS_WAY)) return false;
-    lua_getfield(L, ITS_WAY, "list");
-    lua_getfield(L, ITS_LISTENER, "sole");
-    lua_replace(L, ITS_LISTENER);
-    if (!lua_istable(L, ITS_LISTENER)) return false;
-    lua_rawgeti(L, ITS_SEAT, 2);
-    return true;
-}
-
-/* As the listener wants it. What cannot be read goes the long way, where that is told. */
-static bool push_wanted(lua_State *L, struct record *record) {
-    struct gate_span data = gate_event_data(&record->event);
-    const struct gate_codec *codec = record->event.codec;
-    lua_getfield(L, ITS_LISTENER, "form");
-    const char *form = lua_tostring(L, -1);
-    char how = form ? *form : '?';
-    lua_settop(L, ITS_DATA - 1);
-    if (how == 'r') return push_json(L, record) == GATE_OK;
-    if (how == 'l' && data.len) {
-        lua_pushlstring(L, data.data, data.len);
-        if (gate_lua_lazy(L, ITS_DATA, codec, &record->rules) < 0) return false;
-        lua_replace(L, ITS_DATA);
-        return true;
-    }
-    if (data.len) return gate_lua_decode(L, codec, data, &record->rules, NULL) == GATE_OK;
-    lua_pushnil(L);
-    return true;
-}
-
-/* Runs the listener up to its first wait: true when it is done; else why stands on top, an error or
- * nil. */
-static bool run_listener(lua_State *L, lua_State *co, int *rc) {
-    int results = 0;
-    lua_pushvalue(L, THE_JOB);
-    lua_getfield(L, ITS_LISTENER, "fn");
-    lua_pushvalue(L, ITS_DATA);
-    lua_rawgeti(L, ITS_SEAT, 3);
-    lua_getfield(L, ITS_WAY, "name");
-    lua_xmove(L, co, 5);
-    *rc = gate_lua_resume(co, L, 5, &results);
-    if (*rc != LUA_YIELD) {
-        lua_xmove(co, L, 1);
-        return false;
-    }
-    bool done = results == 1 && lua_topointer(co, -1) == lua_topointer(L, THE_DONE);
-    lua_pop(co, results);
-    if (!done) lua_pushnil(L);
-    return done;
-}
-
-static bool is_called(lua_State *L) {
-    lua_rawgeti(L, THE_ATTENTION, 1);
-    bool called = !lua_isnil(L, -1);
-    lua_pop(L, 1);
-    return called;
-}
-
-/* What the rest of an event needs that did not go as nearly all do. */
-static int return_odd(lua_State *L, lua_Integer served, struct record *record, int rc,
-                      double held_s, bool done) {
-    lua_Integer seq = (lua_Integer)record->event.seq;
-    if (done) lua_pushvalue(L, THE_DONE);
-    release(L, A_RECORD, record);
-    lua_remove(L, A_RECORD);
-    lua_insert(L, A_RECORD); /* the state of the job */
-    lua_pushinteger(L, served);
-    lua_insert(L, A_RECORD);
-    /* served, state, name, seat, way, listener, fields, data; and then: */
-    lua_pushboolean(L, rc == LUA_YIELD);
-    lua_pushnumber(L, held_s);
-    lua_pushinteger(L, seq);
-    return lua_gettop(L) - A_RECORD + 1;
-}
-
-static int return_event(lua_State *L, lua_Integer served, const struct gate_event *event) {
-    lua_settop(L, ITS_NAME);
-    lua_pushinteger(L, served);
-    lua_insert(L, A_RECORD);
-    lua_pushinteger(L, event->shard_id);
-    lua_pushboolean(L, event->own);
-    lua_pushinteger(L, (lua_Integer)event->seq);
-    lua_pushboolean(L, event->data_len > SLOW_BYTES);
-    return 7;
-}
-
-/* True: on to the next one; else `results` are to be returned. */
-static bool serve_one(lua_State *L, struct gate_engine_box *box, struct record *record,
-                      lua_Integer *served, double *now, int *results) {
-    lua_State *co = lua_tothread(L, THE_COROUTINE);
-    lua_Number limit_s = lua_isnil(L, THE_LIMIT) ? HUGE_VAL : lua_tonumber(L, THE_LIMIT);
-    bool usable = lua_status(co) == LUA_YIELD && lua_checkstack(co, 8);
-    if (!find_listener(L, &record->event) || !usable || !push_wanted(L, record)) {
-        *results = return_event(L, *served, &record->event);
-        return false;
-    }
-    if (record->event.data_len > SLOW_BYTES) *now = now_s();
-    lua_getfield(L, ITS_FIELDS, "dispatching");
-    lua_pushboolean(L, true);
-    lua_setfield(L, ITS_FIELDS, "dispatching");
-    int rc;
-    bool done = run_listener(L, co, &rc);
-    lua_pushvalue(L, ITS_DATA + 1);
-    lua_setfield(L, ITS_FIELDS, "dispatching");
-    lua_remove(L, ITS_DATA + 1);
-    double begun_s = *now;
-    *now = now_s();
-    ++*served;
-    if (!done || *now - begun_s > limit_s || !box->engine || is_called(L)) {
-        *results = return_odd(L, *served, record, rc, *now - begun_s, done);
-        return false;
-    }
-    lua_pushinteger(L, (lua_Integer)record->event.seq);
-    lua_setfield(L, ITS_FIELDS, "handled");
-    return true;
-}
-
-/* engine:serve(record, desk, coroutine, JOB, DONE, attention, limit, most) runs what listens, as
- * scheduler.lua's run does, until there is no event, `most` were served, or one of them wants more:
- *
- *   served                                                       there is none for now
- *   served, record, name, shard id, own, seq, large              not served: as of engine:next
- *   served, state, name, seat, way, listener, fields, data, fine, held, seq
- *                                       served, but it waits, failed, took more than `limit`
- * seconds, called for attention, or closed the engine
- *
- * desk: shard id + 1 -> { the ways of its emitter, its fields, the shard }. */
-static int engine_serve(lua_State *L) {
-    struct gate_engine_box *box = check_engine(L);
-    luaL_checktype(L, THE_COROUTINE, LUA_TTHREAD);
-    lua_Integer served = 0, most = luaL_checkinteger(L, THE_MOST);
-    lua_settop(L, THE_MOST);
-    luaL_checkstack(L, 24, "events");
-    struct record *record = push_used(L);
-    double now = now_s();
-    int results = 0;
-    do {
-        lua_settop(L, A_RECORD);
-        forget_values(L, A_RECORD, record);
-        if (served == most || !gate_engine_next(box->engine, &record->event)) {
-            release(L, A_RECORD, record);
-            lua_pushinteger(L, served);
-            return 1;
-        }
-        record->state = RECORD_FRESH;
-        record->rules = box->rules;
-    } while (serve_one(L, box, record, &served, &now, &results));
-    return results;
-}
-
-/* ---- For who waits -----------------------------------------------------------------------------
- */
+/* ---- For who waits --------------------------------------------------------------------------- */
 
 /* engine:fd(): readable while an event waits. Poll it, never read it. */
 static int engine_fd(lua_State *L) {
@@ -806,8 +381,7 @@ static int engine_counts(lua_State *L) {
     return 1;
 }
 
-/* ---- Registration -----------------------------------------------------------------------------
- */
+/* ---- Registration ---------------------------------------------------------------------------- */
 
 static void register_engine(lua_State *L) {
     static const luaL_Reg methods[] = {{"start", engine_start},
@@ -823,8 +397,6 @@ static void register_engine(lua_State *L) {
                                        {"concurrency", engine_concurrency},
                                        {"turn", engine_turn},
                                        {"request", engine_request},
-                                       {"next", engine_next},
-                                       {"serve", engine_serve},
                                        {"wait", engine_wait},
                                        {"fd", engine_fd},
                                        {"counts", engine_counts},
@@ -835,18 +407,7 @@ static void register_engine(lua_State *L) {
                                     {"__tostring", engine_tostring},
                                     {NULL, NULL}};
     gate_lua_register(L, GATE_LUA_ENGINE, methods, meta, NULL);
-    lua_pop(L, 1);
-}
-
-static void register_record(lua_State *L) {
-    static const luaL_Reg methods[] = {{"data", record_data},
-                                       {"raw", record_raw},
-                                       {"lazy", record_lazy},
-                                       {"done", record_done},
-                                       {NULL, NULL}};
-    static const luaL_Reg meta[] = {
-        {"__gc", record_collect}, {"__tostring", record_tostring}, {NULL, NULL}};
-    gate_lua_register(L, GATE_LUA_RECORD, methods, meta, NULL);
+    gate_lua_serve_open(L);
     lua_pop(L, 1);
 }
 
@@ -854,5 +415,5 @@ void gate_lua_engine_open(lua_State *L) {
     static const luaL_Reg functions[] = {{"engine", core_engine}, {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
     register_engine(L);
-    register_record(L);
+    gate_lua_record_open(L);
 }
