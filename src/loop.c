@@ -128,7 +128,7 @@ static struct gate_command *next_command(struct gate_loop *loop) {
         command = loop->stuck = NULL;
     }
     if (command && gate_clock_ms() < loop->stuck_until_ms) return NULL;
-    if (!command)
+    if (!command && gate_queue_waits(&loop->commands))
         command = (struct gate_command *)gate_queue_pop(&loop->commands, NULL, &unwanted, &drained);
     return command;
 }

@@ -118,6 +118,8 @@ bool gate_bell_wait(const struct gate_bell *bell, int64_t timeout_ms) {
 int gate_queue_init(struct gate_queue *queue, const struct gate_queue_limits *limits,
                     bool with_bell) {
     *queue = (struct gate_queue){.limits = *limits, .bell = {-1, -1}};
+    atomic_init(&queue->level, GATE_LEVEL_FREE);
+    atomic_init(&queue->waits, false);
     if (with_bell && gate_bell_init(&queue->bell) < 0) return GATE_ESYSTEM;
     if (pthread_mutex_init(&queue->lock, NULL) == 0) return GATE_OK;
     gate_bell_free(&queue->bell);
@@ -186,6 +188,8 @@ static bool change_level(struct gate_queue *queue) {
     enum gate_level before = counts->level;
     counts->level = find_level(queue);
     if (before == GATE_LEVEL_FREE && counts->level != before) counts->filled++;
+    if (counts->level != before)
+        atomic_store_explicit(&queue->level, (int)counts->level, memory_order_release);
     return before != GATE_LEVEL_FREE && counts->level == GATE_LEVEL_FREE;
 }
 
@@ -269,6 +273,10 @@ static struct gate_node *take_spare(struct gate_queue *queue) {
     return spare;
 }
 
+static void show_waits(struct gate_queue *queue) {
+    atomic_store_explicit(&queue->waits, queue->first != NULL, memory_order_release);
+}
+
 /* Whether whoever holds the lock has to ring after it, as more than `quiet_max` nodes wait. */
 static bool ring_now(struct gate_queue *queue, size_t quiet_max) {
     size_t waiting = queue->counts.count + queue->counts.notes;
@@ -288,6 +296,7 @@ int gate_queue_push(struct gate_queue *queue, struct gate_node *node, struct gat
         if (dropped) *dropped = drop_loose(queue);
         note_peaks(&queue->counts);
         change_level(queue);
+        show_waits(queue);
         ring = ring_now(queue, queue->limits.quiet_max);
     } else if (node->kind != GATE_NODE_PAYLOAD) {
         queue->counts.notes_dropped++;
@@ -310,6 +319,7 @@ static struct gate_node *take_batch(struct gate_queue *queue, bool *drained) {
         last = node;
     }
     *drained = first && change_level(queue);
+    show_waits(queue);
     return first;
 }
 
@@ -363,10 +373,11 @@ void gate_queue_miss(struct gate_queue *queue) {
 }
 
 enum gate_level gate_queue_level(struct gate_queue *queue) {
-    pthread_mutex_lock(&queue->lock);
-    enum gate_level level = queue->counts.level;
-    pthread_mutex_unlock(&queue->lock);
-    return level;
+    return (enum gate_level)atomic_load_explicit(&queue->level, memory_order_acquire);
+}
+
+bool gate_queue_waits(struct gate_queue *queue) {
+    return atomic_load_explicit(&queue->waits, memory_order_acquire);
 }
 
 void gate_queue_count(struct gate_queue *queue, struct gate_queue_counts *out) {

@@ -6,6 +6,7 @@
 #define MOONGATE_QUEUE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "moongate.h"
 
@@ -82,6 +83,9 @@ struct gate_queue {
     size_t spares;
     struct gate_queue_counts counts;
     bool rung; /* the bell has been rung for what is in here */
+    /* What is looked at for each message is changed under the lock and read without. */
+    atomic_int level; /* enum gate_level: that of `counts` */
+    atomic_bool waits;
 };
 
 /* `with_bell`: the queue rings while it is not empty; with `quiet_max` from gate_queue_ring on, or
@@ -114,8 +118,11 @@ void gate_queue_ring(struct gate_queue *queue);
 /* A note that could not even be made: counted as one that was dropped. */
 void gate_queue_miss(struct gate_queue *queue);
 
-/* As of now; another thread may change it at once. */
+/* As of now; another thread may change it at once. Neither takes the lock. `waits`: there is a node
+ * in it; one whose push has returned is seen. */
 enum gate_level gate_queue_level(struct gate_queue *queue);
+bool gate_queue_waits(struct gate_queue *queue);
+
 void gate_queue_count(struct gate_queue *queue, struct gate_queue_counts *out);
 
 #endif

@@ -44,8 +44,8 @@ void gate_seats_free(struct gate_seats *seats) {
 
 const char *gate_seats_refusal(struct gate_seats *seats) {
     if (!gate_letterbox_reserve(seats->letters)) return "no memory for an event";
-    enum gate_level level = gate_queue_level(&seats->letters->mail->queue);
-    bool overfull = seats->holding && level == GATE_LEVEL_HARD;
+    bool overfull =
+        seats->holding && gate_queue_level(&seats->letters->mail->queue) == GATE_LEVEL_HARD;
     return overfull ? "event queue over its hard mark" : NULL;
 }
 
