@@ -31,7 +31,7 @@ struct gate_census_walk {
     uint32_t row;
 };
 
-/* FNV-1a. */
+/* Of a name, for tables of them; the same in one process only. */
 uint32_t gate_census_hash(struct gate_span name);
 
 /* Nobody yet. No other thread may look meanwhile. */

@@ -171,7 +171,6 @@ void gate_hall_enter(struct gate_hall *hall, struct gate_visitor *visitor, bool 
     pthread_mutex_unlock(&hall->lock);
 }
 
-/* Called after every message: who is not here costs nothing. */
 void gate_hall_leave(struct gate_hall *hall, struct gate_visitor *visitor, bool stays,
                      int64_t now_ms) {
     if (!visitor->placed || (stays && visitor->waits)) return;

@@ -67,11 +67,26 @@ static int walk(struct gate_span value, const struct gate_sink *sink, void *to,
 
 /* ---- The envelope ---------------------------------------------------------------------------- */
 
+#define PLAIN_DIGITS_MAX 15 /* below 2^53, whatever they are */
+
+/* Steps over a number of few digits with a comma behind it, as they nearly all are; -1: it is not
+ * one. */
+static int64_t take_digits(struct reader *reader) {
+    const char *at = reader->at, *stop = at + PLAIN_DIGITS_MAX;
+    int64_t value = 0;
+    if (reader->end - at <= PLAIN_DIGITS_MAX || *at == '0') return -1;
+    for (; at < stop && *at >= '0' && *at <= '9'; at++) value = value * 10 + (*at - '0');
+    if (at == reader->at || *at != ',') return -1;
+    reader->at = at;
+    return value;
+}
+
 /* An integer of at most 53 bits and not below zero, or null: -1. */
 static int take_integer(struct reader *reader, int64_t *out) {
     bool is_integer;
     const char *from = reader->at;
-    *out = -1;
+    *out = take_digits(reader);
+    if (*out > 0) return GATE_OK;
     if (*from == 'n') return skip_word(reader, "null", 4);
     int rc = skip_number(reader, &is_integer);
     if (rc < 0 || !is_integer || *from == '-') return GATE_ESYNTAX;
@@ -118,16 +133,34 @@ static int take_data(struct reader *reader, struct gate_envelope *out) {
 
 #define KEY_BYTES_MAX 8 /* "op", and room for rewriting its escapes */
 
-static const struct {
-    const char *key;
+/* In the order in which the gateway sends them, each as it is written there. */
+static const struct member {
+    struct gate_span key;
+    char written[6];
     int (*take)(struct reader *reader, struct gate_envelope *out);
-} members[] = {{"t", take_name}, {"s", take_seq}, {"op", take_op}, {"d", take_data}};
+} members[] = {{{"t", 1}, "\"t\":", take_name},
+               {{"s", 1}, "\"s\":", take_seq},
+               {{"op", 2}, "\"op\":", take_op},
+               {{"d", 1}, "\"d\":", take_data}};
+
+#define MEMBERS (sizeof members / sizeof members[0])
 
 static int take_member(struct reader *reader, struct gate_span key, struct gate_envelope *out) {
-    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
-        if (strlen(members[i].key) == key.len && memcmp(members[i].key, key.data, key.len) == 0)
+    for (size_t i = 0; i < MEMBERS; i++)
+        if (members[i].key.len == key.len && memcmp(members[i].key.data, key.data, key.len) == 0)
             return members[i].take(reader, out);
     return skip_value(reader);
+}
+
+/* Steps over the key that is due, if it stands here as it is written, and something behind it. */
+static bool match_key(struct reader *reader, const struct member *due) {
+    size_t len = due->key.len + 3;
+    if (reader->end - reader->at <= (ptrdiff_t)sizeof due->written) return false;
+    bool same = len == 4 ? memcmp(reader->at, due->written, 4) == 0
+                         : memcmp(reader->at, due->written, 5) == 0;
+    if (!same || (unsigned char)reader->at[len] <= ' ') return false;
+    reader->at += len;
+    return true;
 }
 
 /* A key that is too long for the scratch buffer once its escapes are rewritten is none that the
@@ -143,12 +176,17 @@ static int take_key(struct reader *reader, struct gate_span *key) {
     return reader->at < reader->end ? GATE_OK : GATE_ESYNTAX;
 }
 
-static int scan_members(struct reader *reader, struct gate_envelope *out) {
+static int scan_member(struct reader *reader, size_t nth, struct gate_envelope *out) {
     struct gate_span key;
+    if (nth < MEMBERS && match_key(reader, &members[nth])) return members[nth].take(reader, out);
+    int rc = take_key(reader, &key);
+    return rc < 0 ? rc : take_member(reader, key, out);
+}
+
+static int scan_members(struct reader *reader, struct gate_envelope *out) {
     int more = !read_empty(reader, '}');
-    while (more > 0) {
-        int rc = take_key(reader, &key);
-        if (rc == GATE_OK) rc = take_member(reader, key, out);
+    for (size_t nth = 0; more > 0; nth++) {
+        int rc = scan_member(reader, nth, out);
         if (rc < 0) return rc;
         more = read_separator(reader, '}');
     }

@@ -141,7 +141,7 @@ extern const struct gate_intent_row gate_intents[]; /* ended by a NULL name */
 #define GATE_KEEP_BYTES_MAX       262144   /* a message buffer larger than this is given back */
 #define GATE_SPARE_BYTES_MAX      4096     /* of an event, whose memory serves the next one */
 #define GATE_LARGE_BYTES          1048576  /* freed, so much goes back to the system at once */
-#define GATE_READ_BYTES           16384    /* lws: smaller reads spin under TLS with flow control */
+#define GATE_READ_BYTES           65536    /* a turn each; lws: below 16 KiB they spin under TLS */
 #define GATE_HEADER_BYTES_MAX     16384    /* lws: its default of 4096 fails on usual CDN headers */
 #define GATE_HEADROOM_BYTES       32       /* before a payload, for the transport's frame header */
 #define GATE_BODY_BYTES_MAX       4194304  /* an HTTP answer; GET /gateway/bot needs 200 bytes */

@@ -253,11 +253,10 @@ static void (*const carry_out[])(struct gate_seat *seat, struct gate_action *act
 static void keep_place(struct gate_seat *seat) {
     enum gate_state state = gate_shard_state(seat->shard);
     struct gate_hall *hall = seat->seats->hall;
-    int64_t now_ms = gate_clock_ms();
     if (state == GATE_STATE_CONNECTING || state == GATE_STATE_HELLO)
-        gate_hall_enter(hall, &seat->visitor, gate_shard_has_session(seat->shard), now_ms);
-    else
-        gate_hall_leave(hall, &seat->visitor, state == GATE_STATE_BACKOFF, now_ms);
+        gate_hall_enter(hall, &seat->visitor, gate_shard_has_session(seat->shard), gate_clock_ms());
+    else if (seat->visitor.placed) /* called after every message: who is not here costs nothing */
+        gate_hall_leave(hall, &seat->visitor, state == GATE_STATE_BACKOFF, gate_clock_ms());
 }
 
 /* A full queue may not have been noticed yet in this turn. */
