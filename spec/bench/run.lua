@@ -109,8 +109,8 @@ local function measure(sender)
 end
 
 local function run_latency_floor(sender)
-  local text = read_all(("taskset -c 1 %s/floor %s ws json zlib-stream %d latency"):format(directory,
-    sender.ws, LATENCY_EVENTS + 3))
+  local command = "taskset -c 1 %s/floor %s ws json zlib-stream %d latency"
+  local text = read_all(command:format(directory, sender.ws, LATENCY_EVENTS + 3))
   local p50, p99 = text:match "^(%S+) (%S+)"
   return { p50 = tonumber(p50), p99 = tonumber(p99) }
 end
@@ -204,8 +204,8 @@ end
 -- The bytes are readable when a program that waits for nothing else has them.
 local function print_latency()
   local runs, floors = measure_latency()
-  local line = "%d events a second, from the sender's clock to the handler, %s (%.0f µs of it before "
-    .. "a program that only receives and inflates has it)"
+  local line = "%d events a second, from the sender's clock to the handler, %s (%.0f µs of it "
+    .. "until a program has it that only receives and inflates)"
   for _, key in ipairs { "p50", "p99" } do
     local floor, whole = median(floors, key) * 1e6, median(runs, key) * 1e6
     print_line(line:format(LATENCY_RATE, key, floor), whole,
