@@ -12,22 +12,26 @@ local LATENCY_RATE, LATENCY_EVENTS = 1000, 5000
 local TICKS_A_SECOND = 100 -- of /proc/*/stat
 
 local LISTENERS = { "none", "one", "raw", "lazy", "all" }
-local STREAMS = {
-  { "ws", "json", "none" }, { "ws", "json", "zlib-stream" }, { "ws", "json", "zstd-stream" },
-  { "ws", "etf", "none" }, { "ws", "etf", "zlib-stream" }, { "ws", "etf", "zstd-stream" },
-  { "wss", "json", "zlib-stream" }, { "wss", "json", "zstd-stream" },
-}
+local SCHEMES, ENCODINGS = { "ws", "wss" }, { "json", "etf" }
+local COMPRESSIONS = { "none", "zlib-stream", "zstd-stream" }
 
 -- ---- What is measured --------------------------------------------------------------------------
 
 -- { { scheme, encoding, compress, floors = CPU seconds, runs = { one = results of client.lua } } }
+local function make_row(scheme, encoding, compress)
+  local row = { scheme = scheme, encoding = encoding, compress = compress, floors = {}, runs = {} }
+  for _, listeners in ipairs(LISTENERS) do row.runs[listeners] = {} end
+  return row
+end
+
 local function plan()
   local list = {}
-  for i, stream in ipairs(STREAMS) do
-    local row = { scheme = stream[1], encoding = stream[2], compress = stream[3] }
-    row.floors, row.runs = {}, {}
-    for _, listeners in ipairs(LISTENERS) do row.runs[listeners] = {} end
-    list[i] = row
+  for _, scheme in ipairs(SCHEMES) do
+    for _, encoding in ipairs(ENCODINGS) do
+      for _, compress in ipairs(COMPRESSIONS) do
+        list[#list + 1] = make_row(scheme, encoding, compress)
+      end
+    end
   end
   return list
 end
