@@ -123,6 +123,7 @@ void gate_queue_miss(struct gate_queue *queue);
 enum gate_level gate_queue_level(struct gate_queue *queue);
 bool gate_queue_waits(struct gate_queue *queue);
 
+/* All numbers of one moment, which takes the lock. */
 void gate_queue_count(struct gate_queue *queue, struct gate_queue_counts *out);
 
 #endif
