@@ -47,6 +47,59 @@ describe("hall: identify slots", function()
     end
   end)
 
+  it("who was started earlier comes first, however late its thread hears of it", function()
+    for _, id in ipairs { 0, 2, 4 } do hall:expect(id) end
+    hall:come(4)
+    hall:ask(4)
+    hall:came(4)
+    assert.is_nil(hall:next_slot(3, 0))
+    assert.is_nil(hall:deadline(3, 0, 0)) -- it will be told
+    hall:come(0)
+    hall:ask(0)
+    hall:came(0)
+    assert.equal(0, hall:next_slot(1, 0))
+    identify(0, 0)
+    assert.is_nil(hall:next_slot(3, WINDOW_MS)) -- shard 2 is still on its way
+    hall:woken()
+    hall:come(2)
+    hall:ask(2)
+    hall:came(2)
+    assert.equal(2, hall:next_slot(2, WINDOW_MS))
+    identify(2, WINDOW_MS)
+    assert.equal(4, hall:next_slot(3, 2 * WINDOW_MS))
+  end)
+
+  it("nobody waits for a start that does not ask, or never comes", function()
+    hall:expect(0)
+    hall:expect(2)
+    hall:expect(4)
+    hall:come(4)
+    hall:ask(4)
+    hall:came(4)
+    hall:come(0) -- it resumes
+    hall:came(0)
+    assert.is_nil(hall:next_slot(3, 0))
+    hall:woken()
+    hall:came(2, true)
+    assert.same({ 0, 0, 1 }, hall:woken()) -- thread 3 was told
+    assert.equal(4, hall:next_slot(3, 0))
+    identify(4, 0)
+    -- Its place in line was for then: now it is the last one.
+    hall:ask(2)
+    hall:ask(0)
+    assert.equal(2, hall:next_slot(2, WINDOW_MS))
+  end)
+
+  it("starts of other keys hold up nobody", function()
+    hall:resize(2, 0)
+    hall:expect(0)
+    hall:expect(3)
+    hall:come(3)
+    hall:ask(3)
+    hall:came(3)
+    assert.equal(3, hall:next_slot(2, 0))
+  end)
+
   it("who was told of an open slot is not told again by its own deadline", function()
     hall:ask(2)
     -- A thread that has looked leaves it to the other one, which has to look now.

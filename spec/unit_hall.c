@@ -78,6 +78,26 @@ static int hall_woken(lua_State *L) {
 
 /* ---- Slots: the shard comes first, the time last --------------------------------------------- */
 
+static int hall_expect(lua_State *L) {
+    if (gate_hall_expect(&hall_of(L)->hall, (int)luaL_checkinteger(L, 2)) < 0)
+        return luaL_error(L, "no memory");
+    return 0;
+}
+
+static int hall_come(lua_State *L) {
+    gate_hall_come(&hall_of(L)->hall, visitor_at(L, 2));
+    return 0;
+}
+
+/* hall:came(shard, never): `never`: its command did not get through */
+static int hall_came(lua_State *L) {
+    struct gate_visitor *visitor = visitor_at(L, 2);
+    bool never = lua_toboolean(L, 3);
+    gate_hall_came(&hall_of(L)->hall, visitor->slot.shard_id, never ? NULL : visitor,
+                   never ? NULL : visitor->thread, 0);
+    return 0;
+}
+
 static int hall_ask(lua_State *L) {
     gate_hall_ask(&hall_of(L)->hall, visitor_at(L, 2));
     return 0;
@@ -186,7 +206,10 @@ static int hall_crowd(lua_State *L) {
 }
 
 void unit_open_hall(lua_State *L) {
-    static const luaL_Reg methods[] = {{"ask", hall_ask},
+    static const luaL_Reg methods[] = {{"expect", hall_expect},
+                                       {"come", hall_come},
+                                       {"came", hall_came},
+                                       {"ask", hall_ask},
                                        {"spent", hall_spent},
                                        {"done", hall_done},
                                        {"next_slot", hall_next_slot},

@@ -58,6 +58,7 @@ static void clear_keys(struct gate_slots *slots) {
 
 void gate_slots_init(struct gate_slots *slots, int concurrency) {
     slots->concurrency = clamp_concurrency(concurrency);
+    slots->numbers = 0;
     clear_keys(slots);
 }
 
@@ -69,16 +70,28 @@ static struct gate_slot_key *key_of(struct gate_slots *slots, int shard_id) {
     return &slots->keys[shard_id % slots->concurrency];
 }
 
+int64_t gate_slots_number(struct gate_slots *slots) {
+    return ++slots->numbers;
+}
+
+/* Nearly always the last one. */
+static struct gate_slot *find_before(const struct gate_slot_key *key, int64_t number) {
+    struct gate_slot *before = NULL;
+    if (key->last && key->last->number <= number) return key->last;
+    for (struct gate_slot *at = key->first; at && at->number <= number; at = at->next) before = at;
+    return before;
+}
+
 void gate_slots_ask(struct gate_slots *slots, struct gate_slot *slot) {
     if (slot->queued) return;
     struct gate_slot_key *key = key_of(slots, slot->shard_id);
-    slot->next = NULL;
+    if (!slot->number) slot->number = gate_slots_number(slots);
+    struct gate_slot *before = find_before(key, slot->number);
+    struct gate_slot **at = before ? &before->next : &key->first;
+    slot->next = *at;
     slot->queued = true;
-    if (key->last)
-        key->last->next = slot;
-    else
-        key->first = slot;
-    key->last = slot;
+    *at = slot;
+    if (key->last == before) key->last = slot;
 }
 
 void gate_slots_leave(struct gate_slots *slots, struct gate_slot *slot) {
@@ -96,6 +109,7 @@ void gate_slots_leave(struct gate_slots *slots, struct gate_slot *slot) {
         key->first = slot->next;
     if (key->last == slot) key->last = before;
     slot->next = NULL;
+    slot->number = 0;
     slot->queued = false;
 }
 
@@ -138,6 +152,7 @@ struct gate_slot *gate_slots_next(struct gate_slots *slots, int64_t now_ms) {
     return NULL;
 }
 
+/* Without a number it is ahead of all that have one. */
 void gate_slots_put_back(struct gate_slots *slots, struct gate_slot *slot, int64_t until_ms) {
     struct gate_slot_key *key = key_of(slots, slot->shard_id);
     key->holder = NOBODY;
@@ -177,6 +192,7 @@ static struct gate_slot *take_all_waiting(struct gate_slots *slots) {
         while (slot) {
             struct gate_slot *next = slot->next;
             slot->queued = false;
+            slot->number = 0;
             all = insert_sorted(all, slot);
             slot = next;
         }
@@ -200,6 +216,7 @@ void gate_slots_resize(struct gate_slots *slots, int64_t now_ms, int concurrency
     struct gate_slot *waiting = take_all_waiting(slots);
     struct gate_slots old = *slots;
     gate_slots_init(slots, concurrency);
+    slots->numbers = old.numbers;
     for (int i = 0; i < old.concurrency; i++) carry_key(slots, &old.keys[i], i);
     while (waiting) {
         struct gate_slot *next = waiting->next;

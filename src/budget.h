@@ -33,10 +33,12 @@ void gate_budget_spend(struct gate_budget *budget, int64_t now_ms);
 struct gate_slot { /* embedded in whatever stands for a shard; owned by its embedder */
     struct gate_slot *next;
     int shard_id;
+    int64_t number; /* of its place in line, the lowest first; 0: it is given one when it asks */
     bool queued;
 };
 struct gate_slots {
     int concurrency;
+    int64_t numbers; /* that were given out */
     struct gate_slot_key {
         struct gate_slot *first, *last; /* waiting */
         int holder;                     /* shard id; -1: free */
@@ -51,6 +53,9 @@ void gate_slots_init(struct gate_slots *slots, int concurrency);
 /* Changes max_concurrency at run time; those who wait are queued anew, in order of shard id;
  * holders keep their lease under the new key where it is free. */
 void gate_slots_resize(struct gate_slots *slots, int64_t now_ms, int concurrency);
+
+/* A place in line for a shard that is going to ask: ahead of all who take theirs from now on. */
+int64_t gate_slots_number(struct gate_slots *slots);
 
 /* One shard: ask queues it, leave takes it out; spent tells of its Identify, done of READY, failure
  * or no need any more. */

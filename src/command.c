@@ -38,9 +38,11 @@ static int take_start(struct gate_seats *seats, struct gate_command *command) {
     int rc = seat ? gate_seat_replace(seat, &command->options) : GATE_EMEMORY;
     if (rc == GATE_EMEMORY) return rc;
     if (rc == GATE_OK) {
+        gate_hall_come(seats->hall, &seat->visitor);
         gate_seat_start(seat);
         gate_seat_publish(seat);
     }
+    gate_hall_came(seats->hall, command->shard_id, &seat->visitor, seats->loop, gate_clock_ms());
     gate_board_arrived(seats->board, command->shard_id);
     if (rc == GATE_EUSAGE)
         report_failed(seats, command, rc, "start", "it runs already: stop it first");
@@ -156,11 +158,6 @@ static int take_receive(struct gate_seats *seats, struct gate_command *command) 
     return tell_by_hand(seats, command, rc, "receive");
 }
 
-static int take_concurrency(struct gate_seats *seats, struct gate_command *command) {
-    gate_hall_resize(seats->hall, gate_clock_ms(), command->number);
-    return GATE_OK;
-}
-
 static int take_turn(struct gate_seats *seats, struct gate_command *command) {
     struct gate_seat *seat = gate_seat_find(seats, command->shard_id);
     gate_seat_give_turn(seats, seat, command->shard_id, command->turn_number);
@@ -194,7 +191,6 @@ static const struct {
     [GATE_COMMAND_RESUME] = {take_resume, "resume"},
     [GATE_COMMAND_BEAT] = {take_beat, "heartbeat"},
     [GATE_COMMAND_RECEIVE] = {take_receive, "receive"},
-    [GATE_COMMAND_CONCURRENCY] = {take_concurrency, "concurrency"},
     [GATE_COMMAND_TURN] = {take_turn, "turn"},
     [GATE_COMMAND_REQUEST] = {take_request, "request"},
 };

@@ -17,11 +17,10 @@ enum gate_command_type {
     GATE_COMMAND_IDENTIFY,   /* `options`; or, without a token in them, nothing new */
     GATE_COMMAND_RESUME,
     GATE_COMMAND_BEAT,
-    GATE_COMMAND_RECEIVE,     /* `bytes` is the message */
-    GATE_COMMAND_CONCURRENCY, /* `number` */
-    GATE_COMMAND_TURN,        /* `turn_number` */
-    GATE_COMMAND_REQUEST,     /* `request` */
-    GATE_COMMAND_END          /* `number` is the code; the thread ends */
+    GATE_COMMAND_RECEIVE, /* `bytes` is the message */
+    GATE_COMMAND_TURN,    /* `turn_number` */
+    GATE_COMMAND_REQUEST, /* `request` */
+    GATE_COMMAND_END      /* `number` is the code; the thread ends */
 };
 
 struct gate_command {

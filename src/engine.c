@@ -156,6 +156,10 @@ static struct gate_board *board_of(struct gate_engine *engine) {
     return &gate_crew_commons(engine->crew)->board;
 }
 
+static struct gate_hall *hall_of(struct gate_engine *engine) {
+    return &gate_crew_commons(engine->crew)->hall;
+}
+
 static struct gate_queue *events_of(const struct gate_engine *engine) {
     return &gate_crew_commons(engine->crew)->mail.queue;
 }
@@ -191,17 +195,27 @@ static int keep_spans(struct gate_buf *bytes, struct gate_span *const spans[], s
     return rc;
 }
 
+static int expect(struct gate_engine *engine, int shard_id, const struct gate_codec *codec) {
+    int rc = gate_board_expect(board_of(engine), shard_id, codec);
+    if (rc < 0) return rc;
+    rc = gate_hall_expect(hall_of(engine), shard_id);
+    if (rc < 0) gate_board_arrived(board_of(engine), shard_id);
+    return rc;
+}
+
 static int push_start(struct gate_engine *engine, struct gate_command *command) {
     int id = command->shard_id;
     const struct gate_codec *codec = command->options.codec ? command->options.codec : &gate_json;
     int rc = place(engine, id);
-    if (rc == GATE_OK) rc = gate_board_expect(board_of(engine), id, codec);
+    if (rc == GATE_OK) rc = expect(engine, id, codec);
     if (rc < 0) {
         gate_command_del(command);
         return rc;
     }
     rc = push(engine, command);
-    if (rc < 0) gate_board_arrived(board_of(engine), id);
+    if (rc == GATE_OK) return rc;
+    gate_hall_came(hall_of(engine), id, NULL, NULL, gate_clock_ms());
+    gate_board_arrived(board_of(engine), id);
     return rc;
 }
 
@@ -348,9 +362,10 @@ int gate_engine_receive(struct gate_engine *engine, int shard_id, struct gate_bu
 }
 
 int gate_engine_concurrency(struct gate_engine *engine, int concurrency) {
-    int least = concurrency < 1 ? 1 : concurrency;
-    int number = least > GATE_CONCURRENCY_MAX ? GATE_CONCURRENCY_MAX : least;
-    return push_verb(engine, GATE_COMMAND_CONCURRENCY, -1, number, (struct gate_span){"", 0});
+    if (is_foreign(engine)) return GATE_EFORK;
+    gate_hall_resize(hall_of(engine), gate_clock_ms(), concurrency);
+    gate_crew_wake(engine->crew);
+    return GATE_OK;
 }
 
 int gate_engine_request(struct gate_engine *engine, const struct gate_request *request) {

@@ -6,8 +6,14 @@
 #include "hall.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #define NEVER (-1)
+
+struct coming {
+    int shard_id;
+    int64_t number; /* of its place in line */
+};
 
 static struct gate_visitor *of_slot(struct gate_slot *slot) {
     return (struct gate_visitor *)(void *)((char *)slot - offsetof(struct gate_visitor, slot));
@@ -22,12 +28,14 @@ int gate_hall_init(struct gate_hall *hall, int concurrency, uint32_t handshakes,
     hall->wake = wake;
     hall->turns = 0;
     hall->hold_told = false;
+    gate_buf_init(&hall->coming, 0, 0);
     gate_slots_init(&hall->slots, concurrency);
     gate_door_init(&hall->door, handshakes);
     return pthread_mutex_init(&hall->lock, NULL) == 0 ? GATE_OK : GATE_ESYSTEM;
 }
 
 void gate_hall_free(struct gate_hall *hall) {
+    gate_buf_free(&hall->coming);
     pthread_mutex_destroy(&hall->lock);
 }
 
@@ -77,8 +85,30 @@ void gate_hall_done(struct gate_hall *hall, struct gate_visitor *visitor, int64_
     pthread_mutex_unlock(&hall->lock);
 }
 
-static bool is_open(const struct gate_slots *slots, int key, int64_t now_ms) {
-    int64_t opens_ms = gate_slots_opens(slots, key);
+static struct coming *list_coming(const struct gate_hall *hall, size_t *count) {
+    *count = hall->coming.len / sizeof(struct coming);
+    return (struct coming *)(void *)hall->coming.data;
+}
+
+/* Is a shard on its way that comes before the first in line? */
+static bool is_awaited(const struct gate_hall *hall, int key) {
+    size_t count;
+    const struct coming *coming = list_coming(hall, &count);
+    int64_t first = hall->slots.keys[key].first->number;
+    for (size_t i = 0; i < count; i++)
+        if (coming[i].shard_id % hall->slots.concurrency == key && coming[i].number < first)
+            return true;
+    return false;
+}
+
+/* As gate_slots_opens; who waits for somebody to come is told when that one has. */
+static int64_t find_opening(const struct gate_hall *hall, int key) {
+    int64_t opens_ms = gate_slots_opens(&hall->slots, key);
+    return opens_ms != NEVER && is_awaited(hall, key) ? NEVER : opens_ms;
+}
+
+static bool is_open(const struct gate_hall *hall, int key, int64_t now_ms) {
+    int64_t opens_ms = find_opening(hall, key);
     return opens_ms != NEVER && opens_ms <= now_ms;
 }
 
@@ -87,7 +117,7 @@ static bool is_open(const struct gate_slots *slots, int key, int64_t now_ms) {
 static void call_others(struct gate_hall *hall, const void *thread, int64_t now_ms) {
     const void *told = thread;
     for (int key = 0; key < hall->slots.concurrency; key++) {
-        if (!is_open(&hall->slots, key, now_ms)) continue;
+        if (!is_open(hall, key, now_ms)) continue;
         void *owner = of_slot(hall->slots.keys[key].first)->thread;
         if (owner != told && owner != thread) hall->wake(owner);
         told = owner;
@@ -96,8 +126,7 @@ static void call_others(struct gate_hall *hall, const void *thread, int64_t now_
 
 static struct gate_visitor *find_slot(struct gate_hall *hall, const void *thread, int64_t now_ms) {
     for (int key = 0; key < hall->slots.concurrency; key++)
-        if (is_open(&hall->slots, key, now_ms) &&
-            of_slot(hall->slots.keys[key].first)->thread == thread)
+        if (is_open(hall, key, now_ms) && of_slot(hall->slots.keys[key].first)->thread == thread)
             return of_slot(gate_slots_give(&hall->slots, now_ms, key));
     return NULL;
 }
@@ -124,6 +153,47 @@ bool gate_hall_admit(struct gate_hall *hall, struct gate_visitor *visitor, int64
 void gate_hall_put_back(struct gate_hall *hall, struct gate_visitor *visitor, int64_t until_ms) {
     pthread_mutex_lock(&hall->lock);
     gate_slots_put_back(&hall->slots, &visitor->slot, until_ms);
+    pthread_mutex_unlock(&hall->lock);
+}
+
+/* ---- Starts ---------------------------------------------------------------------------------- */
+
+int gate_hall_expect(struct gate_hall *hall, int shard_id) {
+    pthread_mutex_lock(&hall->lock);
+    struct coming coming = {shard_id, gate_slots_number(&hall->slots)};
+    int rc = gate_buf_append(&hall->coming, (struct gate_span){(char *)&coming, sizeof coming});
+    pthread_mutex_unlock(&hall->lock);
+    return rc;
+}
+
+/* The first start of a shard is the first that comes. */
+static struct coming *find_coming(const struct gate_hall *hall, int shard_id) {
+    size_t count;
+    struct coming *coming = list_coming(hall, &count);
+    for (size_t i = 0; i < count; i++)
+        if (coming[i].shard_id == shard_id) return &coming[i];
+    return NULL;
+}
+
+void gate_hall_come(struct gate_hall *hall, struct gate_visitor *visitor) {
+    pthread_mutex_lock(&hall->lock);
+    const struct coming *coming = find_coming(hall, visitor->slot.shard_id);
+    if (coming && !visitor->slot.queued) visitor->slot.number = coming->number;
+    pthread_mutex_unlock(&hall->lock);
+}
+
+void gate_hall_came(struct gate_hall *hall, int shard_id, struct gate_visitor *visitor,
+                    const void *thread, int64_t now_ms) {
+    pthread_mutex_lock(&hall->lock);
+    struct coming *coming = find_coming(hall, shard_id);
+    if (visitor && !visitor->slot.queued) visitor->slot.number = 0;
+    if (coming) {
+        size_t count;
+        const struct coming *end = list_coming(hall, &count) + count;
+        memmove(coming, coming + 1, (size_t)(end - coming - 1) * sizeof *coming);
+        hall->coming.len -= sizeof *coming;
+        call_others(hall, thread, now_ms);
+    }
     pthread_mutex_unlock(&hall->lock);
 }
 
@@ -194,7 +264,7 @@ static int64_t slots_deadline(struct gate_hall *hall, const void *thread, int64_
                               int64_t now_ms) {
     int64_t deadline_ms = NEVER, look_ms = now_ms + GATE_DOOR_LOOK_MS;
     for (int key = 0; key < hall->slots.concurrency; key++) {
-        int64_t opens_ms = gate_slots_opens(&hall->slots, key);
+        int64_t opens_ms = find_opening(hall, key);
         if (opens_ms == NEVER) continue;
         bool own = of_slot(hall->slots.keys[key].first)->thread == thread;
         if (own || opens_ms > looked_ms) deadline_ms = nearer(deadline_ms, opens_ms);

@@ -1,12 +1,14 @@
 /* hall.h - where the shards of one engine stand in line, whatever thread they are on: for an
- * identify slot (budget.h) and for a place at the door (door.h). Made by crew.c; called by seat.c
- * and loop.c on every I/O thread of the engine. The lock covers a few moves; nothing here waits. */
+ * identify slot (budget.h) and for a place at the door (door.h). Made by crew.c; called by seat.c,
+ * command.c and loop.c on every I/O thread of the engine, and where it says so by engine.c on the
+ * Lua thread. The lock covers a few moves; nothing here waits. */
 #ifndef MOONGATE_HALL_H
 #define MOONGATE_HALL_H
 
 #include <pthread.h>
 
 #include "budget.h"
+#include "buf.h"
 #include "door.h"
 
 /* Embedded in whatever stands for a shard. */
@@ -24,8 +26,9 @@ struct gate_hall {
     pthread_mutex_t lock; /* of everything below */
     struct gate_slots slots;
     struct gate_door door;
-    int64_t turns;  /* numbers that were given out */
-    bool hold_told; /* that the day's identifies are used up, since the last slot */
+    struct gate_buf coming; /* of struct coming: starts that have not reached their threads */
+    int64_t turns;          /* numbers that were given out */
+    bool hold_told;         /* that the day's identifies are used up, since the last slot */
 };
 
 /* Nobody there. GATE_ESYSTEM; the hall needs no free then. */
@@ -37,8 +40,18 @@ void gate_hall_free(struct gate_hall *hall);
 /* A shard's, of `thread`, who stands nowhere. */
 void gate_visitor_init(struct gate_visitor *visitor, int shard_id, void *thread);
 
+/* A start is on its way to a thread, which may be slower than that of a later one: who was started
+ * later does not get a slot of its key before. Called where shards are started. GATE_EMEMORY. */
+GATE_MUST_CHECK int gate_hall_expect(struct gate_hall *hall, int shard_id);
+/* It has come, and may ask now. */
+void gate_hall_come(struct gate_hall *hall, struct gate_visitor *visitor);
+/* It has asked, or does not; nor does one that never came, whose `visitor` is NULL. Whoever waited
+ * for that hears of it, unless it is of `thread`. */
+void gate_hall_came(struct gate_hall *hall, int shard_id, struct gate_visitor *visitor,
+                    const void *thread, int64_t now_ms);
+
 /* Identify slots, as budget.h has them. */
-void gate_hall_resize(struct gate_hall *hall, int64_t now_ms, int concurrency);
+void gate_hall_resize(struct gate_hall *hall, int64_t now_ms, int concurrency); /* by engine.c */
 int gate_hall_key(struct gate_hall *hall, int shard_id); /* by the concurrency of now */
 void gate_hall_ask(struct gate_hall *hall, struct gate_visitor *visitor);
 void gate_hall_spent(struct gate_hall *hall, struct gate_visitor *visitor, int64_t now_ms);
