@@ -47,7 +47,7 @@ describe("hall: identify slots", function()
     end
   end)
 
-  it("who was started earlier comes first, however late its thread hears of it", function()
+  it("R36 who was started earlier comes first, however late its thread hears of it", function()
     for _, id in ipairs { 0, 2, 4 } do hall:expect(id) end
     hall:come(4)
     hall:ask(4)
