@@ -228,7 +228,7 @@ extern const struct gate_intent_row gate_intents[]; /* ended by a NULL name */
 #define GATE_THREADS_MAX         128   /* of an engine: 16,384 shards, 1.2 GB of connections */
 
 #define GATE_QUEUE_EVENTS_MAX      100000  /* high mark: reading pauses */
-#define GATE_QUEUE_BYTES_MAX       8388608 /* the same: seconds of a busy shard; a pause is cheap */
+#define GATE_QUEUE_BYTES_MAX       6291456 /* the same: seconds of a busy shard; a pause is cheap */
 #define GATE_QUEUE_LEAVE_BYTES_MAX 67108864 /* where shards leave then: the guilds of a start */
 #define GATE_QUEUE_QUIET_MAX       64 /* events of one turn before Lua is woken in its midst */
 #define GATE_QUEUE_BATCH_MAX       64 /* events that Lua takes at once: one lock for all of them */

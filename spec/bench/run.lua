@@ -2,13 +2,16 @@
 -- another. Medians of interleaved rounds; beside each the floor, measured in the same round (the
 -- same bytes received, decrypted and inflated, nothing else), and what lua-cjson would add to that.
 -- Prints Markdown: the table of README.md, and how it stands to what is wanted.
--- lua run.lua DIRECTORY [ROUNDS] [EVENTS]    (where the programs `sender` and `floor` are)
+-- lua run.lua DIRECTORY [ROUNDS] [EVENTS] [targets]    (where `sender` and `floor` are;
+-- `targets`: only the second table)
 local cjson = require "cjson"
 
 local directory, rounds = arg[1], tonumber(arg[2]) or 5
 local events = tonumber(arg[3]) or 100000
+local only_targets = arg[4] == "targets"
 local here = arg[0]:match "^(.*)/[^/]*$"
 local LATENCY_RATE, LATENCY_EVENTS = 1000, 5000
+local TIMES = 3 -- a round, where a target is judged
 local TICKS_A_SECOND = 100 -- of /proc/*/stat
 
 local LISTENERS = { "none", "one", "raw", "lazy", "all" }
@@ -93,24 +96,34 @@ local function median(list, key)
   return values[(#values + 1) // 2]
 end
 
--- Everything once a round, so that what else the machine does falls on all alike.
+-- The rows by which targets are judged.
+local function judged(list)
+  return { list[2], list[3] }
+end
+
+local function run_row(sender, row)
+  for _, listeners in ipairs(LISTENERS) do
+    local floor = run_floor(sender, row)
+    local run = run_client(sender, row, listeners, "1")
+    run.floor = floor
+    table.insert(row.runs[listeners], run)
+  end
+end
+
+-- Everything in each round, so that what else the machine does falls on all alike.
 local function measure(sender)
   local list, loops = plan(), { cjson = {}, heard = {}, single = {}, double = {} }
-  local both = list[2]
+  local zlib = judged(list)[1]
   for _, row in ipairs(list) do run_floor(sender, row) end -- makes the streams
   for _ = 1, rounds do
     table.insert(loops.cjson, run_loop "cjson")
     table.insert(loops.heard, run_loop "own MESSAGE_CREATE")
-    for _, row in ipairs(list) do
-      for _, listeners in ipairs(LISTENERS) do
-        local floor = run_floor(sender, row)
-        local run = run_client(sender, row, listeners, "1")
-        run.floor = floor
-        table.insert(row.runs[listeners], run)
-      end
+    for _, row in ipairs(only_targets and {} or list) do run_row(sender, row) end
+    for _ = only_targets and 1 or 2, TIMES do
+      for _, row in ipairs(judged(list)) do run_row(sender, row) end
     end
-    table.insert(loops.single, run_client(sender, both, "all", "1"))
-    table.insert(loops.double, run_client(sender, both, "all", "0,1"))
+    table.insert(loops.single, run_client(sender, zlib, "all", "1"))
+    table.insert(loops.double, run_client(sender, zlib, "all", "0,1"))
   end
   return list, loops
 end
@@ -176,45 +189,38 @@ local function print_table(list, loops)
   end
 end
 
--- Medians of the quotients of each round.
-local function ratio(above, below)
-  local list = {}
-  for round = 1, rounds do list[round] = above(round) / below(round) end
-  return median(list)
-end
-
 local function print_line(what, is, wanted, format)
   print(("| %s | " .. format .. " | %s |"):format(what, is, wanted))
 end
 
-local function print_ratios(list, loops)
-  local zlib, zstd = list[2], list[3]
-  local function cpu(row, listeners)
-    return function(round) return row.runs[listeners][round].cpu end
-  end
-  local function floor(row, listeners, more)
-    return function(round)
-      return row.runs[listeners][round].floor + (more and loops[more][round] or 0)
-    end
-  end
-  local function each(key, name)
-    return function(round) return loops[key][round][name] end
+-- The median of what quotient(run) gives for each run of a row.
+local function median_of(runs, quotient)
+  local list = {}
+  for i, run in ipairs(runs) do list[i] = quotient(run) end
+  return median(list)
+end
+
+local function print_floors(zlib, zstd, loops)
+  local heard, theirs = median(loops.heard), median(loops.cjson)
+  local function times_floor(what, runs, wanted, more)
+    local times = median_of(runs, function(run) return run.cpu / (run.floor + (more or 0)) end)
+    print_line(what, times, wanted, "%.2f")
   end
   local one = "one listener, %s: times (floor + decoding what it hears)"
-  local function times_floor(what, row, listeners, wanted, more)
-    local quotient = ratio(cpu(row, listeners), floor(row, listeners, more))
-    print_line(what, quotient, wanted, "%.2f")
-  end
-  times_floor(one:format "zlib-stream", zlib, "one", "1.25", "heard")
-  times_floor(one:format "zstd-stream", zstd, "one", "1.4", "heard")
-  times_floor("raw, zlib-stream: times the floor", zlib, "raw", "1.3")
-  times_floor("lazy, zlib-stream: times the floor", zlib, "lazy", "1.6")
+  times_floor(one:format "zlib-stream", zlib.one, "1.25", heard)
+  times_floor(one:format "zstd-stream", zstd.one, "1.4", heard)
+  times_floor("raw, zlib-stream: times the floor", zlib.raw, "1.3")
+  times_floor("lazy, zlib-stream: times the floor", zlib.lazy, "1.6")
   print_line("all decoded, zlib-stream: as fast as floor and lua-cjson, times",
-    ratio(floor(zlib, "all", "cjson"), cpu(zlib, "all")), "at least 1.3", "%.2f")
-  print_line("all decoded, two cores, as fast as on one, times",
-    ratio(each("single", "wall"), each("double", "wall")), "at least 1.4", "%.2f")
-  print_line("the sender's share of those two cores",
-    ratio(each("double", "sender"), each("double", "wall")) / 2 * 100, "", "%.0f %%")
+    median_of(zlib.all, function(run) return (run.floor + theirs) / run.cpu end), "at least 1.3",
+    "%.2f")
+end
+
+local function print_cores(loops)
+  local gain = median(loops.single, "wall") / median(loops.double, "wall")
+  local share = median_of(loops.double, function(run) return run.sender / run.wall / 2 end)
+  print_line("all decoded, two cores, as fast as on one, times", gain, "at least 1.4", "%.2f")
+  print_line("the sender's share of those two cores", share * 100, "", "%.0f %%")
 end
 
 -- The bytes are readable when a program that waits for nothing else has them.
@@ -231,7 +237,9 @@ end
 
 local function print_targets(list, loops)
   print "\n| zlib-stream and zstd-stream are JSON over ws | measured | wanted |\n|---|---|---|"
-  print_ratios(list, loops)
+  local zlib, zstd = table.unpack(judged(list))
+  print_floors(zlib.runs, zstd.runs, loops)
+  print_cores(loops)
   print_latency()
   local quiet = cjson.decode(read_all(("lua5.4 %s/quiet.lua"):format(here)))
   print_line("memory that a message of 20 MB leaves behind",
@@ -250,6 +258,6 @@ end
 print(machine() .. "\n")
 local sender = start_sender(tostring(events))
 local list, loops = measure(sender)
-print_table(list, loops)
+if not only_targets then print_table(list, loops) end
 sender.handle:close()
 print_targets(list, loops)
