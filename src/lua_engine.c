@@ -26,12 +26,6 @@
 
 const char gate_engine_tag;
 
-static struct gate_engine_box *check_engine(lua_State *L) {
-    struct gate_engine_box *box = gate_lua_engine(L, 1);
-    if (!box->engine) gate_lua_closed(L, "engine");
-    return box;
-}
-
 static struct gate_span check_span(lua_State *L, int index) {
     struct gate_span span;
     span.data = luaL_checklstring(L, index, &span.len);
@@ -132,7 +126,7 @@ static uint64_t make_seed(const void *salt) {
 
 /* engine:start { token =, url =, shard_id =, shard_count =, intents =, ... } */
 static int engine_start(lua_State *L) {
-    struct gate_engine_box *box = check_engine(L);
+    struct gate_engine_box *box = gate_lua_open_engine(L);
     struct gate_options options;
     gate_lua_options(L, 2, &options);
     if (options.seed == 0) options.seed = make_seed(L);
@@ -177,7 +171,7 @@ static int fail_send(lua_State *L, size_t len, int rc, const char *where) {
  * the other one are read and written anew. Where d has lazy tables, finalisers may run meanwhile,
  * which may send, or close the engine; so the bytes are nobody's but this call's. */
 static int engine_send(lua_State *L) {
-    struct gate_engine_box *box = check_engine(L);
+    struct gate_engine_box *box = gate_lua_open_engine(L);
     int id = (int)luaL_checkinteger(L, 2);
     bool packet = lua_type(L, 3) == LUA_TSTRING;
     struct gate_span bytes = packet ? check_span(L, 3) : (struct gate_span){NULL, 0};
@@ -197,7 +191,7 @@ static int engine_send(lua_State *L) {
 
 /* engine:interest(id, names, flags) */
 static int engine_interest(lua_State *L) {
-    struct gate_engine_box *box = check_engine(L);
+    struct gate_engine_box *box = gate_lua_open_engine(L);
     int id = (int)luaL_checkinteger(L, 2);
     struct gate_interest interest;
     gate_lua_interest(L, 3, 4, &interest);
@@ -208,7 +202,7 @@ static int engine_interest(lua_State *L) {
 
 /* engine:stop_shard(id, code, reason) */
 static int engine_stop_shard(lua_State *L) {
-    struct gate_engine_box *box = check_engine(L);
+    struct gate_engine_box *box = gate_lua_open_engine(L);
     int id = (int)luaL_checkinteger(L, 2);
     int code = (int)luaL_optinteger(L, 3, GATE_CLOSE_NORMAL);
     return gate_lua_result(L, "disconnect",
@@ -217,7 +211,7 @@ static int engine_stop_shard(lua_State *L) {
 
 /* engine:reconnect(id, code, reason) */
 static int engine_reconnect(lua_State *L) {
-    struct gate_engine_box *box = check_engine(L);
+    struct gate_engine_box *box = gate_lua_open_engine(L);
     int id = (int)luaL_checkinteger(L, 2);
     int code = (int)luaL_optinteger(L, 3, GATE_CLOSE_KEEP);
     return gate_lua_result(L, "reconnect",
@@ -226,7 +220,7 @@ static int engine_reconnect(lua_State *L) {
 
 /* engine:identify(id, options or nil): what its Identify says from now on */
 static int engine_identify(lua_State *L) {
-    struct gate_engine_box *box = check_engine(L);
+    struct gate_engine_box *box = gate_lua_open_engine(L);
     int id = (int)luaL_checkinteger(L, 2);
     struct gate_options wanted;
     bool given = !lua_isnoneornil(L, 3);
@@ -236,20 +230,20 @@ static int engine_identify(lua_State *L) {
 }
 
 static int engine_resume(lua_State *L) {
-    struct gate_engine_box *box = check_engine(L);
+    struct gate_engine_box *box = gate_lua_open_engine(L);
     int id = (int)luaL_checkinteger(L, 2);
     return gate_lua_result(L, "resume", gate_engine_resume(box->engine, id));
 }
 
 static int engine_beat(lua_State *L) {
-    struct gate_engine_box *box = check_engine(L);
+    struct gate_engine_box *box = gate_lua_open_engine(L);
     int id = (int)luaL_checkinteger(L, 2);
     return gate_lua_result(L, "heartbeat", gate_engine_beat(box->engine, id));
 }
 
 /* engine:receive(id, bytes): one message, of any encoding */
 static int engine_receive(lua_State *L) {
-    struct gate_engine_box *box = check_engine(L);
+    struct gate_engine_box *box = gate_lua_open_engine(L);
     int id = (int)luaL_checkinteger(L, 2);
     struct gate_span bytes = check_span(L, 3);
     struct gate_buf message;
@@ -261,14 +255,14 @@ static int engine_receive(lua_State *L) {
 }
 
 static int engine_concurrency(lua_State *L) {
-    struct gate_engine_box *box = check_engine(L);
+    struct gate_engine_box *box = gate_lua_open_engine(L);
     int concurrency = (int)luaL_checkinteger(L, 2);
     return gate_lua_result(L, "concurrency", gate_engine_concurrency(box->engine, concurrency));
 }
 
 /* engine:turn(id, number): an own event `turn` asked for it. */
 static int engine_turn(lua_State *L) {
-    struct gate_engine_box *box = check_engine(L);
+    struct gate_engine_box *box = gate_lua_open_engine(L);
     int id = (int)luaL_checkinteger(L, 2);
     lua_Integer number = luaL_checkinteger(L, 3);
     return gate_lua_result(L, "turn", gate_engine_turn(box->engine, id, number));
@@ -277,7 +271,7 @@ static int engine_turn(lua_State *L) {
 /* engine:request { id =, url =, method = "GET", authorization =, content_type =, body =,
  * timeout_ms = }: the answer is an event named `http` of shard -1. */
 static int engine_request(lua_State *L) {
-    struct gate_engine_box *box = check_engine(L);
+    struct gate_engine_box *box = gate_lua_open_engine(L);
     luaL_checktype(L, 2, LUA_TTABLE);
     struct gate_span method = gate_lua_text(L, 2, "method");
     struct gate_request request = {.method = method.data ? method.data : "GET",
@@ -295,13 +289,13 @@ static int engine_request(lua_State *L) {
 
 /* engine:fd(): readable while an event waits. Poll it, never read it. */
 static int engine_fd(lua_State *L) {
-    lua_pushinteger(L, gate_engine_fd(check_engine(L)->engine));
+    lua_pushinteger(L, gate_engine_fd(gate_lua_open_engine(L)->engine));
     return 1;
 }
 
 /* engine:wait(timeout_s) -> true when an event waits, false when time is up, nil, "EINTR". */
 static int engine_wait(lua_State *L) {
-    struct gate_engine_box *box = check_engine(L);
+    struct gate_engine_box *box = gate_lua_open_engine(L);
     lua_Number seconds = luaL_optnumber(L, 2, -1);
     luaL_argcheck(L, seconds == seconds, 2, "seconds expected, got nan");
     int timeout_ms = seconds < 0 ? -1 : seconds > 86400 ? 86400000 : (int)(seconds * 1000 + 0.999);
@@ -336,7 +330,7 @@ static int64_t read_count(lua_State *L, const char *key) {
 
 /* engine:census() -> name -> { heard =, skipped = }; "" stands for names beyond the limit */
 static int engine_census(lua_State *L) {
-    struct gate_engine_box *box = check_engine(L);
+    struct gate_engine_box *box = gate_lua_open_engine(L);
     struct gate_census_walk at = {.census = 0};
     struct gate_census_entry entry;
     lua_newtable(L);
@@ -356,7 +350,7 @@ static int engine_census(lua_State *L) {
 
 /* engine:counts() -> a table; `dropped` in it has a number for each name of drop_events */
 static int engine_counts(lua_State *L) {
-    struct gate_engine_box *box = check_engine(L);
+    struct gate_engine_box *box = gate_lua_open_engine(L);
     struct gate_engine_counts counts;
     gate_engine_counts(box->engine, &counts);
     lua_createtable(L, 0, 16);

@@ -1,5 +1,5 @@
-/* lua_engine.h - what the two halves of the running side share: the engine as userdata.
- * Included by lua_engine.c and lua_shard.c, on the Lua thread. */
+/* lua_engine.h - what the files of the running side share: the engine as userdata.
+ * Included by lua_engine.c, lua_record.h and lua_shard.c, on the Lua thread. */
 #ifndef MOONGATE_LUA_ENGINE_H
 #define MOONGATE_LUA_ENGINE_H
 
@@ -20,6 +20,13 @@ static inline struct gate_engine_box *gate_lua_engine(lua_State *L, int index) {
     struct gate_engine_box *box = lua_touserdata(L, index);
     if (box && lua_rawlen(L, index) == sizeof *box && box->tag == &gate_engine_tag) return box;
     return luaL_checkudata(L, index, GATE_LUA_ENGINE);
+}
+
+/* The engine at index 1; raises for one that is closed as well. */
+static inline struct gate_engine_box *gate_lua_open_engine(lua_State *L) {
+    struct gate_engine_box *box = gate_lua_engine(L, 1);
+    if (!box->engine) gate_lua_closed(L, "engine");
+    return box;
 }
 
 /* Sets a field of the table on top. */

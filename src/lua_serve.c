@@ -9,17 +9,11 @@
 
 /* ---- One ------------------------------------------------------------------------------------- */
 
-static struct gate_engine_box *check_engine(lua_State *L) {
-    struct gate_engine_box *box = gate_lua_engine(L, 1);
-    if (!box->engine) gate_lua_closed(L, "engine");
-    return box;
-}
-
 /* engine:next(record) -> record, name, shard id, own, seq, large, or nil when there is none.
  * `record`, if there is one, is of an event before: done with, and used again. `large`: decoding it
  * takes a while. */
 static int engine_next(lua_State *L) {
-    struct gate_engine_box *box = check_engine(L);
+    struct gate_engine_box *box = gate_lua_open_engine(L);
     lua_settop(L, 2);
     luaL_checkstack(L, 8, "event");
     struct gate_record *record = gate_record_use(L);
@@ -269,7 +263,7 @@ static int serve_all(lua_State *L, struct service *service) {
  *
  * desk: shard id + 1 -> { the ways of its emitter, its fields, the shard }. */
 static int engine_serve(lua_State *L) {
-    struct service service = {.box = check_engine(L)};
+    struct service service = {.box = gate_lua_open_engine(L)};
     luaL_checktype(L, THE_COROUTINE, LUA_TTHREAD);
     service.co = lua_tothread(L, THE_COROUTINE);
     service.most = luaL_checkinteger(L, THE_MOST);
