@@ -2,9 +2,11 @@
  *
  * A lazy table holds, besides what was touched, entries under keys that nobody else has:
  *
- *   NODE   from the first touch on: a userdata with the place of each member, whose user value is
- *          the text of the whole event, in JSON or ETF, a Lua string that all its tables share
- *   TEXT   before that: the text, while NODE is an integer, the place of the table in the text
+ *   NODE   from the first touch on: a userdata with the place of each member
+ *   ROOT   before that: the root, while NODE is an integer, the place of the table in the text
+ *
+ * The root is the node of the outermost table. The text of the whole event, in JSON or ETF, stands
+ * in it behind the members; it is the user value of every other node.
  *
  * Making it plain takes them away, and the metatable. A member that was handed out, or assigned to,
  * is marked as taken: what the table holds for it is then all that counts, also when that is nil.
@@ -28,14 +30,14 @@
 
 /* ---- Where things stand ---------------------------------------------------------------------- */
 
-static const char text_key, node_key; /* their addresses are the keys */
+static const char root_key, node_key; /* their addresses are the keys */
 static const char class_key;          /* of the metatable in the registry */
 
 struct node {
     const struct gate_indexer *indexer;
-    struct gate_span text; /* of the whole event: the user value */
+    struct gate_span text; /* of the whole event, in the root */
     struct gate_lua_rules rules;
-    bool list;
+    bool list, root;
     uint32_t end; /* the byte behind the container */
     uint32_t count;
     struct gate_member members[];
@@ -67,32 +69,41 @@ static struct place unpack_place(int64_t packed) {
 
 /* ---- Finding the members --------------------------------------------------------------------- */
 
-/* Pushes the node of what was found, with room for all of it. */
-static struct node *push_node(lua_State *L, int text, const struct gate_index *index,
+/* Pushes the node of what was found, with room for all of it; `root`: the index of the root, 0:
+ * this is one, and has the text. */
+static struct node *push_node(lua_State *L, int root, const struct gate_index *index,
                               const struct place *place) {
-    size_t bytes = index->count * sizeof(struct gate_member);
-    struct node *node = lua_newuserdatauv(L, sizeof *node + bytes, 1);
-    lua_pushvalue(L, text);
-    lua_setiuservalue(L, -2, 1);
-    node->indexer = place->indexer;
-    node->text = index->text;
-    node->rules = place->rules;
-    node->list = index->list;
-    node->end = index->end;
-    node->count = index->count;
+    size_t bytes = sizeof(struct node) + index->count * sizeof(struct gate_member);
+    struct gate_span text = index->text;
+    struct node *node = lua_newuserdatauv(L, bytes + (root ? 0 : text.len), root ? 1 : 0);
+    if (root) {
+        lua_pushvalue(L, root);
+        lua_setiuservalue(L, -2, 1);
+    } else {
+        text.data = memcpy((char *)node + bytes, text.data, text.len);
+    }
+    *node = (struct node){.indexer = place->indexer,
+                          .text = text,
+                          .rules = place->rules,
+                          .list = index->list,
+                          .root = root == 0,
+                          .end = index->end,
+                          .count = index->count};
     return node;
 }
 
-/* Pushes the node of the container at place->at of the string at index `text`, or nothing: an
- * error, or GATE_AGAIN where it is better decoded whole. */
-static int index_container(lua_State *L, int text, const struct place *place) {
+/* Pushes the node of the container at place->at of the text, or nothing: an error, or GATE_AGAIN
+ * where it is better decoded whole. `root`: as above. */
+static int index_container(lua_State *L, int root, struct gate_span text,
+                           const struct place *place) {
     struct gate_member few[MAP_MEMBERS_MAX];
-    struct gate_index index = {
-        .refuse_utf8 = place->rules.refuse_utf8, .members = few, .room = MAP_MEMBERS_MAX};
-    index.text.data = lua_tolstring(L, text, &index.text.len);
+    struct gate_index index = {.text = text,
+                               .refuse_utf8 = place->rules.refuse_utf8,
+                               .members = few,
+                               .room = MAP_MEMBERS_MAX};
     int rc = place->indexer->find(&index, place->at);
     if (rc != GATE_OK) return rc;
-    struct node *node = push_node(L, text, &index, place);
+    struct node *node = push_node(L, root, &index, place);
     if (index.count <= MAP_MEMBERS_MAX) {
         memcpy(node->members, few, index.count * sizeof few[0]);
         return GATE_OK;
@@ -121,7 +132,7 @@ static void decode_whole(lua_State *L, const struct gate_indexer *indexer, struc
 
 static void make_plain(lua_State *L, int table) {
     lua_pushnil(L);
-    lua_rawsetp(L, table, &text_key);
+    lua_rawsetp(L, table, &root_key);
     lua_pushnil(L);
     lua_rawsetp(L, table, &node_key);
     lua_pushnil(L);
@@ -155,20 +166,19 @@ static void become_decoded(lua_State *L, int table, struct gate_span text,
 
 /* The first touch. NULL: the table is plain now. */
 static struct node *touch(lua_State *L, int table) {
-    struct gate_span text;
     struct place place = unpack_place((int64_t)lua_tonumber(L, -1));
-    lua_rawgetp(L, table, &text_key);
-    text.data = lua_tolstring(L, -1, &text.len);
-    if (!text.data || place.at >= text.len) return NULL;
-    int rc = index_container(L, lua_gettop(L), &place);
+    lua_rawgetp(L, table, &root_key);
+    const struct node *root = lua_touserdata(L, -1);
+    if (!root || place.at >= root->text.len) return NULL;
+    int rc = index_container(L, lua_gettop(L), root->text, &place);
     if (rc < 0) raise_fault(L, rc);
     if (rc == GATE_AGAIN) {
-        become_decoded(L, table, text, &place);
+        become_decoded(L, table, root->text, &place);
         return NULL;
     }
     if (is_untouched(L, table)) {
         lua_pushnil(L);
-        lua_rawsetp(L, table, &text_key);
+        lua_rawsetp(L, table, &root_key);
         lua_pushvalue(L, -1);
         lua_rawsetp(L, table, &node_key);
     } else {
@@ -241,8 +251,11 @@ static void push_container(lua_State *L, const struct node *node, int index, siz
     }
     struct place place = {(uint32_t)at, node->indexer, node->rules};
     push_table(L, ENTRIES_BELOW);
-    lua_getiuservalue(L, index, 1);
-    lua_rawsetp(L, -2, &text_key);
+    if (node->root)
+        lua_pushvalue(L, index);
+    else
+        lua_getiuservalue(L, index, 1);
+    lua_rawsetp(L, -2, &root_key);
     lua_pushinteger(L, (lua_Integer)pack_place(place));
     lua_rawsetp(L, -2, &node_key);
 }
@@ -460,12 +473,9 @@ static bool is_end(const struct gate_codec *codec, struct gate_span rest) {
     return rest.len == 0 || (codec == &gate_json && measure_front(codec, rest) == rest.len);
 }
 
-int gate_lua_lazy(lua_State *L, int index, const struct gate_codec *codec,
+int gate_lua_lazy(lua_State *L, const struct gate_codec *codec, struct gate_span text,
                   const struct gate_lua_rules *rules) {
     static const struct gate_lua_rules plain_rules;
-    struct gate_span text;
-    index = lua_absindex(L, index);
-    text.data = lua_tolstring(L, index, &text.len);
     struct place place = {.at = (uint32_t)measure_front(codec, text),
                           .indexer = indexer_of(codec),
                           .rules = rules ? *rules : plain_rules};
@@ -474,7 +484,7 @@ int gate_lua_lazy(lua_State *L, int index, const struct gate_codec *codec,
         !is_worth_it(place.indexer, value, EVENT_BYTES_MAX))
         return gate_lua_decode(L, codec, text, rules, NULL);
     luaL_checkstack(L, 16, "lazy table");
-    int rc = index_container(L, index, &place);
+    int rc = index_container(L, 0, text, &place);
     if (rc < 0) return rc;
     if (rc == GATE_AGAIN) return gate_lua_decode(L, codec, text, rules, NULL);
     const struct node *node = lua_touserdata(L, -1);
@@ -503,7 +513,7 @@ static int core_lazy(lua_State *L) {
     const struct gate_codec *codec;
     struct gate_lua_rules rules = gate_lua_check_rules(L, 2, "lazy", &codec);
     int rc = check_depth(codec, text);
-    if (rc == GATE_OK) rc = gate_lua_lazy(L, 1, codec, &rules);
+    if (rc == GATE_OK) rc = gate_lua_lazy(L, codec, text, &rules);
     if (rc == GATE_OK) return 1;
     lua_pushnil(L);
     lua_pushfstring(L, "lazy: %s", gate_error_text(rc));

@@ -10,13 +10,13 @@
 #include "lua_compat.h"
 #include "lua_value.h"
 
-/* Pushes the lazy table of the value at `index`, a string, and returns 0; or pushes nothing and
- * returns what gate_lua_decode does for one whose outermost level is wrong. A value that is not
- * worth it (a scalar, a small event, a list of scalars, a packed term) is decoded whole. What is
- * wrong further down raises an error where it is touched. The value is nested at most
- * GATE_DEPTH_MAX deep, which gate_codec.scan has checked. */
-GATE_MUST_CHECK int gate_lua_lazy(lua_State *L, int index, const struct gate_codec *codec,
-                                  const struct gate_lua_rules *rules);
+/* Pushes the lazy table of the value that `text` is, of which it takes a copy, and returns 0; or
+ * pushes nothing and returns what gate_lua_decode does for one whose outermost level is wrong. A
+ * value that is not worth it (a scalar, a small event, a list of scalars, a packed term) is decoded
+ * whole. What is wrong further down raises an error where it is touched. The value is nested at
+ * most GATE_DEPTH_MAX deep, which gate_codec.scan has checked. */
+GATE_MUST_CHECK int gate_lua_lazy(lua_State *L, const struct gate_codec *codec,
+                                  struct gate_span text, const struct gate_lua_rules *rules);
 
 /* Adds to the table on top of the stack, in Lua:
  *   lazy(text [, { null = "drop"|"keep", invalid_utf8 = "pass"|"refuse",

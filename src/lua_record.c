@@ -147,14 +147,6 @@ static int record_raw(lua_State *L) {
     return rc < 0 ? fail_record(L, record, rc) : 1;
 }
 
-/* Pushes the data as the gateway sent it; in JSON that is what raw listeners get. */
-static int push_data(lua_State *L, struct gate_record *record) {
-    if (record->event.codec == &gate_json) return push_raw(L, record);
-    struct gate_span data = gate_event_data(&record->event);
-    lua_pushlstring(L, data.data, data.len);
-    return GATE_OK;
-}
-
 /* record:lazy() -> a table that decodes what is touched, the same one each time; once the data was
  * decoded anyway, that. Or nil, message, code. */
 static int record_lazy(lua_State *L) {
@@ -162,8 +154,8 @@ static int record_lazy(lua_State *L) {
     if (record->state != GATE_RECORD_FRESH || record->event.data_len == 0) return record_data(L);
     lua_settop(L, 1);
     if (!record->has_lazy) {
-        int rc = push_data(L, record);
-        if (rc == GATE_OK) rc = gate_lua_lazy(L, 2, record->event.codec, &record->rules);
+        int rc =
+            gate_lua_lazy(L, record->event.codec, gate_event_data(&record->event), &record->rules);
         if (rc < 0) return fail_record(L, record, rc);
         lua_setiuservalue(L, 1, LAZY);
         record->has_lazy = true;

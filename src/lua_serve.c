@@ -120,12 +120,7 @@ static bool push_wanted(lua_State *L, struct gate_record *record) {
     char how = form ? *form : '?';
     lua_settop(L, ITS_DATA - 1);
     if (how == 'r') return gate_record_json(L, record) == GATE_OK;
-    if (how == 'l' && data.len) {
-        lua_pushlstring(L, data.data, data.len);
-        if (gate_lua_lazy(L, ITS_DATA, codec, &record->rules) < 0) return false;
-        lua_replace(L, ITS_DATA);
-        return true;
-    }
+    if (how == 'l' && data.len) return gate_lua_lazy(L, codec, data, &record->rules) == GATE_OK;
     if (data.len) return gate_lua_decode(L, codec, data, &record->rules, NULL) == GATE_OK;
     lua_pushnil(L);
     return true;
