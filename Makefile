@@ -5,8 +5,9 @@ BUILD   := .build/$(MODE)
 TREE    := $(CURDIR)/$(BUILD)/tree
 LUA     := lua5.4
 ROCKS   := LUAROCKS_CONFIG=$(CURDIR)/$(BUILD)/config.lua luarocks --lua-version=5.4
-SPECS   :=
-BUSTED   = $$(command -v $(LUA)) $(FIRST) $$(command -v busted) --ignore-lua $(SPECS)
+SPECS   := $(wildcard spec/*_spec.lua)
+JOBS    := $(shell nproc 2>/dev/null || echo 2)
+BUSTED   = $$(command -v $(LUA)) $(FIRST) $$(command -v busted) --ignore-lua
 
 WARN    := -Wall -Wextra -Wconversion -Wshadow -Wundef -Wstrict-prototypes -Wmissing-prototypes
 C       := -std=c11 -D_GNU_SOURCE -fPIC -pthread -I/usr/include/lua5.4 -Isrc
@@ -36,10 +37,10 @@ demo: need all
 
 test: need check specs
 
-# The specs alone, against the installed tree: make specs SPECS=spec/json_spec.lua
+# The specs alone, JOBS files at once, against the installed tree: make specs SPECS=spec/json_spec.lua
 specs: export LOCPATH := $(CURDIR)/.build/locale
 specs: all $(BUILD)/moongate_unit.so $(BUILD)/stall.so $(BUILD)/simulator .build/locale/de_DE.UTF-8
-	$(RUN) $(BUSTED)
+	@sh spec/run $(JOBS) $(SPECS) -- $(RUN) $(BUSTED)
 
 # The rules that other clients broke, each with its tests and their results.
 failures: export LOCPATH := $(CURDIR)/.build/locale
@@ -53,7 +54,7 @@ simulate: DAYS   ?= 1
 simulate: SHARDS ?= 4
 simulate: $(BUILD)/simulator
 	$(BUILD)/simulator $(if $(SEED),-1 $(SEED),-s $(SEEDS)) -d $(DAYS) -n $(SHARDS) \
-	  $(if $(FROM),-f $(FROM)) $(if $(WATCH),-w $(WATCH)) $(if $(JOBS),-j $(JOBS))
+	  $(if $(FROM),-f $(FROM)) $(if $(WATCH),-w $(WATCH)) -j $(JOBS)
 
 check: need
 	luarocks --lua-version=5.4 lint moongate-scm-1.rockspec
