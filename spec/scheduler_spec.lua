@@ -736,6 +736,31 @@ describe("scheduler: the loop", function()
     assert.equal(1001, world.now)
   end)
 
+  it("can be waited for beside a descriptor of somebody else", function()
+    local source, keys, done = world.source(), world.source(), 0
+    scheduler.detach(keys)
+    world.at(1, function() keys.put(true) end)
+    assert.equal("fd", scheduler.wait(keys.fd()))
+    assert.equal(1001, world.now)
+    source.put(function() done = done + 1 end)
+    assert.equal("work", scheduler.wait(keys.fd())) -- both are readable
+    assert.equal(0, done)
+    assert.equal(1, scheduler.step())
+    assert.equal("fd", scheduler.wait(keys.fd()))
+    table.remove(keys.queue)
+    scheduler.after(5, function() end)
+    assert.equal("work", scheduler.wait(keys.fd()))
+    assert.equal(1006, world.now)
+    scheduler.step()
+    world.at(10, function() return nil, "EINTR" end)
+    assert.same({ nil, "EINTR" }, { scheduler.wait(keys.fd()) })
+    scheduler.raise "to be told"
+    local polls = #world.polls
+    assert.equal("work", scheduler.wait(keys.fd()))
+    assert.equal(polls, #world.polls)
+    assert.matches("to be told", select(2, pcall(scheduler.step)))
+  end)
+
   it("raises what is wrong with poll", function()
     world.source()
     scheduler.poll = function() return nil, "ESYSTEM" end

@@ -71,9 +71,12 @@ end
 local function poll_of(world)
   return function(fds, timeout_s)
     world.polls[#world.polls + 1] = { fds = { table.unpack(fds) }, timeout = timeout_s }
-    for _, fd in ipairs(fds) do
-      if world.readable[fd]() then return true end
+    local function first()
+      for place, fd in ipairs(fds) do
+        if world.readable[fd]() then return place end
+      end
     end
+    if first() then return true, first() end
     local next_thing = world.things[1]
     local until_s = timeout_s and world.now + timeout_s
     if next_thing and (not until_s or next_thing.at <= until_s) then
@@ -81,7 +84,7 @@ local function poll_of(world)
       world.now = math.max(world.now, next_thing.at)
       local ready, code = next_thing.happen()
       if ready == nil and code then return nil, code end
-      return true
+      return true, first()
     end
     if not until_s then error("the loop would hang for ever", 0) end
     world.now = until_s

@@ -87,15 +87,16 @@ end
 
 -- Runs `text` as a Lua program with the same search paths, with what it prints (stdout and stderr)
 -- as the first result, then its exit status or signal, as os.execute reports them. `setting` stands
--- in front of the command; at most witness.patience seconds are spent.
-function witness.program(text, setting)
+-- in front of the command; `feeder` is a shell command whose output it reads; at most
+-- witness.patience seconds are spent.
+function witness.program(text, setting, feeder)
   local name = os.tmpname()
   local file = assert(io.open(name, "w"))
   file:write(("package.path, package.cpath = %q, %q\n"):format(package.path,
     os.getenv "MOONGATE_CPATH" or package.cpath), text)
   file:close()
-  local pipe = assert(io.popen(("%s timeout -k 2 %d lua5.4 %s 2>&1"):format(
-    setting or "", witness.patience, name)))
+  local pipe = assert(io.popen(("%s %s timeout -k 2 %d lua5.4 %s 2>&1"):format(
+    feeder and feeder .. " |" or "", setting or "", witness.patience, name)))
   local said = pipe:read("a")
   local _, how, code = pipe:close()
   os.remove(name)

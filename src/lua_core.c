@@ -3,15 +3,12 @@
  * in C globals: what belongs to a lua_State stays in it, so several can live in one process. */
 #include "lua_core.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <math.h>
 #include <openssl/crypto.h>
 #include <openssl/opensslv.h>
-#include <poll.h>
 #include <stdarg.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <time.h>
 #include <zlib.h>
 
@@ -20,7 +17,6 @@
 #include "transport.h"
 
 #define MODULE_VERSION "moongate 0.1.0"
-#define POLL_FDS_MAX   4096 /* of one core.poll(): far more than loops that one thread can run */
 
 /* ---- Classes and results --------------------------------------------------------------------- */
 
@@ -331,8 +327,7 @@ void gate_lua_push_status(lua_State *L, const struct gate_status *status) {
     lua_setfield(L, -2, "counts");
 }
 
-/* ---- Clock, poll, terminal --------------------------------------------------------------------
- */
+/* ---- The clock ------------------------------------------------------------------------------- */
 
 /* core.now() -> seconds of the monotonic clock. */
 static int core_now(lua_State *L) {
@@ -340,49 +335,6 @@ static int core_now(lua_State *L) {
     clock_gettime(CLOCK_MONOTONIC, &now);
     lua_pushnumber(L, (lua_Number)now.tv_sec + (lua_Number)now.tv_nsec / 1e9);
     return 1;
-}
-
-/* nil and anything negative wait without end; the rest is rounded up, so that a wait for the next
- * deadline does not end just before it. */
-static int read_timeout_ms(lua_State *L, int index) {
-    if (lua_isnoneornil(L, index)) return -1;
-    lua_Number seconds = luaL_checknumber(L, index);
-    if (seconds < 0) return -1;
-    lua_Number ms = ceil(seconds * 1000);
-    return ms < INT_MAX ? (int)ms : INT_MAX;
-}
-
-/* core.poll({ fd, ... }, timeout_s) -> true when one is readable, false when time is up, or
- * nil, "EINTR" after a signal, so that Ctrl-C can be raised by the interpreter. */
-static int core_poll(lua_State *L) {
-    luaL_checktype(L, 1, LUA_TTABLE);
-    int timeout_ms = read_timeout_ms(L, 2);
-    int count = (int)lua_rawlen(L, 1);
-    luaL_argcheck(L, count <= POLL_FDS_MAX, 1, "too many descriptors");
-    struct pollfd *fds = lua_newuserdatauv(L, sizeof *fds * (size_t)(count > 0 ? count : 1), 0);
-    for (int i = 0; i < count; i++) {
-        lua_rawgeti(L, 1, i + 1);
-        fds[i] = (struct pollfd){.fd = (int)luaL_checkinteger(L, -1), .events = POLLIN};
-        lua_pop(L, 1);
-    }
-    int ready = poll(fds, (nfds_t)count, timeout_ms);
-    if (ready < 0) {
-        lua_pushnil(L);
-        lua_pushstring(L, errno == EINTR ? "EINTR" : "ESYSTEM");
-        return 2;
-    }
-    lua_pushboolean(L, ready > 0);
-    return 1;
-}
-
-/* core.terminal(fd) -> columns, lines of the terminal that it is, 0 where it does not say; nil when
- * it is none. */
-static int core_terminal(lua_State *L) {
-    struct winsize size;
-    if (ioctl((int)luaL_checkinteger(L, 1), TIOCGWINSZ, &size) < 0) return 0;
-    lua_pushinteger(L, size.ws_col);
-    lua_pushinteger(L, size.ws_row);
-    return 2;
 }
 
 /* ---- Constants --------------------------------------------------------------------------------
@@ -505,8 +457,7 @@ static void check_libraries(lua_State *L) {
 }
 
 int luaopen_moongate_core(lua_State *L) {
-    static const luaL_Reg functions[] = {
-        {"now", core_now}, {"poll", core_poll}, {"terminal", core_terminal}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"now", core_now}, {NULL, NULL}};
     check_libraries(L);
     lua_newtable(L);
     luaL_setfuncs(L, functions, 0);
@@ -518,5 +469,6 @@ int luaopen_moongate_core(lua_State *L) {
     gate_lua_shard_open(L);
     gate_lua_store_open(L);
     gate_lua_quota_open(L);
+    gate_lua_terminal_open(L);
     return 1;
 }

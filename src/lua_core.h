@@ -65,6 +65,7 @@ void gate_lua_engine_open(lua_State *L);
 void gate_lua_shard_open(lua_State *L);
 void gate_lua_store_open(lua_State *L);
 void gate_lua_quota_open(lua_State *L);
+void gate_lua_terminal_open(lua_State *L);
 
 /* What require "moongate.core" calls. */
 int luaopen_moongate_core(lua_State *L);

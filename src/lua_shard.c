@@ -207,11 +207,33 @@ static int shard_index(lua_State *L) {
 /* ---- Registration -----------------------------------------------------------------------------
  */
 
+/* __members of the class, for a prompt that completes names: { methods, properties }, whose keys
+ * they are. The methods are on top of the stack. */
+static void set_members(lua_State *L) {
+    luaL_getmetatable(L, GATE_LUA_SHARD);
+    lua_createtable(L, 2, 0);
+    lua_pushvalue(L, -3);
+    lua_rawseti(L, -2, 1);
+    lua_newtable(L);
+    for (const struct shard_property *property = shard_properties; property->name; property++) {
+        lua_pushboolean(L, true);
+        lua_setfield(L, -2, property->name);
+    }
+    for (const char *const *field = shard_fields; *field; field++) {
+        lua_pushboolean(L, true);
+        lua_setfield(L, -2, *field);
+    }
+    lua_rawseti(L, -2, 2);
+    lua_setfield(L, -2, "__members");
+    lua_pop(L, 1);
+}
+
 /* shard.lua adds its methods to core.shard_methods. */
 static void register_shard(lua_State *L) {
     static const luaL_Reg methods[] = {{NULL, NULL}};
     static const luaL_Reg meta[] = {{"__tostring", shard_tostring}, {NULL, NULL}};
     gate_lua_register(L, GATE_LUA_SHARD, methods, meta, shard_index);
+    set_members(L);
     lua_setfield(L, -2, "shard_methods");
 }
 

@@ -13,6 +13,7 @@ local FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 --- The subcommands: name, and the module that is one.
 cli.commands = {
   { "cluster", "moongate.cli_cluster" },
+  { "repl", "moongate.cli_repl" },
   { "sandbox", "moongate.cli_sandbox" },
 }
 
@@ -64,7 +65,45 @@ function cli.read(args, kinds)
   return all
 end
 
--- ---- Commands -----------------------------------------------------------------------------------
+--- A list that was said in one word: "0,3,guilds" is { 0, 3, "guilds" }.
+function cli.split(text)
+  local list = {}
+  for word in text:gmatch "[^,%s]+" do list[#list + 1] = tonumber(word) or word end
+  return list
+end
+
+-- ---- Commands with rows -------------------------------------------------------------------------
+
+--- The kinds of rows { name, kind, what stands for the value, help }, as cli.read wants them.
+function cli.kinds(rows)
+  local kinds = {}
+  for _, row in ipairs(rows) do kinds[row[1]] = row[2] end
+  return kinds
+end
+
+--- A usage text: its first lines, and a line for each of the rows.
+function cli.usage(lines, rows)
+  local all = table.move(lines, 1, #lines, 1, {})
+  for _, row in ipairs(rows) do
+    local name = ("--%s %s"):format(row[1], row[3])
+    all[#all + 1] = ("  %-24s %s"):format(name, row[4])
+  end
+  return table.concat(all, "\n") .. "\n"
+end
+
+--- The options of a client that commands have in common, out of what cli.read gave, over `options`.
+function cli.client_options(all, options)
+  for _, name in ipairs { "shards", "api", "encoding", "compress" } do
+    if all[name] ~= nil then options[name] = all[name] end
+  end
+  if all.compress == "none" then options.compress = false end
+  if all.intents then options.intents = cli.split(all.intents) end
+  local store = all["session-store"]
+  if store then options.session_store = require("moongate.store").file(store) end
+  return options
+end
+
+-- ---- The command --------------------------------------------------------------------------------
 
 local function usage()
   local lines = { "usage: moongate COMMAND ...", "" }

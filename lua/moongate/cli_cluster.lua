@@ -38,25 +38,14 @@ local rows = {
 
 --- The usage text.
 function command.usage()
-  local lines = {
+  return cli.usage({
     "usage: moongate cluster [--OPTION VALUE ...]", "",
     "Runs shards until Ctrl-C, which keeps their sessions. The token comes from $DISCORD_TOKEN, or",
     "from the config file.", "",
-  }
-  for _, row in ipairs(rows) do
-    local name = ("--%s %s"):format(row[1], row[3])
-    lines[#lines + 1] = ("  %-24s %s"):format(name, row[4])
-  end
-  return table.concat(lines, "\n") .. "\n"
+  }, rows)
 end
 
 -- ---- What was said -----------------------------------------------------------------------------
-
-local function split(text)
-  local list = {}
-  for word in text:gmatch "[^,%s]+" do list[#list + 1] = tonumber(word) or word end
-  return list
-end
 
 local function range(first, last)
   local list = {}
@@ -67,7 +56,7 @@ end
 -- The ids that are wanted: a list, nil for all of them; or nil and what is wrong.
 local function read_ids(all)
   if all.ids and (all.min or all.max) then return nil, "--ids stands beside --min or --max" end
-  if all.ids then return split(all.ids) end
+  if all.ids then return cli.split(all.ids) end
   if not all.min and not all.max then return nil end
   local last = all.max or all.total and all.total - 1
   if not last then return nil, "--min needs --max or --total" end
@@ -102,17 +91,9 @@ local function read_options(all)
   if why then return nil, why end
   options.shard_ids = ids or options.shard_ids
   options.shards = all.total or options.shards
-  options.intents = all.intents and split(all.intents) or options.intents or { "guilds" }
-  options.api = all.api or options.api
-  options.encoding = all.encoding or options.encoding
-  if all.compress == "none" then
-    options.compress = false
-  else
-    options.compress = all.compress or options.compress
-  end
+  options.intents = options.intents or { "guilds" }
   options.log_level = options.log_level or "info"
-  local store = all["session-store"]
-  if store then options.session_store = moongate.store.file(store) end
+  cli.client_options(all, options)
   if all.coordinate then options.identify_coordinator = moongate.coordinator.file() end
   return options, config.setup
 end
@@ -121,9 +102,7 @@ end
 
 --- True, or nil, message, status.
 function command.run(args)
-  local kinds = {}
-  for _, row in ipairs(rows) do kinds[row[1]] = row[2] end
-  local all, why = cli.read(args, kinds)
+  local all, why = cli.read(args, cli.kinds(rows))
   if not all then return nil, why, MISUSED end
   if all[1] then return nil, ("'%s' is no option"):format(all[1]), MISUSED end
   local options, setup = read_options(all)

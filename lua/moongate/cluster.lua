@@ -90,6 +90,10 @@ end
 local meta = {
   __name = "moongate.cluster",
   __tostring = describe,
+  __members = { methods, properties, { shards = true, gateway = true } }, -- see complete.lua
+  __internal = {
+    identify_shard = true, start_shards = true, send_all = true, remember_presence = true,
+  },
   __index = function(self, key)
     local method = methods[key]
     if method then return method end

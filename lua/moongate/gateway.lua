@@ -68,6 +68,11 @@ end
 local meta = {
   __name = "moongate.gateway",
   __tostring = describe,
+  __members = { methods, properties }, -- see complete.lua
+  __internal = {
+    configure = true, refresh = true, connects_to = true, serves = true, note_identify = true,
+    identify_in = true,
+  },
   __index = function(self, key)
     local property = properties[key]
     if property then return property(privates[self]) end

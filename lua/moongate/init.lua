@@ -65,4 +65,10 @@ function moongate.spawn(fn, ...)
   return scheduler.spawn(fn, ...)
 end
 
+--- A prompt at which the bot goes on, and its events are shown while one types; until Ctrl-D, then
+-- true. repl(bot, { names = { ... }, watch = { ... }, connect = false, history = file })
+function moongate.repl(bot, wanted)
+  return require("moongate.repl").run(bot, wanted)
+end
+
 return moongate

@@ -29,8 +29,9 @@ function scheduler.now()
   error("scheduler: there is no clock yet: require 'moongate' brings one", 2)
 end
 
---- Waits until one of the descriptors is readable, at most so many seconds (nil: for ever). True,
--- false when time is up, or nil and "EINTR" after a signal. Replaced like now().
+--- Waits until one of the descriptors is readable, at most so many seconds (nil: for ever). True
+-- and the place of the first one that is, false when time is up, or nil and "EINTR" after a signal.
+-- Replaced like now().
 function scheduler.poll(_, _)
   error("scheduler: there is no poll function yet: require 'moongate' brings one", 2)
 end
@@ -650,6 +651,18 @@ function scheduler.step(timeout_s)
   watchers[waiter] = true
   waiter.finally = function() watchers[waiter] = nil end
   return waiter:wait(timeout_s or 0) or 0
+end
+
+--- Waits, without doing any of it, until there is something to do or `fd` is readable: "work", or
+-- "fd" when it is only that; nil and "EINTR" after a signal. For a prompt, in the main program.
+function scheduler.wait(fd)
+  if ready_first <= ready_last or scheduler.failing() then return "work" end
+  local fds, wait_s = prepare_poll(math.huge)
+  local last = #fds + 1
+  fds[last] = fd
+  local answer, which = scheduler.poll(fds, wait_s < math.huge and wait_s or nil)
+  if answer == nil then return nil, which end
+  return which == last and "fd" or "work"
 end
 
 --- Turns the loop until done() is true, and returns what it returned. With neither source nor timer

@@ -1,0 +1,92 @@
+-- cli_repl.lua: `moongate repl`: a prompt with a bot that is connected, or with a bot and a sandbox
+-- to play in. Required by cli.lua and by specs.
+
+local cli = require "moongate.cli"
+local moongate = require "moongate"
+
+local command = { summary = "a prompt with a bot that is connected" }
+
+local MISUSED = 2
+
+-- What can be said: kind, what stands for the value, help, in the order of the usage text.
+local rows = {
+  { "sandbox", "flag", "", "play with a gateway of one's own: `discord` at the prompt" },
+  { "intents", "text", "LIST", "names or numbers: all that need no approval" },
+  { "watch", "text", "LIST", "the events that are shown; all of them" },
+  { "quiet", "flag", "", "show none until asked" },
+  { "shards", "number", "N", "shards in all; the gateway's recommendation by default" },
+  { "api", "text", "URL", "another API; $DISCORD_API" },
+  { "encoding", "text", "NAME", "json or etf" },
+  { "compress", "text", "NAME", "zlib-stream, zstd-stream, payload or none" },
+  { "session-store", "text", "FILE", "where the session outlives the process" },
+  { "history", "text", "FILE", "where lines are kept: ~/.moongate_history" },
+  { "no-history", "flag", "", "keep none" },
+}
+
+--- The usage text.
+function command.usage()
+  return cli.usage({
+    "usage: moongate repl [--OPTION VALUE ...]", "",
+    "A prompt with `bot`, connected by the token in $DISCORD_TOKEN; help() there tells more.",
+    "Its events are shown while one types. Ctrl-D leaves.", "",
+  }, rows)
+end
+
+-- A sandbox and the options of a bot that lives in it; or nil and what is wrong.
+local function start_sandbox(options)
+  local discord, why = require("moongate.sandbox").start { guilds = 1 }
+  if not discord then return nil, why end
+  options.token, options.api = discord.token, discord.api
+  return discord
+end
+
+local function check(all)
+  if all[1] then return ("'%s' is no option"):format(all[1]) end
+  if all.sandbox and all.api then return "--sandbox has an API of its own, leave --api out" end
+  if all.quiet and all.watch then return "--quiet stands beside --watch" end
+  local token = os.getenv "DISCORD_TOKEN"
+  if not all.sandbox and (not token or token == "") then
+    return "no token: set $DISCORD_TOKEN, or play with --sandbox"
+  end
+end
+
+-- Which events are shown at first: a list, nil for all of them, false for none.
+local function shown(all)
+  if all.quiet then return false end
+  return all.watch and cli.split(all.watch) or nil
+end
+
+-- The file of the lines: nil for the usual one, false for none.
+local function history(all)
+  if all["no-history"] then return false end
+  return all.history
+end
+
+local function converse(all, options, discord)
+  local fine, bot = pcall(moongate.client, options)
+  if not fine then return nil, tostring(bot), MISUSED end
+  moongate.repl(bot, {
+    names = { discord = discord },
+    watch = shown(all),
+    history = history(all),
+  })
+  bot:stop()
+  return true
+end
+
+--- True, or nil, message, status.
+function command.run(args)
+  local all, why = cli.read(args, cli.kinds(rows))
+  why = why or check(all)
+  if why then return nil, why, MISUSED end
+  local options, discord = cli.client_options(all, { intents = moongate.intents.default }), nil
+  if all.sandbox then
+    discord, why = start_sandbox(options)
+    if not discord then return nil, why end
+  end
+  local done, message, status = converse(all, options, discord)
+  if discord then discord:stop() end
+  return done, message, status
+end
+
+return command

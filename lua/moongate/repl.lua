@@ -1,0 +1,381 @@
+-- repl.lua: a prompt at which a bot goes on: events are delivered and shown above the line while it
+-- is typed; with history and completion. Used by moongate.repl, `moongate repl` and specs.
+--
+--   wait for keys or work --> keys: line.lua --> a line: load it, run it, show what it returns
+--                         --> work: take the line away, scheduler.step, draw it again
+--
+-- The terminal gives single keys only while a line is typed: what runs finds it as it always is.
+
+local complete = require "moongate.complete"
+local core = require "moongate.core"
+local inspect = require "moongate.inspect"
+local line = require "moongate.line"
+local scheduler = require "moongate.scheduler"
+
+local repl = {}
+
+local STDIN, STDOUT = 0, 1
+local PROMPT, CONTINUED = "moongate> ", "       >> "
+local COLUMNS = 80 -- of a terminal that does not say how many
+local EVENTS_PER_S = 10 -- that are shown; of the others only how many
+local HISTORY_FILE = "/.moongate_history" -- in $HOME
+local DIM, RED, CYAN = 2, 31, 36
+local SHORT_TRACE = 2 -- lines that say no more than the error itself
+local SECRET = "[Tt][Oo][Kk][Ee][Nn]" -- a line that has this is never written to a file
+
+local HELP = [[
+What is typed is Lua. What it returns is shown, and stands in _ until the next line.
+  bot             the bot: bot.state, bot.shards[0], bot:set_presence { ... }, bot:stop()
+  moongate        the module
+  watch "messageCreate"   shows these events; watch() all of them
+  quiet()         shows none
+Tab completes, also names of events and intents inside of quotes. Ctrl-C clears the line, Ctrl-D
+leaves.]]
+
+local Prompt = {}
+Prompt.__index = Prompt
+
+-- ---- What is shown ------------------------------------------------------------------------------
+
+local function columns()
+  local count = core.terminal(STDOUT)
+  return count and count > 0 and count or COLUMNS
+end
+
+local function write(...)
+  io.stdout:write(...)
+  io.stdout:flush()
+end
+
+local function paint(self, color, text)
+  return self.colored and ("\27[%dm%s\27[0m"):format(color, text) or text
+end
+
+local function say(text)
+  write(text, "\n")
+end
+
+local function complain(self, text)
+  say(paint(self, RED, text))
+end
+
+-- What did not fit into its second is counted, and told with the first event after it.
+local function is_too_much(self)
+  local second = math.floor(core.now())
+  if self.second == second then
+    self.events = self.events + 1
+    if self.events > EVENTS_PER_S then return true end
+  else
+    if self.second and self.events > EVENTS_PER_S then
+      say(paint(self, DIM, ("... %d more events"):format(self.events - EVENTS_PER_S)))
+    end
+    self.second, self.events = second, 1
+  end
+  return false
+end
+
+local function show_event(self, data, one, name)
+  if is_too_much(self) then return end
+  local head = ("%s %s shard %s "):format(os.date "%H:%M:%S", name, one and one.id or "-")
+  say(paint(self, DIM, head .. inspect.line(data, math.max(columns() - #head, 20))))
+end
+
+function Prompt:quiet()
+  for _, stop in ipairs(self.watching) do stop() end
+  self.watching = {}
+end
+
+function Prompt:watch(...)
+  self:quiet()
+  local bot = self.bot
+  if not bot then error("watch: there is no bot to watch", 0) end
+  local function show(data, one, name) show_event(self, data, one, name) end
+  local names = select("#", ...) > 0 and { ... } or { "*" }
+  for _, name in ipairs(names) do
+    bot:on(name, show, { lazy = true })
+    table.insert(self.watching, function() bot:off(name, show) end)
+  end
+end
+
+-- ---- Lua ----------------------------------------------------------------------------------------
+
+local function is_interrupt(err)
+  return type(err) == "string" and err:find("interrupted!", 1, true) ~= nil
+end
+
+-- What went wrong, without the part of the stack that is this file's.
+local function explain(err)
+  if type(err) ~= "string" then return inspect.value(err, columns()) end
+  if is_interrupt(err) then return "interrupted!" end
+  local trace = debug.traceback("", 2):gsub("\n[^\n]*in function 'xpcall'.*$", "")
+  local _, lines = trace:gsub("\n", "")
+  return lines > SHORT_TRACE and err .. trace or err
+end
+
+-- An expression, or a statement; nil and "more" where its end is still to come.
+local function compile(text, env)
+  local chunk = load("return " .. text, "=prompt", "t", env)
+  if chunk then return chunk end
+  local message
+  chunk, message = load(text, "=prompt", "t", env)
+  if chunk then return chunk end
+  return nil, message:find "<eof>'?$" and "more" or message
+end
+
+-- All results but nils behind the last one that says something.
+function Prompt:show_results(...)
+  local count = select("#", ...)
+  if count == 0 then return end
+  while count > 1 and select(count, ...) == nil do count = count - 1 end
+  self.env._ = (...)
+  local shown = {}
+  for i = 1, count do shown[i] = inspect.value(select(i, ...), columns()) end
+  say(table.concat(shown, "\t"))
+end
+
+local function finish(self, fine, ...)
+  if fine then
+    self:show_results(...)
+  else
+    complain(self, (...))
+  end
+end
+
+-- Runs what was typed so far, unless it goes on.
+function Prompt:take(text)
+  local whole = self.begun and self.begun .. "\n" .. text or text
+  local chunk, message = compile(whole:gsub("^=", "return "), self.env)
+  self.begun = message == "more" and whole or nil
+  if chunk then
+    finish(self, xpcall(chunk, explain))
+  elseif not self.begun and whole:find "%S" then
+    complain(self, message)
+  end
+end
+
+-- ---- Keys ---------------------------------------------------------------------------------------
+
+function Prompt:draw()
+  self.typed.prompt = self.begun and CONTINUED or PROMPT
+  write(self.typed:draw(columns()))
+end
+
+local function hide(self)
+  write(self.typed.hide())
+end
+
+local function leave_line(self)
+  self.typed.at = #self.typed.text + 1
+  self:draw()
+  write "\n"
+end
+
+local function show_words(words)
+  local widest, room = 0, columns()
+  for _, word in ipairs(words) do widest = math.max(widest, #word + 2) end
+  local across, lines = math.max(room // widest, 1), {}
+  for i, word in ipairs(words) do
+    local at = (i - 1) // across + 1
+    lines[at] = (lines[at] or "") .. word .. (" "):rep(widest - #word)
+  end
+  for i, text in ipairs(lines) do lines[i] = text:gsub(" +$", "") end
+  write(table.concat(lines, "\n"), "\n")
+end
+
+-- What feed() of a line says, and what it means here.
+local acts = {
+  line = function(self, text)
+    write(self.typed.hide(), self.typed.prompt, text, "\n")
+    self.keyboard:close()
+    self:take(text)
+    self.keyboard:raw()
+  end,
+  interrupt = function(self, text)
+    write "\n"
+    if text == "" and not self.begun then say "Ctrl-D leaves" end
+    self.begun = nil
+  end,
+  ["end"] = function(self)
+    write "\n"
+    self.over = true
+  end,
+  words = function(self, words)
+    leave_line(self)
+    show_words(words)
+  end,
+  wipe = function() write "\27[H\27[2J" end,
+  suspend = function(self)
+    hide(self)
+    self.keyboard:suspend()
+  end,
+}
+
+function Prompt:press(bytes)
+  repeat
+    local what, value = self.typed:feed(bytes)
+    bytes = nil
+    if what then acts[what](self, value) end
+  until not what or self.over
+  if not self.over then self:draw() end
+end
+
+-- ---- The loop -----------------------------------------------------------------------------------
+
+-- Hands out what has come. An error that nobody else was told about is shown.
+local function deliver(self)
+  local fine, err = pcall(scheduler.step, 0)
+  if fine then return end
+  if is_interrupt(err) then error(err, 0) end
+  complain(self, type(err) == "string" and err or inspect.value(err, columns()))
+end
+
+local function turn(self)
+  local what = scheduler.wait(STDIN)
+  if what == "work" then
+    hide(self)
+    deliver(self)
+    self:draw()
+  end
+  local bytes = core.read(STDIN)
+  if bytes == "" then -- the terminal is gone
+    self.over = true
+  elseif bytes then
+    self:press(bytes)
+  end
+end
+
+-- With a terminal. Ctrl-C may end it at any moment, and then it begins again.
+local function edit(self, again)
+  assert(self.keyboard:raw())
+  if again then acts.interrupt(self, self.typed:take(true)) end
+  self:draw()
+  while not self.over do turn(self) end
+end
+
+-- Without one: line by line, until the end of the input, or Ctrl-C.
+local function read_lines(self, again)
+  local rest = ""
+  while not self.over and not again do
+    if scheduler.wait(STDIN) == "work" then deliver(self) end
+    local bytes = core.read(STDIN)
+    if bytes then
+      rest = rest .. (bytes == "" and rest ~= "" and "\n" or bytes)
+      for text in rest:gmatch "([^\n]*)\n" do self:take(text) end
+      rest = rest:match "[^\n]*$"
+      self.over = bytes == ""
+    end
+  end
+  if self.begun then complain(self, "unfinished: " .. self.begun) end
+end
+
+-- ---- History ------------------------------------------------------------------------------------
+
+local function history_path(wanted)
+  if wanted == false then return nil end
+  local home = os.getenv "HOME"
+  return wanted or home and home .. HISTORY_FILE
+end
+
+local function load_history(path)
+  local list, file = {}, path and io.open(path, "r")
+  if not file then return list end
+  for text in file:lines() do list[#list + 1] = text end
+  file:close()
+  return list
+end
+
+-- What is worth to be kept, and no secret.
+local function save_history(path, list)
+  local kept, secret = {}, os.getenv "DISCORD_TOKEN"
+  for _, text in ipairs(list) do
+    local tells = text:find(SECRET) or secret and secret ~= "" and text:find(secret, 1, true)
+    if not tells then kept[#kept + 1] = text:gsub("\n", " ") .. "\n" end
+  end
+  return core.replace_file(path, table.concat(kept))
+end
+
+-- ---- For users ----------------------------------------------------------------------------------
+
+local function make_env(self, more)
+  local env = {
+    bot = self.bot, moongate = require "moongate",
+    watch = function(...) self:watch(...) end,
+    quiet = function() self:quiet() end,
+    help = function() say(HELP) end,
+  }
+  for name, value in pairs(more or {}) do env[name] = value end
+  return setmetatable(env, { __index = _G })
+end
+
+local function listen(self)
+  local bot = self.bot
+  local function trouble(problem, one)
+    complain(self, ("%s%s"):format(one and ("shard %s: "):format(one.id) or "", problem.message))
+  end
+  local function told(entry)
+    if entry.fields and entry.fields.event == "error" then return end
+    say(paint(self, CYAN, ("%s %s"):format(os.date "%H:%M:%S", entry.message)))
+  end
+  bot:on("error", trouble)
+  bot:on("log", told)
+  return function()
+    bot:off("error", trouble)
+    bot:off("log", told)
+    self:quiet()
+  end
+end
+
+-- Begins to connect, and does not wait for it.
+local function connect(self)
+  scheduler.spawn(function()
+    local fine, message = self.bot:connect()
+    if not fine then complain(self, "connect: " .. tostring(message)) end
+  end)
+end
+
+local function check(bot, options)
+  if bot ~= nil and (type(bot) ~= "table" or type(bot.connect) ~= "function") then
+    error(("repl: a client or a cluster expected, got %s"):format(type(bot)), 3)
+  end
+  if options ~= nil and type(options) ~= "table" then
+    error(("repl: options must be a table, got %s"):format(type(options)), 3)
+  end
+  if not coroutine.isyieldable or coroutine.isyieldable() then
+    error("repl: it belongs to the main program, not into a listener", 3)
+  end
+end
+
+--- A prompt until the user leaves it with Ctrl-D; the bot goes on meanwhile, and is connected if it
+-- was not. options: names = { name = value } that the prompt knows besides `bot` and `moongate`;
+-- watch = events that are shown at first, all of them by default, false: none; connect = false;
+-- history = the file of the lines (~/.moongate_history, for the user alone; no line in it has the
+-- word "token"), false: none. Without a terminal it takes lines up to the end of the input. Returns
+-- true.
+function repl.run(bot, options)
+  check(bot, options)
+  options = options or {}
+  local path = history_path(options.history)
+  local self = setmetatable({
+    bot = bot, watching = {}, colored = core.terminal(STDOUT) and not os.getenv "NO_COLOR",
+    keyboard = core.terminal(STDOUT) and os.getenv "TERM" ~= "dumb" and core.keyboard(STDIN) or nil,
+  }, Prompt)
+  self.env = make_env(self, options.names)
+  self.typed = line.new {
+    prompt = PROMPT, history = self.keyboard and load_history(path) or {},
+    complete = function(text) return complete.line(text, self.env) end,
+  }
+  local stop_listening = bot and listen(self)
+  if bot and options.watch ~= false then self:watch(table.unpack(options.watch or {})) end
+  if bot and options.connect ~= false then connect(self) end
+  local converse = self.keyboard and edit or read_lines
+  local fine, err = core.interruptible(function(again) converse(self, again) end)
+  if self.keyboard then
+    self.keyboard:close()
+    if path then save_history(path, self.typed.history) end
+  end
+  if stop_listening then stop_listening() end
+  if not fine then error(err, 0) end
+  return true
+end
+
+return repl

@@ -1,0 +1,209 @@
+-- line.lua: keys go in, a line and what the terminal has to show come out.
+
+local line = require "moongate.line"
+
+local UP, DOWN, RIGHT, LEFT = "\27[A", "\27[B", "\27[C", "\27[D"
+local HOME, LAST, DELETE, BACK = "\27[H", "\27[F", "\27[3~", "\127"
+
+-- A line into which so many keys were typed.
+local function typed(keys, options)
+  local one = line.new(options or {})
+  assert.is_nil(one:feed(keys))
+  return one
+end
+
+-- What a terminal of one line shows, and where its cursor is, after what was written.
+local function screen(written)
+  local cells, at, place = {}, 1, 1
+  while place <= #written do
+    local number, order = written:match("^\27%[(%d*)(%a)", place)
+    if number then
+      if order == "C" then at = at + tonumber(number) end
+      if order == "K" then
+        for i = at, #cells do cells[i] = nil end
+      end
+      place = place + 2 + #number + 1
+    elseif written:sub(place, place) == "\r" then
+      at, place = 1, place + 1
+    else
+      local char = written:match("^[%z\1-\127\192-\255][\128-\191]*", place)
+      cells[at] = char
+      at, place = at + 1, place + #char
+    end
+  end
+  return table.concat(cells), at
+end
+
+describe("line: typing", function()
+  it("puts what is typed where the cursor is", function()
+    assert.equal("abc", typed "abc".text)
+    assert.equal("abXc", typed("abc" .. LEFT .. "X").text)
+    assert.equal("Xabc", typed("abc" .. HOME .. "X").text)
+    assert.equal("abcX", typed("abc" .. HOME .. LAST .. "X").text)
+    assert.equal("aXbc", typed("abc" .. HOME .. RIGHT .. "X").text)
+  end)
+
+  it("goes no further than the ends", function()
+    assert.equal("Xab", typed("ab" .. LEFT:rep(5) .. "X").text)
+    assert.equal("abX", typed("ab" .. RIGHT:rep(5) .. "X").text)
+    assert.equal("ab", typed("ab" .. DELETE .. HOME .. BACK).text)
+  end)
+
+  it("takes characters of UTF-8 whole, however they are cut", function()
+    assert.equal("häl", typed("hälo" .. BACK .. LEFT .. LEFT .. RIGHT .. RIGHT).text)
+    assert.equal("h", typed("h€🌙" .. BACK .. BACK).text)
+    local whole = "h€🌙ä"
+    for cut = 1, #whole - 1 do
+      local one = typed(whole:sub(1, cut))
+      one:feed(whole:sub(cut + 1))
+      assert.equal(whole, one.text, "cut at " .. cut)
+    end
+  end)
+
+  it("lets bytes pass that are no UTF-8, one by one", function()
+    assert.equal("a\255\254bc", typed "a\255\254bc".text)
+    assert.equal("ac", typed("a\255c" .. LEFT .. BACK).text)
+  end)
+
+  it("deletes characters, words, and to the ends", function()
+    assert.equal("ac", typed("abc" .. LEFT .. BACK).text)
+    assert.equal("ab", typed("abc" .. LEFT .. DELETE).text)
+    assert.equal("ab", typed("abc" .. LEFT .. "\4").text)
+    assert.equal("one ", typed "one two.\23".text)
+    assert.equal("", typed "one two\23\23".text)
+    assert.equal(" two", typed("one two" .. HOME .. "\27d").text)
+    assert.equal("c", typed("abc" .. LEFT .. "\21").text)
+    assert.equal("ab", typed("abc" .. LEFT .. "\11").text)
+  end)
+
+  it("puts back what was deleted last", function()
+    assert.equal("two one ", typed("one two\23" .. HOME .. "\25 ").text)
+    assert.equal("abab", typed("ab\21\25\25").text)
+  end)
+
+  it("goes word by word", function()
+    assert.equal("one Xtwo", typed("one two\27bX").text)
+    assert.equal("oneX two", typed("one two" .. HOME .. "\27fX").text)
+    assert.equal("one Xtwo", typed("one two\27[1;5DX").text)
+    assert.equal("oneX two", typed("one two" .. HOME .. "\27[1;5CX").text)
+  end)
+
+  it("passes over keys that it does not know, also cut ones", function()
+    assert.equal("ab", typed "a\27[15~\27[1;2Pb\0\28".text)
+    local one = typed "ab\27"
+    one:feed "["
+    one:feed "D"
+    assert.equal(2, one.at)
+    assert.equal("ab", one.text)
+  end)
+end)
+
+describe("line: what is more than typing", function()
+  it("gives the line, and goes on with what was typed ahead", function()
+    local one = line.new {}
+    assert.same({ "line", "first" }, { one:feed "first\rsecond\nthi" })
+    assert.same({ "line", "second" }, { one:feed() })
+    assert.is_nil(one:feed())
+    assert.equal("thi", one.text)
+  end)
+
+  it("tells of Ctrl-C, Ctrl-D, Ctrl-L and Ctrl-Z", function()
+    local one = line.new {}
+    assert.same({ "interrupt", "half" }, { one:feed "half\3" })
+    assert.equal("", one.text)
+    assert.same({ "end" }, { one:feed "\4" })
+    assert.same({ "wipe" }, { one:feed "\12" })
+    assert.same({ "suspend" }, { one:feed "\26" })
+  end)
+end)
+
+describe("line: history", function()
+  it("goes back and forth, and keeps what was being typed", function()
+    local one = typed("now" .. UP .. UP, { history = { "first", "second" } })
+    assert.equal("first", one.text)
+    one:feed(UP)
+    assert.equal("first", one.text)
+    one:feed(DOWN)
+    assert.equal("second", one.text)
+    one:feed(DOWN .. DOWN)
+    assert.equal("now", one.text)
+  end)
+
+  it("takes lines in, but neither blanks, nor the same twice, nor what was given up", function()
+    local history = {}
+    local one = line.new { history = history }
+    for _, keys in ipairs { "a\r", "a\r", "  \r", "\r", "b\3", "c\r" } do one:feed(keys) end
+    assert.same({ "a", "c" }, history)
+  end)
+
+  it("forgets the oldest lines", function()
+    local history = {}
+    local one = line.new { history = history }
+    for i = 1, 1100 do one:feed(i .. "\r") end
+    assert.equal(1000, #history)
+    assert.equal("1100", history[1000])
+  end)
+end)
+
+describe("line: completion", function()
+  local function complete(text)
+    local from, start = text:match "()(%a*)$"
+    local found = {}
+    for _, word in ipairs { "send", "send_all", "set", "zebra" } do
+      if word:sub(1, #start) == start then found[#found + 1] = word end
+    end
+    return from, found
+  end
+
+  it("takes the only way", function()
+    assert.equal("x zebra", typed("x z\t", { complete = complete }).text)
+    assert.equal("zebra)", typed("z)" .. LEFT .. "\t", { complete = complete }).text)
+  end)
+
+  it("goes as far as all agree, then shows them", function()
+    local one = typed("s\t", { complete = complete })
+    assert.equal("se", one.text)
+    local what, words = one:feed "\t"
+    assert.equal("words", what)
+    assert.same({ "send", "send_all", "set" }, words)
+  end)
+
+  it("does nothing where nothing can be said", function()
+    assert.equal("q", typed("q\t", { complete = complete }).text)
+    assert.equal("q", typed("q\t", { complete = function() end }).text)
+    assert.equal("q", typed("q\t").text)
+  end)
+end)
+
+describe("line: on the screen", function()
+  it("shows the prompt, the text and the cursor", function()
+    local one = typed("häll" .. LEFT, { prompt = "> " })
+    local shown, at = screen(one:draw(80))
+    assert.equal("> häll", shown)
+    assert.equal(6, at)
+  end)
+
+  it("shows a part of what is too long, with the cursor in it", function()
+    local letters = ("abcdefghij"):rep(3)
+    local one = typed(letters, { prompt = "> " })
+    for step = 0, #letters do
+      local shown, at = screen(one:draw(12))
+      assert.is_true(#shown <= 11, shown)
+      assert.equal("> ", shown:sub(1, 2))
+      assert.is_true(at >= 3 and at <= 12, at .. " after " .. step)
+      if step > 0 then -- the character under the cursor
+        assert.equal(letters:sub(-step, -step), shown:sub(at, at), "after " .. step)
+      end
+      one:feed(LEFT)
+    end
+  end)
+
+  it("survives a terminal that is narrower than its prompt", function()
+    assert.is_string(typed("abc", { prompt = "moongate> " }):draw(3))
+  end)
+
+  it("is gone when it is hidden", function()
+    local one = typed("abc", { prompt = "> " })
+    assert.equal("", (screen(one:draw(80) .. one.hide())))
+  end)
+end)

@@ -1,0 +1,234 @@
+/* lua_terminal.c - what a prompt needs of C: waiting, the terminal and its keys, Ctrl-C. Used by
+ * scheduler.lua, repl.lua and the commands, on the thread of the lua_State.
+ *
+ * A signal has no argument, so the lua_State that Ctrl-C interrupts is the one thing of moongate
+ * that stands in a global of C; it is set only while core.interruptible runs. */
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "lua_core.h"
+
+#define POLL_FDS_MAX   4096 /* of one core.poll(): far more than loops that one thread can run */
+#define READ_BYTES     4096 /* of one core.read(): more than anybody types at once */
+#define KEYBOARD_CLASS "moongate.keyboard"
+
+/* ---- Waiting --------------------------------------------------------------------------------- */
+
+/* nil and anything negative wait without end; the rest is rounded up, so that a wait for the next
+ * deadline does not end just before it. */
+static int read_timeout_ms(lua_State *L, int index) {
+    if (lua_isnoneornil(L, index)) return -1;
+    lua_Number seconds = luaL_checknumber(L, index);
+    if (seconds < 0) return -1;
+    lua_Number ms = ceil(seconds * 1000);
+    return ms < INT_MAX ? (int)ms : INT_MAX;
+}
+
+static int find_readable(const struct pollfd *fds, int count) {
+    int first = 0;
+    while (first < count && fds[first].revents == 0) first++;
+    return first + 1;
+}
+
+/* core.poll({ fd, ... }, timeout_s) -> true and the place of the first one that is readable, false
+ * when time is up, or nil, "EINTR" after a signal, so that Ctrl-C can be raised by the
+ * interpreter. */
+static int core_poll(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    int timeout_ms = read_timeout_ms(L, 2);
+    int count = (int)lua_rawlen(L, 1);
+    luaL_argcheck(L, count <= POLL_FDS_MAX, 1, "too many descriptors");
+    struct pollfd *fds = lua_newuserdatauv(L, sizeof *fds * (size_t)(count > 0 ? count : 1), 0);
+    for (int i = 0; i < count; i++) {
+        lua_rawgeti(L, 1, i + 1);
+        fds[i] = (struct pollfd){.fd = (int)luaL_checkinteger(L, -1), .events = POLLIN};
+        lua_pop(L, 1);
+    }
+    int ready = poll(fds, (nfds_t)count, timeout_ms);
+    if (ready < 0) {
+        lua_pushnil(L);
+        lua_pushstring(L, errno == EINTR ? "EINTR" : "ESYSTEM");
+        return 2;
+    }
+    lua_pushboolean(L, ready > 0);
+    if (ready == 0) return 1;
+    lua_pushinteger(L, find_readable(fds, count));
+    return 2;
+}
+
+/* core.read(fd) -> the bytes that are there, without waiting: "" at the end of them; nil where
+ * there are none yet. */
+static int core_read(lua_State *L) {
+    char bytes[READ_BYTES];
+    struct pollfd at = {.fd = (int)luaL_checkinteger(L, 1), .events = POLLIN};
+    if (poll(&at, 1, 0) <= 0) return 0;
+    ssize_t len = read(at.fd, bytes, sizeof bytes);
+    if (len < 0 && (errno == EINTR || errno == EAGAIN)) return 0;
+    lua_pushlstring(L, bytes, len > 0 ? (size_t)len : 0);
+    return 1;
+}
+
+/* ---- The terminal ---------------------------------------------------------------------------- */
+
+/* core.terminal(fd) -> columns, lines of the terminal that it is, 0 where it does not say; nil when
+ * it is none. */
+static int core_terminal(lua_State *L) {
+    struct winsize size;
+    if (ioctl((int)luaL_checkinteger(L, 1), TIOCGWINSZ, &size) < 0) return 0;
+    lua_pushinteger(L, size.ws_col);
+    lua_pushinteger(L, size.ws_row);
+    return 2;
+}
+
+struct keyboard {
+    int fd;
+    bool raw;
+    struct termios before; /* what the terminal was like */
+};
+
+static void give_back(struct keyboard *keyboard) {
+    if (keyboard->raw) tcsetattr(keyboard->fd, TCSADRAIN, &keyboard->before);
+    keyboard->raw = false;
+}
+
+static int take_keys(struct keyboard *keyboard) {
+    if (keyboard->raw) return 0;
+    if (tcgetattr(keyboard->fd, &keyboard->before) < 0) return -1;
+    struct termios raw = keyboard->before;
+    raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO | IEXTEN);
+    raw.c_iflag &= ~(tcflag_t)(BRKINT | ICRNL | INPCK | ISTRIP | IXON);
+    raw.c_cc[VMIN] = 1;
+    raw.c_cc[VTIME] = 0;
+    raw.c_cc[VSUSP] = _POSIX_VDISABLE;
+    if (tcsetattr(keyboard->fd, TCSADRAIN, &raw) < 0) return -1;
+    keyboard->raw = true;
+    return 0;
+}
+
+static struct keyboard *check_keyboard(lua_State *L) {
+    return luaL_checkudata(L, 1, KEYBOARD_CLASS);
+}
+
+static int report(lua_State *L, int rc) {
+    if (rc < 0) return gate_lua_fail(L, GATE_ESYSTEM, "keyboard: %s", strerror(errno));
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+/* keyboard:raw() -> true: each key comes as it is pressed, Ctrl-Z as well; Ctrl-C stays a signal,
+ * and what is written keeps its line breaks. Or nil, message, code. */
+static int keyboard_raw(lua_State *L) {
+    return report(L, take_keys(check_keyboard(L)));
+}
+
+/* keyboard:close(): the terminal is as it was; raw() may be called again. Collection does the
+ * same. */
+static int keyboard_close(lua_State *L) {
+    give_back(check_keyboard(L));
+    return 0;
+}
+
+/* keyboard:suspend(): what Ctrl-Z does where it is no key; returns once the process goes on. */
+static int keyboard_suspend(lua_State *L) {
+    struct keyboard *keyboard = check_keyboard(L);
+    bool raw = keyboard->raw;
+    give_back(keyboard);
+    raise(SIGTSTP);
+    return report(L, raw ? take_keys(keyboard) : 0);
+}
+
+/* core.keyboard(fd) -> the keys of the terminal that it is; nil when it is none. */
+static int core_keyboard(lua_State *L) {
+    int fd = (int)luaL_checkinteger(L, 1);
+    if (!isatty(fd)) return 0;
+    struct keyboard *keyboard = lua_newuserdatauv(L, sizeof *keyboard, 0);
+    *keyboard = (struct keyboard){.fd = fd};
+    luaL_setmetatable(L, KEYBOARD_CLASS);
+    return 1;
+}
+
+/* ---- Ctrl-C ---------------------------------------------------------------------------------- */
+
+static _Atomic(lua_State *) interruptible;
+
+static void stop(lua_State *L, lua_Debug *at) {
+    (void)at;
+    lua_sethook(L, NULL, 0, 0);
+    luaL_error(L, "interrupted!");
+}
+
+/* As the interpreter does it: the next thing that Lua does raises the error. lua_sethook may be
+ * called from a signal handler. Where nothing has minded the last one the process ends: a listener
+ * spins, in a coroutine that no signal finds. */
+static void on_signal(int number) {
+    lua_State *L = atomic_load(&interruptible);
+    if (L && lua_gethook(L) == stop) {
+        signal(number, SIG_DFL);
+        raise(number);
+    }
+    if (L) lua_sethook(L, stop, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+}
+
+static bool ends_with_stop(lua_State *L, int rc) {
+    static const char words[] = "interrupted!";
+    size_t len, count = sizeof words - 1;
+    if (rc == LUA_OK || lua_type(L, -1) != LUA_TSTRING) return false;
+    const char *text = lua_tolstring(L, -1, &len);
+    return len >= count && memcmp(text + len - count, words, count) == 0;
+}
+
+/* Calls the function below `bottom` again while Ctrl-C ends it. */
+static int call_again(lua_State *L, int bottom) {
+    for (bool again = false;; again = true) {
+        lua_pushvalue(L, bottom);
+        lua_pushboolean(L, again);
+        int rc = lua_pcall(L, 1, LUA_MULTRET, 0);
+        if (!ends_with_stop(L, rc)) return rc;
+        lua_settop(L, bottom);
+    }
+}
+
+/* core.interruptible(fn) calls fn(false), and returns what pcall would; while fn runs, each Ctrl-C
+ * raises "interrupted!" in it. Where that ends fn, it is called once more: fn(true). So there is no
+ * moment at which Ctrl-C could do anything else. The interpreter itself raises it only once. */
+static int core_interruptible(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    lua_settop(L, 1);
+    struct sigaction ours = {.sa_handler = on_signal}, before;
+    sigemptyset(&ours.sa_mask);
+    lua_State *outer = atomic_exchange(&interruptible, L);
+    bool caught = sigaction(SIGINT, &ours, &before) == 0;
+    int rc = call_again(L, 1);
+    if (caught) sigaction(SIGINT, &before, NULL);
+    atomic_store(&interruptible, outer);
+    if (lua_gethook(L) == stop) lua_sethook(L, NULL, 0, 0); /* it came too late */
+    lua_pushboolean(L, rc == LUA_OK);
+    lua_replace(L, 1);
+    return lua_gettop(L);
+}
+
+void gate_lua_terminal_open(lua_State *L) {
+    static const luaL_Reg methods[] = {{"raw", keyboard_raw},
+                                       {"close", keyboard_close},
+                                       {"suspend", keyboard_suspend},
+                                       {NULL, NULL}};
+    static const luaL_Reg meta[] = {
+        {"__gc", keyboard_close}, {"__close", keyboard_close}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"poll", core_poll},
+                                         {"read", core_read},
+                                         {"terminal", core_terminal},
+                                         {"keyboard", core_keyboard},
+                                         {"interruptible", core_interruptible},
+                                         {NULL, NULL}};
+    gate_lua_register(L, KEYBOARD_CLASS, methods, meta, NULL);
+    lua_pop(L, 1);
+    luaL_setfuncs(L, functions, 0);
+}
