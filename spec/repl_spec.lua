@@ -253,11 +253,13 @@ describe("repl: without a terminal #sockets", function()
   end
 
   it("takes line by line, up to the end of the input", function()
-    local said = run("quiet()\nx = {\n1,\n}\n#x\n"
+    local said = run("watch 'message_craete'\nhelp()\nquiet()\nx = {\n1,\n}\n#x\n"
       .. "assert(bot:wait_for('READY', { timeout = 10 }))\nbot.state")
     assert.matches("\n1\n", "\n" .. said)
     assert.matches('\n"ready"\nleft\ttrue\ttrue\n$', said)
     assert.is_nil(said:find "moongate>")
+    assert.matches("message_craete is no event, did you mean MESSAGE_CREATE?", said, 1, true)
+    assert.matches("There are also: discord\n", said)
   end)
 
   it("says what was never finished, and what failed, and goes on", function()

@@ -8,6 +8,7 @@
 
 local complete = require "moongate.complete"
 local core = require "moongate.core"
+local events = require "moongate.events"
 local inspect = require "moongate.inspect"
 local line = require "moongate.line"
 local scheduler = require "moongate.scheduler"
@@ -25,10 +26,10 @@ local SECRET = "[Tt][Oo][Kk][Ee][Nn]" -- a line that has this is never written t
 
 local HELP = [[
 What is typed is Lua. What it returns is shown, and stands in _ until the next line.
-  bot             the bot: bot.state, bot.shards[0], bot:set_presence { ... }, bot:stop()
-  moongate        the module
+  bot                     bot.state, bot.shards[0], bot:set_presence { ... }, bot:stop()
+  moongate                the module
   watch "messageCreate"   shows these events; watch() all of them
-  quiet()         shows none
+  quiet()                 shows none
 Tab completes, also names of events and intents inside of quotes. Ctrl-C clears the line, Ctrl-D
 leaves.]]
 
@@ -92,6 +93,8 @@ function Prompt:watch(...)
   local function show(data, one, name) show_event(self, data, one, name) end
   local names = select("#", ...) > 0 and { ... } or { "*" }
   for _, name in ipairs(names) do
+    local meant = events.suggest(name)
+    if meant then complain(self, ("%s is no event, did you mean %s?"):format(name, meant)) end
     bot:on(name, show, { lazy = true })
     table.insert(self.watching, function() bot:off(name, show) end)
   end
@@ -296,12 +299,21 @@ end
 
 -- ---- For users ----------------------------------------------------------------------------------
 
+-- What help() shows; `more`: the names that the prompt knows besides.
+local function help(more)
+  local names = {}
+  for name in pairs(more or {}) do names[#names + 1] = name end
+  if #names == 0 then return say(HELP) end
+  table.sort(names)
+  say(HELP .. "\nThere are also: " .. table.concat(names, ", "))
+end
+
 local function make_env(self, more)
   local env = {
     bot = self.bot, moongate = require "moongate",
     watch = function(...) self:watch(...) end,
     quiet = function() self:quiet() end,
-    help = function() say(HELP) end,
+    help = function() help(more) end,
   }
   for name, value in pairs(more or {}) do env[name] = value end
   return setmetatable(env, { __index = _G })
@@ -368,6 +380,7 @@ function repl.run(bot, options)
   if bot and options.watch ~= false then self:watch(table.unpack(options.watch or {})) end
   if bot and options.connect ~= false then connect(self) end
   local converse = self.keyboard and edit or read_lines
+  if self.keyboard then say(core._VERSION .. ", " .. _VERSION .. "; help() tells more") end
   local fine, err = core.interruptible(function(again) converse(self, again) end)
   if self.keyboard then
     self.keyboard:close()
