@@ -36,6 +36,9 @@ local function span(seconds)
   return ("%d d %d h"):format(whole // 86400, whole % 86400 // 3600)
 end
 
+--- A duration in words; "-" for nil.
+view.span = span
+
 local function milliseconds(seconds)
   return seconds and ("%d ms"):format(math.floor(seconds * 1000 + 0.5)) or "-"
 end
