@@ -46,6 +46,7 @@ build = {
     ["moongate.bridge"] = "lua/moongate/bridge.lua",
     ["moongate.cli"] = "lua/moongate/cli.lua",
     ["moongate.cli_cluster"] = "lua/moongate/cli_cluster.lua",
+    ["moongate.cli_doctor"] = "lua/moongate/cli_doctor.lua",
     ["moongate.cli_repl"] = "lua/moongate/cli_repl.lua",
     ["moongate.cli_sandbox"] = "lua/moongate/cli_sandbox.lua",
     ["moongate.cli_view"] = "lua/moongate/cli_view.lua",

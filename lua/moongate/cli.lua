@@ -13,6 +13,7 @@ local FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 --- The subcommands: name, and the module that is one.
 cli.commands = {
   { "cluster", "moongate.cli_cluster" },
+  { "doctor", "moongate.cli_doctor" },
   { "repl", "moongate.cli_repl" },
   { "sandbox", "moongate.cli_sandbox" },
 }
