@@ -26,23 +26,18 @@ local rows = {
   { "ca-file", "text", "FILE", "certificates to trust (PEM); $SSL_CERT_FILE, or the system's" },
   { "encoding", "text", "NAME", "json or etf" },
   { "compress", "text", "NAME", "zlib-stream, zstd-stream, payload or none" },
-  { "identify", "flag", "", "without the last check, which spends an identify" },
+  { "no-identify", "flag", "", "without the last check, which spends an identify" },
   { "json", "flag", "", "an object a line: check, result, text, advice" },
 }
 
 --- The usage text.
 function command.usage()
-  local lines = {
+  return cli.usage({
     "usage: moongate doctor [--OPTION VALUE ...]", "",
     "Looks at what a bot needs, a line for each check: ok, warn, fail, or skip where there is",
     "nothing to look at. The token comes from $DISCORD_TOKEN, and is not shown. The status is 0",
     "when nothing failed.", "",
-  }
-  for _, row in ipairs(rows) do
-    local name = ("--%s%s %s"):format(row[1] == "identify" and "no-" or "", row[1], row[3])
-    lines[#lines + 1] = ("  %-24s %s"):format(name, row[4])
-  end
-  return table.concat(lines, "\n") .. "\n"
+  }, rows)
 end
 
 -- ---- Words -------------------------------------------------------------------------------------
@@ -370,7 +365,7 @@ end
 
 local function check_gateway(told, within)
   local core = require "moongate.core"
-  if told.identify == false then return "skip", "left out, as --no-identify says" end
+  if told["no-identify"] then return "skip", "left out, as --no-identify says" end
   local bot <close> = require("moongate").client {
     token = told.token, api = told.gateway.api, ca_file = told["ca-file"], intents = 0,
     shards = told.gateway.shards, shard_ids = { 0 }, encoding = told.encoding,
@@ -440,9 +435,7 @@ end
 
 -- What was said, or nil and what is wrong with it. Without a moongate nobody can judge it.
 local function read_args(args)
-  local kinds = {}
-  for _, row in ipairs(rows) do kinds[row[1]] = row[2] end
-  local all, why = cli.read(args, kinds)
+  local all, why = cli.read(args, cli.kinds(rows))
   if not all then return nil, why end
   if all[1] then return nil, ("'%s' is no option"):format(all[1]) end
   if all.compress == "none" then all.compress = false end
