@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 #include <zlib.h>
+#include <zstd.h>
 
 #include "lua_lazy.h"
 #include "lua_value.h"
@@ -420,13 +421,25 @@ static void push_limits(lua_State *L) {
         set_integer(L, limits[i].name, limits[i].value);
 }
 
+/* The versions that run, by name. */
+static void push_libraries(lua_State *L) {
+    const char *built, *found;
+    if (!gate_transport_matches(&built, &found)) found = "";
+    lua_newtable(L);
+    set_text(L, "libwebsockets", found);
+    set_text(L, "openssl", OpenSSL_version(OPENSSL_VERSION_STRING));
+    set_text(L, "zlib", zlibVersion());
+    set_text(L, "zstd", ZSTD_versionString());
+}
+
 static void set_constants(lua_State *L) {
     static const struct {
         const char *name;
         void (*push)(lua_State *L);
-    } tables[] = {{"opcodes", push_opcodes}, {"close_codes", push_close_codes},
-                  {"intents", push_intents}, {"errors", push_errors},
-                  {"states", push_states},   {"limits", push_limits}};
+    } tables[] = {{"opcodes", push_opcodes},    {"close_codes", push_close_codes},
+                  {"intents", push_intents},    {"errors", push_errors},
+                  {"states", push_states},      {"limits", push_limits},
+                  {"libraries", push_libraries}};
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
         tables[i].push(L);
         lua_setfield(L, -2, tables[i].name);

@@ -2,7 +2,7 @@
 -- each, and says what to do where something is wrong. Required by cli.lua and by specs. moongate is
 -- loaded by the checks themselves, so that one that cannot be loaded is told as well.
 --
---   ok    versions      Lua 5.4, moongate 0.1.0, lua-cjson 2.1.0
+--   ok    versions      Lua 5.4, moongate 0.1.0, lua-cjson 2.1.0, libwebsockets 4.1.6, ...
 --   fail  token         there is a line break in it; set it without
 --   skip  api           left out: it needs token
 
@@ -93,8 +93,12 @@ end
 -- ---- This machine ------------------------------------------------------------------------------
 
 local function check_versions()
-  local moongate, cjson = require "moongate", require "cjson"
-  return "ok", ("%s, %s, lua-cjson %s"):format(_VERSION, moongate._VERSION, cjson._VERSION)
+  local moongate, cjson, core = require "moongate", require "cjson", require "moongate.core"
+  local words = { _VERSION, moongate._VERSION, "lua-cjson " .. cjson._VERSION }
+  for _, name in ipairs { "libwebsockets", "openssl", "zlib", "zstd" } do
+    words[#words + 1] = ("%s %s"):format(name, (core.libraries[name] or "?"):match "^[%d.]*")
+  end
+  return "ok", table.concat(words, ", ")
 end
 
 --- Where systems keep the certificates that they trust.
