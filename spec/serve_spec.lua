@@ -162,6 +162,23 @@ describe("events served in a batch", function()
     assert.equal(last, one:session_info().seq)
   end)
 
+  it("tell their sequences to listeners of every kind, however far the shard has come", function()
+    begin()
+    local one = bot.shards[0]
+    local function note() log[#log + 1] = bot.bridge.engine:seq() end
+    local function more() bot:on("TYPING_START", function() end) end
+    for _, also in ipairs { function() end, more } do
+      bot:off()
+      log = {}
+      bot:on("TYPING_START", note)
+      also()
+      fill(3)
+      local last = one.seq
+      bot:step(0)
+      assert.same({ last - 2, last - 1, last }, log)
+    end
+  end)
+
   it("go on when a listener turns the loop itself", function()
     begin()
     bot:on("TYPING_START", function(data)

@@ -11,6 +11,7 @@ struct gate_engine_box {
     const void *tag;            /* &gate_engine_tag: told from other userdata without a look-up */
     struct gate_engine *engine; /* NULL once closed */
     struct gate_lua_rules rules;
+    int64_t seq; /* of the event that was given last */
 };
 
 extern const char gate_engine_tag;

@@ -28,10 +28,11 @@ struct gate_record {
  * anything else. May raise Lua's memory error. */
 struct gate_record *gate_record_use(lua_State *L);
 
-/* It has an event now. */
-static inline void gate_record_fill(struct gate_record *record, const struct gate_engine_box *box) {
+/* It has an event of that engine now. */
+static inline void gate_record_fill(struct gate_record *record, struct gate_engine_box *box) {
     record->state = GATE_RECORD_FRESH;
     record->rules = box->rules;
+    box->seq = record->event.seq;
 }
 
 /* Frees the record at `index`. `forget` lets the event keep its memory, for who fills it again. */

@@ -272,9 +272,18 @@ static int engine_serve(lua_State *L) {
     return results;
 }
 
+/* engine:seq() -> the sequence of the event that was given last, which is that of the one whose
+ * listeners begin; 0 where the gateway gave it none. */
+static int engine_seq(lua_State *L) {
+    lua_pushinteger(L, (lua_Integer)gate_lua_engine(L, 1)->seq);
+    return 1;
+}
+
 void gate_lua_serve_open(lua_State *L) {
     lua_pushcfunction(L, engine_next);
     lua_setfield(L, -2, "next");
+    lua_pushcfunction(L, engine_seq);
+    lua_setfield(L, -2, "seq");
     for (int i = 0; i < FIELD_NAMES; i++) lua_pushstring(L, field_names[i]);
     lua_pushcclosure(L, engine_serve, FIELD_NAMES);
     lua_setfield(L, -2, "serve");
