@@ -64,6 +64,29 @@ describe("cli", function()
     end)
   end)
 
+  describe("commands of options", function()
+    local rows = {
+      { "first", "number", "N", "the first of them" },
+      { "quiet", "flag", "", "no words" },
+    }
+
+    it("are read and described by the same rows", function()
+      assert.same({ first = 3, quiet = true }, cli.read_rows({ "--first", "3", "--quiet" }, rows))
+      assert.same({ nil, "'3' is no option" }, { cli.read_rows({ "--quiet", "3" }, rows) })
+      assert.same({ nil, "unknown option --frist, did you mean --first?" },
+        { cli.read_rows({ "--frist" }, rows) })
+      local words = { "usage: it", "" }
+      assert.equal("usage: it\n\n  --first N                the first of them\n"
+        .. "  --quiet                  no words\n", cli.describe(words, rows))
+      assert.equal(2, #words)
+    end)
+
+    it("take lists of words and numbers", function()
+      assert.same({ 0, 3, "guilds", "a_b" }, cli.split "0,3, guilds a_b,")
+      assert.same({}, cli.split " ,")
+    end)
+  end)
+
   it("tells how it is used", function()
     local out, err, status = run "help"
     assert.matches("usage: moongate COMMAND.*sandbox +a gateway of one's own", out)

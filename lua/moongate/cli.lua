@@ -73,23 +73,27 @@ function cli.split(text)
   return list
 end
 
--- ---- Commands with rows -------------------------------------------------------------------------
+-- ---- Commands of options ------------------------------------------------------------------------
 
---- The kinds of rows { name, kind, what stands for the value, help }, as cli.read wants them.
-function cli.kinds(rows)
+--- Reads arguments of a command that has options only. `rows` is the list of them: each { name,
+-- kind, what stands for the value, help }. As read().
+function cli.read_rows(args, rows)
   local kinds = {}
   for _, row in ipairs(rows) do kinds[row[1]] = row[2] end
-  return kinds
+  local all, why = cli.read(args, kinds)
+  if not all then return nil, why end
+  if all[1] then return nil, ("'%s' is no option"):format(all[1]) end
+  return all
 end
 
---- A usage text: its first lines, and a line for each of the rows.
-function cli.usage(lines, rows)
-  local all = table.move(lines, 1, #lines, 1, {})
+--- The usage text of such a command: `words`, a list of lines, and the options in their order.
+function cli.describe(words, rows)
+  local lines = { table.unpack(words) }
   for _, row in ipairs(rows) do
     local name = ("--%s %s"):format(row[1], row[3])
-    all[#all + 1] = ("  %-24s %s"):format(name, row[4])
+    lines[#lines + 1] = ("  %-24s %s"):format(name, row[4])
   end
-  return table.concat(all, "\n") .. "\n"
+  return table.concat(lines, "\n") .. "\n"
 end
 
 --- The options of a client that commands have in common, out of what cli.read gave, over `options`.

@@ -38,7 +38,7 @@ local rows = {
 
 --- The usage text.
 function command.usage()
-  return cli.usage({
+  return cli.describe({
     "usage: moongate cluster [--OPTION VALUE ...]", "",
     "Runs shards until Ctrl-C, which keeps their sessions. The token comes from $DISCORD_TOKEN, or",
     "from the config file.", "",
@@ -102,9 +102,8 @@ end
 
 --- True, or nil, message, status.
 function command.run(args)
-  local all, why = cli.read(args, cli.kinds(rows))
+  local all, why = cli.read_rows(args, rows)
   if not all then return nil, why, MISUSED end
-  if all[1] then return nil, ("'%s' is no option"):format(all[1]), MISUSED end
   local options, setup = read_options(all)
   if not options then return nil, setup, MISUSED end
   local made, cluster = pcall(moongate.client, options)

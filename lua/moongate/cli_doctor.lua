@@ -32,7 +32,7 @@ local rows = {
 
 --- The usage text.
 function command.usage()
-  return cli.usage({
+  return cli.describe({
     "usage: moongate doctor [--OPTION VALUE ...]", "",
     "Looks at what a bot needs, a line for each check: ok, warn, fail, or skip where there is",
     "nothing to look at. The token comes from $DISCORD_TOKEN, and is not shown. The status is 0",
@@ -439,9 +439,8 @@ end
 
 -- What was said, or nil and what is wrong with it. Without a moongate nobody can judge it.
 local function read_args(args)
-  local all, why = cli.read(args, cli.kinds(rows))
+  local all, why = cli.read_rows(args, rows)
   if not all then return nil, why end
-  if all[1] then return nil, ("'%s' is no option"):format(all[1]) end
   if all.compress == "none" then all.compress = false end
   local loaded, options = pcall(require, "moongate.options")
   if not loaded then return all end

@@ -25,7 +25,7 @@ local rows = {
 
 --- The usage text.
 function command.usage()
-  return cli.usage({
+  return cli.describe({
     "usage: moongate repl [--OPTION VALUE ...]", "",
     "A prompt with `bot`, connected by the token in $DISCORD_TOKEN; help() there tells more.",
     "Its events are shown while one types. Ctrl-D leaves.", "",
@@ -41,7 +41,6 @@ local function start_sandbox(options)
 end
 
 local function check(all)
-  if all[1] then return ("'%s' is no option"):format(all[1]) end
   if all.sandbox and all.api then return "--sandbox has an API of its own, leave --api out" end
   if all.quiet and all.watch then return "--quiet stands beside --watch" end
   local token = os.getenv "DISCORD_TOKEN"
@@ -76,7 +75,7 @@ end
 
 --- True, or nil, message, status.
 function command.run(args)
-  local all, why = cli.read(args, cli.kinds(rows))
+  local all, why = cli.read_rows(args, rows)
   why = why or check(all)
   if why then return nil, why, MISUSED end
   local options, discord = cli.client_options(all, { intents = moongate.intents.default }), nil
