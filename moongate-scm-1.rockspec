@@ -49,6 +49,7 @@ build = {
     ["moongate.cli_doctor"] = "lua/moongate/cli_doctor.lua",
     ["moongate.cli_repl"] = "lua/moongate/cli_repl.lua",
     ["moongate.cli_sandbox"] = "lua/moongate/cli_sandbox.lua",
+    ["moongate.cli_tail"] = "lua/moongate/cli_tail.lua",
     ["moongate.cli_view"] = "lua/moongate/cli_view.lua",
     ["moongate.cluster"] = "lua/moongate/cluster.lua",
     ["moongate.commands"] = "lua/moongate/commands.lua",

@@ -16,6 +16,7 @@ cli.commands = {
   { "doctor", "moongate.cli_doctor" },
   { "repl", "moongate.cli_repl" },
   { "sandbox", "moongate.cli_sandbox" },
+  { "tail", "moongate.cli_tail" },
 }
 
 -- ---- Arguments ----------------------------------------------------------------------------------
