@@ -87,7 +87,8 @@ describe("moongate doctor #sockets", function()
     assert.equal("oooooooo", results(lines), said)
     assert.equal(0, status)
     assert.matches("^Lua 5%.%d, moongate %d+%.%d+%.%d+, lua%-cjson %d[%d.]*, "
-      .. "libwebsockets %d[%d.]*, openssl %d[%d.]*, zlib %d[%d.]*, zstd %d[%d.]*$", lines.versions.text)
+      .. "libwebsockets %d[%d.]*, openssl %d[%d.]*, zlib %d[%d.]*, zstd %d[%d.]*$",
+      lines.versions.text)
     assert.equal(("those of %s, as SSL_CERT_FILE says"):format(discord.ca_file),
       lines.certificates.text)
     assert.matches("^it is %d%d%d%d%-%d%d%-%d%d %d%d:%d%d UTC$", lines.clock.text)

@@ -81,6 +81,20 @@ describe("cli", function()
       assert.equal(2, #words)
     end)
 
+    it("refuse values that cannot be meant", function()
+      local all = { { "for", "number" }, { "count", "number" }, { "session-store", "text" } }
+      for _, row in ipairs {
+        { "--for", "-1", "--for: a time from 0 on expected" },
+        { "--count", "0", "--count: a whole number from 1 expected" },
+        { "--count", "1.5", "--count: a whole number from 1 expected" },
+        { "--session-store", "", "--session-store: the name of a file expected" },
+      } do
+        assert.same({ nil, row[3] }, { cli.read_rows({ row[1], row[2] }, all) })
+      end
+      assert.same({ ["for"] = 0, count = 1 },
+        cli.read_rows({ "--for", "0", "--count", "1" }, all))
+    end)
+
     it("take lists of words and numbers", function()
       assert.same({ 0, 3, "guilds", "a_b" }, cli.split "0,3, guilds a_b,")
       assert.same({}, cli.split " ,")

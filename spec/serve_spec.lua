@@ -162,6 +162,26 @@ describe("events served in a batch", function()
     assert.equal(last, one:session_info().seq)
   end)
 
+  it("leave the sequence that was handled alone where they have none", function()
+    begin()
+    local one = bot.shards[0]
+    local function note() log[#log + 1] = (one:session_info() or {}).seq or 0 end
+    for _, more in ipairs { false, note } do
+      bot:on("TYPING_START", note)
+      if more then bot:prepend("TYPING_START", more) end
+      fill(1)
+      bot:step(0)
+      local first, before = one.seq, #log
+      assert(one:receive '{"op":0,"s":null,"t":"TYPING_START","d":{}}')
+      witness.await(bot, "the one without", function() return #log > before end)
+      fill(1)
+      bot:step(0)
+      assert.equal(first, log[before + 1])
+      assert.equal(first, log[#log])
+      bot:off("TYPING_START")
+    end
+  end)
+
   it("tell their sequences to listeners of every kind, however far the shard has come", function()
     begin()
     local one = bot.shards[0]

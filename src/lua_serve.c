@@ -223,6 +223,7 @@ static int serve_one(lua_State *L, struct service *service) {
     double held_s = service->now_s - begun_s;
     if (!done || held_s > service->limit_s || !service->box->engine || is_called(L))
         return return_odd(L, service, rc, held_s, done);
+    if (record->event.seq == 0) return 0; /* the gateway gave it none */
     lua_pushinteger(L, (lua_Integer)record->event.seq);
     set_field(L, ITS_FIELDS, HANDLED);
     return 0;

@@ -76,6 +76,16 @@ end
 
 -- ---- Commands of options ------------------------------------------------------------------------
 
+-- What values of options that several commands have must be.
+local judges = {
+  ["for"] = function(value) return value >= 0, "a time from 0 on expected" end,
+  count = function(value)
+    return value >= 1 and value % 1 == 0, "a whole number from 1 expected"
+  end,
+  ["session-store"] = function(value) return value ~= "", "the name of a file expected" end,
+  history = function(value) return value ~= "", "the name of a file expected" end,
+}
+
 --- Reads arguments of a command that has options only. `rows` is the list of them: each { name,
 -- kind, what stands for the value, help }. As read().
 function cli.read_rows(args, rows)
@@ -84,6 +94,11 @@ function cli.read_rows(args, rows)
   local all, why = cli.read(args, kinds)
   if not all then return nil, why end
   if all[1] then return nil, ("'%s' is no option"):format(all[1]) end
+  for name, value in pairs(all) do
+    local fine, wanted = true, nil
+    if judges[name] then fine, wanted = judges[name](value) end
+    if not fine then return nil, ("--%s: %s"):format(name, wanted) end
+  end
   return all
 end
 

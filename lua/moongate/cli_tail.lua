@@ -90,32 +90,15 @@ local function needed_intents(names)
   return list
 end
 
--- What is wrong with what the client does not judge, or nil.
-local function judge(all)
-  local count, seconds, store = all.count or 1, all["for"] or 0, all["session-store"]
-  if not (count >= 1 and count % 1 == 0) then return "--count: a whole number from 1 expected" end
-  if seconds < 0 then return "--for: a time from 0 on expected" end
-  if store == "" then return "--session-store: the name of a file expected" end
-end
-
 -- The options of the client, and the names that are listened to; or nil and what is wrong.
 local function read_options(all)
-  local wrong = judge(all)
-  if wrong then return nil, wrong end
   local heard, named = read_events(all.events)
   if not heard then return nil, named end
-  local compress, store = all.compress, all["session-store"]
-  if compress == "none" then compress = false end
-  return {
-    intents = all.intents and cli.split(all.intents) or needed_intents(named),
-    shards = all.shards,
+  return cli.client_options(all, {
+    intents = needed_intents(named),
     shard_ids = all.ids and cli.split(all.ids),
-    api = all.api,
-    encoding = all.encoding,
-    compress = compress,
-    session_store = store and moongate.store.file(store),
     blocked_after = false, -- a reader that is slow is nobody's mistake
-  }, heard
+  }), heard
 end
 
 -- ---- What goes wrong ---------------------------------------------------------------------------

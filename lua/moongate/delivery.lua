@@ -259,7 +259,7 @@ local function take_dispatch(self, record, name, one, seq, now)
     now = hand_on(fields, record, name, one, now)
   end
   if self.bridge ~= own then return end -- another set has taken over, with sequences of its own
-  fields.handled = seq
+  if seq > 0 then fields.handled = seq end
   if self.options.session_store then sessions.touch(self) end
   return now
 end
@@ -296,7 +296,7 @@ function delivery.server(self)
     local served, event, name, shard_id, is_own, seq, large =
       scheduler.serve(engine, record, self.desk, self.emitter.kind.limit, most)
     if self.bridge ~= own then return served, event or nil end
-    if event == false then name.handled = shard_id end -- its fields, its sequence
+    if event == false and shard_id > 0 then name.handled = shard_id end -- fields, its sequence
     if served > 0 and self.options.session_store then sessions.touch(self) end
     return served, event, name, shard_id, is_own, seq, large
   end
