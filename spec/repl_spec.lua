@@ -4,7 +4,8 @@
 
 local witness = require "witness"
 
--- A bot at a prompt, and say(content), which lets it hear a message. Wants a file for the history.
+-- A bot at a prompt, and say(content), which lets it hear a message. Wants the file of the history,
+-- or "" for none.
 local PROGRAM = [[
 local sandbox, moongate = require "moongate.sandbox", require "moongate"
 local discord = sandbox.start { guilds = 1, token = "repl.spec.secret" }
@@ -13,7 +14,9 @@ local bot = moongate.client { token = discord.token, api = discord.api,
 function say(content)
   return discord:dispatch("MESSAGE_CREATE", { content = content }) and nil
 end
-local fine, why = pcall(moongate.repl, bot, { names = { discord = discord }, history = %q })
+local history = %q
+local fine, why = pcall(moongate.repl, bot, { names = { discord = discord },
+  history = history ~= "" and history or false })
 bot:stop()
 discord:stop()
 print("left", fine, why)
@@ -75,7 +78,7 @@ function Talk:finish()
 end
 
 local function at_prompt(history)
-  local talk = start(PROGRAM:format(history or "/dev/null"))
+  local talk = start(PROGRAM:format(history or ""))
   talk:expect "GUILD_CREATE"
   talk:prompt()
   return talk
@@ -249,7 +252,7 @@ end)
 
 describe("repl: without a terminal #sockets", function()
   local function run(input)
-    return (witness.program(PROGRAM:format "/dev/null", "", typing(input)))
+    return (witness.program(PROGRAM:format "", "", typing(input)))
   end
 
   it("takes line by line, up to the end of the input", function()

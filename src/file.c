@@ -5,8 +5,10 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -58,8 +60,24 @@ static int write_aside(const char *aside, struct gate_span bytes, const char **s
     return rc;
 }
 
+/* What a rename would replace: the file behind a link, not the link, and nothing but a file. A
+ * device that is gone would be missed by everybody. */
+static const char *find_target(const char *path, char target[PATH_BYTES_MAX]) {
+    struct stat there;
+    if (stat(path, &there) < 0) return path;
+    if (!S_ISREG(there.st_mode)) {
+        errno = S_ISDIR(there.st_mode) ? EISDIR : EINVAL;
+        return NULL;
+    }
+    if (lstat(path, &there) == 0 && S_ISLNK(there.st_mode)) return realpath(path, target);
+    return path;
+}
+
 int gate_file_replace(const char *path, struct gate_span bytes, const char **step) {
-    char aside[PATH_BYTES_MAX];
+    char aside[PATH_BYTES_MAX], target[PATH_BYTES_MAX];
+    *step = "replace";
+    path = find_target(path, target);
+    if (!path) return GATE_ESYSTEM;
     *step = "open";
     int len = snprintf(aside, sizeof aside, "%s.%ld.new", path, (long)getpid());
     if (len < 0 || (size_t)len >= sizeof aside) return GATE_EVALUE;

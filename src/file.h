@@ -8,7 +8,8 @@
 
 /* Writes `bytes` aside, makes sure that they are on the disk, and renames them over `path`: a
  * reader finds the old content or the new, never a part, also after a crash. Only the user may read
- * it. GATE_EVALUE for an over-long path; GATE_ESYSTEM with errno set and *step naming what failed.
+ * it. Where `path` is a link, the file behind it is replaced; a device or the like never is.
+ * GATE_EVALUE for an over-long path; GATE_ESYSTEM with errno set and *step naming what failed.
  */
 GATE_MUST_CHECK int gate_file_replace(const char *path, struct gate_span bytes, const char **step);
 
