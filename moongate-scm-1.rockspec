@@ -59,6 +59,7 @@ build = {
     ["moongate.emitter"] = "lua/moongate/emitter.lua",
     ["moongate.events"] = "lua/moongate/events.lua",
     ["moongate.gateway"] = "lua/moongate/gateway.lua",
+    ["moongate.history"] = "lua/moongate/history.lua",
     ["moongate.inspect"] = "lua/moongate/inspect.lua",
     ["moongate.intents"] = "lua/moongate/intents.lua",
     ["moongate.launch"] = "lua/moongate/launch.lua",

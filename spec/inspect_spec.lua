@@ -20,6 +20,7 @@ describe("inspect: a value", function()
   it("never sends what a terminal would obey", function()
     local text = inspect.value { ["\27[2J"] = "\27[31m\155\r", a = "\127" }
     assert.is_nil(text:find "[%z\1-\9\11-\31\127]")
+    assert.equal([["\u{9B}31m \u{202E} \u{2066}"]], inspect.value "\u{9b}31m \u{202e} \u{2066}")
   end)
 
   it("is sorted, and broken into lines where it is wide", function()
@@ -60,6 +61,8 @@ describe("inspect: a value", function()
     local bot = moongate.client { token = "secret.token", intents = { "guilds" } }
     assert.equal("Client not connected", inspect.value(bot))
     assert.is_nil(inspect.value({ bot, bot.gateway }):find "secret")
+    assert.equal("(table that cannot be shown)",
+      inspect.value(setmetatable({}, { __tostring = function() error "no" end })))
     assert.equal("it", inspect.value(setmetatable({}, { __tostring = function() return "it" end })))
   end)
 

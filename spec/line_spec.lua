@@ -88,6 +88,14 @@ describe("line: typing", function()
     assert.equal("oneX two", typed("one two" .. HOME .. "\27[1;5CX").text)
   end)
 
+  it("takes what is pasted as text, tabs as well", function()
+    local one = line.new { complete = function() error "no key" end }
+    assert.same({ "line", "x = 5" }, { one:feed "\27[200~x\t= 5\ry\27[201~" })
+    assert.is_nil(one:feed())
+    assert.equal("y", one.text)
+    assert.is_false(pcall(one.feed, one, "\t"))
+  end)
+
   it("passes over keys that it does not know, also cut ones", function()
     assert.equal("ab", typed "a\27[15~\27[1;2Pb\0\28".text)
     local one = typed "ab\27"
@@ -195,6 +203,21 @@ describe("line: on the screen", function()
         assert.equal(letters:sub(-step, -step), shown:sub(at, at), "after " .. step)
       end
       one:feed(LEFT)
+    end
+  end)
+
+  it("counts cells, not bytes: what fits is shown whole", function()
+    for _, row in ipairs { { ("ä"):rep(45), 45 }, { ("日本語"):rep(8), 48 },
+      { ("e\204\129"):rep(30), 30 },
+      { ("🌙"):rep(20), 40 }, { "a\255b", 3 } } do
+      local one = typed(row[1], { prompt = "> " })
+      assert.equal("> " .. row[1], (one:draw(80):gsub("\27%[[%d;]*%a", ""):gsub("\r", "")))
+      assert.equal(("\27[%dC"):format(row[2] + 2), one:draw(80):match "\27%[%d+C$")
+      for columns = 8, 30 do
+        local shown = one:draw(columns):gsub("\27%[[%d;]*%a", ""):gsub("\r", "")
+        assert.truthy(utf8.len(shown) or row[1]:find "\255", columns)
+        assert.is_true(tonumber(one:draw(columns):match "\27%[(%d+)C$") < columns)
+      end
     end
   end)
 

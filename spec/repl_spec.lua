@@ -168,11 +168,11 @@ describe("repl: in a terminal #sockets", function()
   it("has its line back after Ctrl-Z, and an empty screen after Ctrl-L", function()
     local talk = at_prompt()
     talk:type "1 + \26"
-    talk:expect "\r\27[K\rmoongate> 1 + \27[K"
+    talk:expect "\27[?2004l\27[?2004h\rmoongate> 1 + \27[K"
     talk:type "1\12"
     talk:expect "\27[H\27[2J\rmoongate> 1 + 1\27[K"
     talk:type "\r"
-    talk:expect "\r\n2\r\n"
+    talk:expect "\27[?2004l2\r\n"
     talk:prompt()
     talk:type "\4"
     talk:expect "left\ttrue"
@@ -199,8 +199,8 @@ describe("repl: in a terminal #sockets", function()
 
   it("shows errors of listeners, and goes on", function()
     local talk = at_prompt()
-    talk:type "quiet() bot:on('MESSAGE_CREATE', function() error 'in a listener' end) say 'x'\r"
-    talk:expect "shard 0: prompt:1: in a listener"
+    talk:type "bot:on('MESSAGE_CREATE', function() error 'in a listener' end) say 'x'\r"
+    talk:expect "shard 0: in a listener of MESSAGE_CREATE: prompt:1: in a listener"
     talk:prompt()
     talk:type "'still' .. ' here'\r"
     talk:expect '"still here"'
@@ -214,10 +214,7 @@ describe("repl: in a terminal #sockets", function()
     local talk = at_prompt()
     talk:type "for i = 1, 200 do say(i) end\r"
     talk:expect 'content = 1,'
-    talk:prompt()
-    talk:type "moongate.sleep(1.1) say 'later'\r"
     talk:expect " more events\27[0m\r\n"
-    talk:expect 'content = "later"'
     talk:prompt()
     talk:type "\4"
     talk:expect "left\ttrue"
@@ -250,6 +247,35 @@ describe("repl: in a terminal #sockets", function()
   end)
 end)
 
+describe("repl: the ways to leave #sockets", function()
+  -- Types this at a prompt, and expects the terminal to be given back.
+  local function leave(keys)
+    local talk = at_prompt()
+    talk:type(keys)
+    talk:expect "\27[?2004l" -- while the line runs
+    talk:expect "\27[?2004h"
+    talk:expect "\27[?2004l"
+    local rest = talk:finish()
+    assert.is_nil(rest:find("\27[?2004h", 1, true), rest)
+    return rest
+  end
+
+  it("are words as well", function()
+    for _, word in ipairs { "exit", "quit" } do
+      local talk = at_prompt()
+      talk:type(word .. "\r")
+      talk:expect "left\ttrue\ttrue"
+      talk:finish()
+    end
+  end)
+
+  it("all give the terminal back: os.exit, and a signal that ends the process", function()
+    leave "bot:on('MESSAGE_CREATE', function() os.exit(3) end) say 'x'\r"
+    leave "moongate.spawn(function() moongate.sleep(0.1) io.popen 'kill -TERM $PPID' end)\r"
+    leave "moongate.spawn(function() moongate.sleep(0.1) io.popen 'kill -HUP $PPID' end)\r"
+  end)
+end)
+
 describe("repl: without a terminal #sockets", function()
   local function run(input)
     return (witness.program(PROGRAM:format "", "", typing(input)))
@@ -263,6 +289,17 @@ describe("repl: without a terminal #sockets", function()
     assert.is_nil(said:find "moongate>")
     assert.matches("message_craete is no event, did you mean MESSAGE_CREATE?", said, 1, true)
     assert.matches("There are also: discord\n", said)
+  end)
+
+  it("survives values that cannot be shown, and words alone", function()
+    local said = run("quiet\nsetmetatable({}, { __len = function() error 'no' end })\nwatch(1)\n"
+      .. "setmetatable({}, { __tostring = function() error 'no' end })\nhelp\n'still here'\n"
+      .. "quit\n'never'")
+    assert.matches("(a value that cannot be shown)", said, 1, true)
+    assert.matches("(table that cannot be shown)", said, 1, true)
+    assert.matches("watch: a name of an event expected, got 1\n", said, 1, true)
+    assert.matches("What is typed is Lua", said)
+    assert.matches('"still here"\nleft', said)
   end)
 
   it("says what was never finished, and what failed, and goes on", function()
@@ -300,6 +337,16 @@ describe("repl: what it refuses", function()
       select(2, pcall(function() moongate.repl(1) end)))
     assert.matches("repl: options must be a table, got string",
       select(2, pcall(function() moongate.repl(nil, "x") end)))
+    for _, row in ipairs {
+      { { histroy = false }, "repl: unknown option 'histroy', did you mean history?" },
+      { { watch = true }, "repl: option watch: a list of events, or false expected, got true" },
+      { { names = "x" }, 'repl: option names: a table of names expected, got "x"' },
+      { { history = 5 }, "repl: option history: the name of a file, or false expected, got 5" },
+      { { watch = { "mesageCreate" } }, "is no event, did you mean MESSAGE_CREATE?" },
+    } do
+      local _, why = pcall(function() moongate.repl(nil, row[1]) end)
+      assert.truthy(why:find(row[2], 1, true), why)
+    end
     local message
     moongate.spawn(function() message = select(2, pcall(moongate.repl)) end)
     assert.matches("belongs to the main program", message)

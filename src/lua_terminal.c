@@ -1,14 +1,16 @@
 /* lua_terminal.c - what a prompt needs of C: waiting, the terminal and its keys, Ctrl-C. Used by
  * scheduler.lua, repl.lua and the commands, on the thread of the lua_State.
  *
- * A signal has no argument, so the lua_State that Ctrl-C interrupts is the one thing of moongate
- * that stands in a global of C; it is set only while core.interruptible runs. */
+ * A signal has no argument, and a process has one terminal: so the lua_State that Ctrl-C interrupts
+ * stands in a global of C while core.interruptible runs, and what the terminal was like while it
+ * gives single keys. Nothing else of moongate does. */
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <termios.h>
@@ -88,33 +90,64 @@ static int core_terminal(lua_State *L) {
     return 2;
 }
 
-struct keyboard {
+/* The terminal belongs to the process, and so does what it was like before single keys came. */
+static struct {
+    volatile sig_atomic_t raw;
     int fd;
-    bool raw;
-    struct termios before; /* what the terminal was like */
-};
+    struct termios before;
+} held;
 
-static void give_back(struct keyboard *keyboard) {
-    if (keyboard->raw) tcsetattr(keyboard->fd, TCSADRAIN, &keyboard->before);
-    keyboard->raw = false;
+static const int deadly[] = {SIGTERM, SIGHUP, SIGQUIT};
+#define DEADLY ((int)(sizeof deadly / sizeof deadly[0]))
+static struct sigaction before_us[sizeof deadly / sizeof deadly[0]];
+
+/* Whether it marks what is pasted; one that does not know this passes over it. */
+static void tell_terminal(const char *words) {
+    ssize_t written = write(held.fd, words, strlen(words));
+    (void)written;
 }
 
-static int take_keys(struct keyboard *keyboard) {
-    if (keyboard->raw) return 0;
-    if (tcgetattr(keyboard->fd, &keyboard->before) < 0) return -1;
-    struct termios raw = keyboard->before;
+static void give_back(void) {
+    if (!held.raw) return;
+    held.raw = 0;
+    tell_terminal("\33[?2004l");
+    tcsetattr(held.fd, TCSADRAIN, &held.before);
+    for (int i = 0; i < DEADLY; i++) sigaction(deadly[i], &before_us[i], NULL);
+}
+
+/* The process ends, but nobody is to find a terminal that shows nothing of what he types. */
+static void on_deadly(int number) {
+    give_back();
+    raise(number);
+}
+
+static void mind_the_end(void) {
+    static bool registered;
+    struct sigaction ours = {.sa_handler = on_deadly};
+    sigemptyset(&ours.sa_mask);
+    for (int i = 0; i < DEADLY; i++) sigaction(deadly[i], &ours, &before_us[i]);
+    if (!registered) registered = atexit(give_back) == 0;
+}
+
+static int take_keys(int fd) {
+    if (held.raw) return 0;
+    if (tcgetattr(fd, &held.before) < 0) return -1;
+    struct termios raw = held.before;
     raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO | IEXTEN);
     raw.c_iflag &= ~(tcflag_t)(BRKINT | ICRNL | INPCK | ISTRIP | IXON);
     raw.c_cc[VMIN] = 1;
     raw.c_cc[VTIME] = 0;
     raw.c_cc[VSUSP] = _POSIX_VDISABLE;
-    if (tcsetattr(keyboard->fd, TCSADRAIN, &raw) < 0) return -1;
-    keyboard->raw = true;
+    if (tcsetattr(fd, TCSADRAIN, &raw) < 0) return -1;
+    held.fd = fd;
+    held.raw = 1;
+    tell_terminal("\33[?2004h");
+    mind_the_end();
     return 0;
 }
 
-static struct keyboard *check_keyboard(lua_State *L) {
-    return luaL_checkudata(L, 1, KEYBOARD_CLASS);
+static int check_keyboard(lua_State *L) {
+    return *(int *)luaL_checkudata(L, 1, KEYBOARD_CLASS);
 }
 
 static int report(lua_State *L, int rc) {
@@ -123,34 +156,35 @@ static int report(lua_State *L, int rc) {
     return 1;
 }
 
-/* keyboard:raw() -> true: each key comes as it is pressed, Ctrl-Z as well; Ctrl-C stays a signal,
- * and what is written keeps its line breaks. Or nil, message, code. */
+/* keyboard:raw() -> true: each key comes as it is pressed, Ctrl-Z as well, and what is pasted is
+ * marked; Ctrl-C stays a signal, and what is written keeps its line breaks. Or nil, message, code.
+ */
 static int keyboard_raw(lua_State *L) {
     return report(L, take_keys(check_keyboard(L)));
 }
 
-/* keyboard:close(): the terminal is as it was; raw() may be called again. Collection does the
- * same. */
+/* keyboard:close(): the terminal is as it was; raw() may be called again. Collection, the end of
+ * the process and a signal that ends it do the same. */
 static int keyboard_close(lua_State *L) {
-    give_back(check_keyboard(L));
+    if (check_keyboard(L) == held.fd) give_back();
     return 0;
 }
 
 /* keyboard:suspend(): what Ctrl-Z does where it is no key; returns once the process goes on. */
 static int keyboard_suspend(lua_State *L) {
-    struct keyboard *keyboard = check_keyboard(L);
-    bool raw = keyboard->raw;
-    give_back(keyboard);
+    int fd = check_keyboard(L);
+    bool raw = held.raw;
+    give_back();
     raise(SIGTSTP);
-    return report(L, raw ? take_keys(keyboard) : 0);
+    return report(L, raw ? take_keys(fd) : 0);
 }
 
 /* core.keyboard(fd) -> the keys of the terminal that it is; nil when it is none. */
 static int core_keyboard(lua_State *L) {
     int fd = (int)luaL_checkinteger(L, 1);
     if (!isatty(fd)) return 0;
-    struct keyboard *keyboard = lua_newuserdatauv(L, sizeof *keyboard, 0);
-    *keyboard = (struct keyboard){.fd = fd};
+    int *keyboard = lua_newuserdatauv(L, sizeof *keyboard, 0);
+    *keyboard = fd;
     luaL_setmetatable(L, KEYBOARD_CLASS);
     return 1;
 }
@@ -171,6 +205,7 @@ static void stop(lua_State *L, lua_Debug *at) {
 static void on_signal(int number) {
     lua_State *L = atomic_load(&interruptible);
     if (L && lua_gethook(L) == stop) {
+        give_back();
         signal(number, SIG_DFL);
         raise(number);
     }

@@ -78,7 +78,8 @@ function command.run(args)
   local all, why = cli.read_rows(args, rows)
   why = why or check(all)
   if why then return nil, why, MISUSED end
-  local options, discord = cli.client_options(all, { intents = moongate.intents.default }), nil
+  local wanted = all.sandbox and { "default", "message_content" } or moongate.intents.default
+  local options, discord = cli.client_options(all, { intents = wanted }), nil
   if all.sandbox then
     discord, why = start_sandbox(options)
     if not discord then return nil, why end

@@ -59,8 +59,10 @@ local function sorted(names, start)
   return list
 end
 
--- "MESSAGE_CREATE" as "messageCreate", which listeners may say as well.
-local function in_camels(name)
+-- "MESSAGE_CREATE" as it was begun: listeners may say "messageCreate" and "message_create", too.
+local function in_style(name, start)
+  if not start:find "^%l" then return name end
+  if start:find "_" then return name:lower() end
   return (name:lower():gsub("_(%w)", string.upper))
 end
 
@@ -69,8 +71,7 @@ local function in_quotes(text, from)
   if text:sub(1, from - 1):find "intents[^=]*=%s*{[^}]*$" then
     for name in pairs(intents) do names[name] = true end
   else
-    local small = start:find "^%l" ~= nil
-    for name in pairs(events.dispatches) do names[small and in_camels(name) or name] = true end
+    for name in pairs(events.dispatches) do names[in_style(name, start)] = true end
     for name in pairs(events.own) do names[name] = true end
   end
   return from, sorted(names, start)
@@ -96,8 +97,8 @@ end
 
 local function members(env, path, sign, start)
   local value = env
-  for key in path:gmatch "[%a_][%w_]*" do
-    value = look_up(value, key)
+  for key in path:gmatch "[%w_]+" do
+    value = look_up(value, tonumber(key) or key)
     if value == nil then return {} end
   end
   local names = names_of(value)
@@ -117,7 +118,7 @@ function complete.line(text, env)
     if text:find("[^%w_]", quoted) then return nil end
     return in_quotes(text, quoted)
   end
-  local path, sign, from, start = text:match "([%a_][%w_.]*)([.:])()([%w_]*)$"
+  local path, sign, from, start = text:match "([%a_][%w_.%[%]]*)([.:])()([%w_]*)$"
   if path then return from, members(env, path, sign, start) end
   from, start = text:match "()([%a_][%w_]*)$"
   if not from or text:sub(1, from - 1):find "[.:]$" then return nil end

@@ -19,6 +19,13 @@ local words = {}
 for word in ([[and break do else elseif end false for function goto if in local nil not or repeat
   return then true until while]]):gmatch "%a+" do words[word] = true end
 
+-- What a terminal may obey although it is UTF-8: C1 controls, and marks that turn a text around.
+local unseen = { "\194[\128-\159]", "\226\128[\142\143\170-\174]", "\226\129[\166-\169]" }
+
+local function spell(char)
+  return ("\\u{%X}"):format(utf8.codepoint(char))
+end
+
 local function quote(text)
   local shown = text:sub(1, TEXT_MAX)
   if #text > #shown then -- not in the middle of a character
@@ -27,6 +34,7 @@ local function quote(text)
   shown = shown:gsub('[%c\\"]', function(byte)
     return escapes[byte] or ("\\x%02X"):format(byte:byte())
   end)
+  for _, pattern in ipairs(unseen) do shown = shown:gsub(pattern, spell) end
   local more = #text > TEXT_MAX and (" (%d bytes)"):format(#text) or ""
   return ('"%s"%s'):format(shown, more)
 end
@@ -99,11 +107,23 @@ local function is_plain(value)
     or meta.__name == "moongate.lazy" or getmetatable(value) == "moongate.lazy"
 end
 
+local function name_object(value)
+  local fine, text = pcall(tostring, value)
+  return fine and text or ("(%s that cannot be shown)"):format(type(value))
+end
+
 function show(value, room, depth, open)
   if value == core.null then return "null" end
   if type(value) == "string" then return quote(value) end
-  if type(value) ~= "table" or not is_plain(value) then return tostring(value) end
+  if type(value) ~= "table" or not is_plain(value) then return name_object(value) end
   return show_table(value, math.max(room, 1), depth, open)
+end
+
+--- A text without what a terminal would obey, but line breaks and tabs.
+function inspect.text(text)
+  text = text:gsub("[%z\1-\8\11-\31\127]", "?")
+  for _, pattern in ipairs(unseen) do text = text:gsub(pattern, "?") end
+  return text
 end
 
 --- A value as text, in lines of about so many columns.

@@ -5,8 +5,8 @@
 --   io.write(typed:draw(80))
 --   local what, value = typed:feed(bytes)
 --
--- A line longer than the terminal is shown in part, around the cursor; a character of UTF-8 is
--- taken for one cell.
+-- A line longer than the terminal is shown in part, around the cursor. What is pasted, between the
+-- marks that a terminal puts around it when asked to, is text and no keys.
 
 local line = {}
 
@@ -14,6 +14,8 @@ local Line = {}
 Line.__index = Line
 
 local HISTORY_MAX = 1000 -- lines that are remembered
+local ONE = "[%z\1-\127\192-\255][\128-\191]*" -- a character
+local PASTE_BEGINS, PASTE_ENDS = "\27[200~", "\27[201~"
 
 -- ---- Characters ---------------------------------------------------------------------------------
 
@@ -40,8 +42,33 @@ local function word_behind(text, at)
   return text:match("^[^%w_]*[%w_]*()", at)
 end
 
+-- Characters that take two cells, and none: from, to. The others take one.
+local wide = {
+  { 0x1100, 0x115F }, { 0x2E80, 0x303E }, { 0x3041, 0xA4CF }, { 0xAC00, 0xD7A3 },
+  { 0xF900, 0xFAFF }, { 0xFE30, 0xFE6F }, { 0xFF00, 0xFF60 }, { 0xFFE0, 0xFFE6 },
+  { 0x1F300, 0x1F64F }, { 0x1F680, 0x1F6FF }, { 0x1F900, 0x1FAFF }, { 0x20000, 0x3FFFD },
+}
+local narrow = {
+  { 0x300, 0x36F }, { 0x200B, 0x200F }, { 0x20D0, 0x20FF }, { 0xFE00, 0xFE0F },
+}
+
+local function is_in(ranges, code)
+  for _, range in ipairs(ranges) do
+    if code >= range[1] and code <= range[2] then return true end
+  end
+  return false
+end
+
+local function cells_of(char)
+  local code = #char > 1 and utf8.len(char) and utf8.codepoint(char) or 0
+  return code < 0x300 and 1 or is_in(wide, code) and 2 or is_in(narrow, code) and 0 or 1
+end
+
+-- The cells that a text takes.
 local function count(text)
-  return utf8.len(text) or #text
+  local cells = 0
+  for char in text:gmatch(ONE) do cells = cells + cells_of(char) end
+  return cells
 end
 
 -- ---- What keys do -------------------------------------------------------------------------------
@@ -113,6 +140,8 @@ local keys = {
   ["\21"] = function(self) cut(self, 1, self.at) end,
   ["\23"] = function(self) cut(self, word_before(self.text, self.at), self.at) end,
   ["\25"] = function(self) put(self, self.kept) end,
+  [PASTE_BEGINS] = function(self) self.pasting = true end,
+  [PASTE_ENDS] = function(self) self.pasting = false end,
   ["\27[3~"] = function(self) cut(self, self.at, behind(self.text, self.at)) end,
   ["\27b"] = function(self) self.at = word_before(self.text, self.at) end,
   ["\27f"] = function(self) self.at = word_behind(self.text, self.at) end,
@@ -172,7 +201,9 @@ function Line:feed(bytes)
     if key == "" then return nil end
     self.sent = self.sent:sub(#key + 1)
     local act = keys[key]
-    if act then
+    if self.pasting and key == "\t" then
+      put(self, " ")
+    elseif act then
       local what, value = act(self)
       if what then return what, value end
     elseif not key:find "^%c" then
@@ -194,14 +225,22 @@ function Line:take(given_up)
 end
 
 -- The part of the text that has a place in so many cells, and how many of them are before the
--- cursor.
+-- cursor. The cursor, and a wide character under it, has its place as well.
 local function window(self, cells)
-  local text, head = self.text, count(self.text:sub(1, self.at - 1))
-  local skip = math.max(head - cells + 1, 0)
-  local from = utf8.len(text) and utf8.offset(text, skip + 1) or skip + 1
-  local shown = text:sub(from)
-  local to = utf8.len(shown) and utf8.offset(shown, cells + 1) or cells + 1
-  return shown:sub(1, (to or #shown + 1) - 1), head - skip
+  local head, from = count(self.text:sub(1, self.at - 1)), 1
+  while head > cells - 2 and from < self.at do
+    local next_one = behind(self.text, from)
+    head = head - count(self.text:sub(from, next_one - 1))
+    from = next_one
+  end
+  local used, to = 0, from
+  while to <= #self.text do
+    local next_one = behind(self.text, to)
+    used = used + count(self.text:sub(to, next_one - 1))
+    if used > cells then break end
+    to = next_one
+  end
+  return self.text:sub(from, to - 1), head
 end
 
 --- What draws the line where the cursor is, in a terminal of so many columns.

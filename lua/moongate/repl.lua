@@ -4,14 +4,17 @@
 --   wait for keys or work --> keys: line.lua --> a line: load it, run it, show what it returns
 --                         --> work: take the line away, scheduler.step, draw it again
 --
--- The terminal gives single keys only while a line is typed: what runs finds it as it always is.
+-- The terminal gives single keys only while a line is typed: what the line runs finds it as it
+-- always is. Listeners that are called meanwhile may write whole lines, and should read nothing.
 
 local complete = require "moongate.complete"
 local core = require "moongate.core"
 local events = require "moongate.events"
+local history = require "moongate.history"
 local inspect = require "moongate.inspect"
 local line = require "moongate.line"
 local scheduler = require "moongate.scheduler"
+local spelling = require "moongate.spelling"
 
 local repl = {}
 
@@ -22,7 +25,8 @@ local EVENTS_PER_S = 10 -- that are shown; of the others only how many
 local HISTORY_FILE = "/.moongate_history" -- in $HOME
 local DIM, RED, CYAN = 2, 31, 36
 local SHORT_TRACE = 2 -- lines that say no more than the error itself
-local SECRET = "[Tt][Oo][Kk][Ee][Nn]" -- a line that has this is never written to a file
+local SHORTCUTS = { help = "help()", watch = "watch()", quiet = "quiet()" } -- words alone
+local LEAVE = { exit = true, quit = true }
 
 local HELP = [[
 What is typed is Lua. What it returns is shown, and stands in _ until the next line.
@@ -56,23 +60,34 @@ local function say(text)
   write(text, "\n")
 end
 
+-- Without a terminal what goes wrong is told where programs tell it.
 local function complain(self, text)
-  say(paint(self, RED, text))
+  text = paint(self, RED, inspect.text(text))
+  if self.keyboard then return say(text) end
+  io.stderr:write(text, "\n")
 end
 
--- What did not fit into its second is counted, and told with the first event after it.
+-- Tells how many events of the last second were not shown.
+local function tell_rest(self)
+  local more = self.events - EVENTS_PER_S
+  if more > 0 and not self.over then say(paint(self, DIM, ("... %d more events"):format(more))) end
+  self.second, self.events = nil, 0
+end
+
+-- What does not fit into its second is only counted.
 local function is_too_much(self)
   local second = math.floor(core.now())
-  if self.second == second then
-    self.events = self.events + 1
-    if self.events > EVENTS_PER_S then return true end
-  else
-    if self.second and self.events > EVENTS_PER_S then
-      say(paint(self, DIM, ("... %d more events"):format(self.events - EVENTS_PER_S)))
-    end
-    self.second, self.events = second, 1
+  if self.second ~= second then
+    tell_rest(self)
+    self.second = second
   end
-  return false
+  self.events = self.events + 1
+  if self.events == EVENTS_PER_S + 1 then
+    scheduler.after(1, function()
+      if self.second == second then tell_rest(self) end
+    end)
+  end
+  return self.events > EVENTS_PER_S
 end
 
 local function show_event(self, data, one, name)
@@ -86,15 +101,24 @@ function Prompt:quiet()
   self.watching = {}
 end
 
-function Prompt:watch(...)
-  self:quiet()
-  local bot = self.bot
-  if not bot then error("watch: there is no bot to watch", 0) end
-  local function show(data, one, name) show_event(self, data, one, name) end
-  local names = select("#", ...) > 0 and { ... } or { "*" }
+-- The names, all of them known; raises what is wrong.
+local function check_names(names)
   for _, name in ipairs(names) do
+    if not events.canonical(name) then
+      error(("watch: a name of an event expected, got %s"):format(spelling.shown(name)), 0)
+    end
     local meant = events.suggest(name)
-    if meant then complain(self, ("%s is no event, did you mean %s?"):format(name, meant)) end
+    if meant then error(("watch: %s is no event, did you mean %s?"):format(name, meant), 0) end
+  end
+  return #names > 0 and names or { "*" }
+end
+
+function Prompt:watch(...)
+  local bot, names = self.bot, check_names { ... }
+  if not bot then error("watch: there is no bot to watch", 0) end
+  self:quiet()
+  local function show(data, one, name) show_event(self, data, one, name) end
+  for _, name in ipairs(names) do
     bot:on(name, show, { lazy = true })
     table.insert(self.watching, function() bot:off(name, show) end)
   end
@@ -111,6 +135,7 @@ local function explain(err)
   if type(err) ~= "string" then return inspect.value(err, columns()) end
   if is_interrupt(err) then return "interrupted!" end
   local trace = debug.traceback("", 2):gsub("\n[^\n]*in function 'xpcall'.*$", "")
+  trace = trace:gsub("\n[^\n]*/moongate/repl%.lua:[^\n]*", "")
   local _, lines = trace:gsub("\n", "")
   return lines > SHORT_TRACE and err .. trace or err
 end
@@ -132,7 +157,11 @@ function Prompt:show_results(...)
   while count > 1 and select(count, ...) == nil do count = count - 1 end
   self.env._ = (...)
   local shown = {}
-  for i = 1, count do shown[i] = inspect.value(select(i, ...), columns()) end
+  for i = 1, count do
+    local fine, text = pcall(inspect.value, select(i, ...), columns())
+    if not fine and is_interrupt(text) then error(text, 0) end
+    shown[i] = fine and text or "(a value that cannot be shown)"
+  end
   say(table.concat(shown, "\t"))
 end
 
@@ -146,7 +175,12 @@ end
 
 -- Runs what was typed so far, unless it goes on.
 function Prompt:take(text)
-  local whole = self.begun and self.begun .. "\n" .. text or text
+  local word = not self.begun and text:match "^%s*(%a+)%s*$"
+  if LEAVE[word] and self.env[word] == nil then
+    self.over = true
+    return
+  end
+  local whole = self.begun and self.begun .. "\n" .. text or SHORTCUTS[word] or text
   local chunk, message = compile(whole:gsub("^=", "return "), self.env)
   self.begun = message == "more" and whole or nil
   if chunk then
@@ -158,8 +192,12 @@ end
 
 -- ---- Keys ---------------------------------------------------------------------------------------
 
+local function prompt_of(self)
+  return self.begun and CONTINUED or PROMPT
+end
+
 function Prompt:draw()
-  self.typed.prompt = self.begun and CONTINUED or PROMPT
+  self.typed.prompt = prompt_of(self)
   write(self.typed:draw(columns()))
 end
 
@@ -188,7 +226,9 @@ end
 -- What feed() of a line says, and what it means here.
 local acts = {
   line = function(self, text)
-    write(self.typed.hide(), self.typed.prompt, text, "\n")
+    write(self.typed.hide(), prompt_of(self), text, "\n")
+    local kept, why = self.history:keep(text)
+    if not kept then complain(self, why) end
     self.keyboard:close()
     self:take(text)
     self.keyboard:raw()
@@ -198,9 +238,10 @@ local acts = {
     if text == "" and not self.begun then say "Ctrl-D leaves" end
     self.begun = nil
   end,
-  ["end"] = function(self)
+  ["end"] = function(self) -- of a statement that was begun, else of it all
     write "\n"
-    self.over = true
+    self.over = not self.begun
+    self.begun = nil
   end,
   words = function(self, words)
     leave_line(self)
@@ -257,44 +298,22 @@ end
 
 -- Without one: line by line, until the end of the input, or Ctrl-C.
 local function read_lines(self, again)
-  local rest = ""
+  local rest, hint = "", core.terminal(STDIN) and write or function() end
+  hint(PROMPT)
   while not self.over and not again do
     if scheduler.wait(STDIN) == "work" then deliver(self) end
     local bytes = core.read(STDIN)
     if bytes then
       rest = rest .. (bytes == "" and rest ~= "" and "\n" or bytes)
-      for text in rest:gmatch "([^\n]*)\n" do self:take(text) end
+      for text in rest:gmatch "([^\n]*)\n" do
+        if not self.over then self:take(text) end
+        hint(prompt_of(self))
+      end
       rest = rest:match "[^\n]*$"
-      self.over = bytes == ""
+      self.over = self.over or bytes == ""
     end
   end
   if self.begun then complain(self, "unfinished: " .. self.begun) end
-end
-
--- ---- History ------------------------------------------------------------------------------------
-
-local function history_path(wanted)
-  if wanted == false then return nil end
-  local home = os.getenv "HOME"
-  return wanted or home and home .. HISTORY_FILE
-end
-
-local function load_history(path)
-  local list, file = {}, path and io.open(path, "r")
-  if not file then return list end
-  for text in file:lines() do list[#list + 1] = text end
-  file:close()
-  return list
-end
-
--- What is worth to be kept, and no secret.
-local function save_history(path, list)
-  local kept, secret = {}, os.getenv "DISCORD_TOKEN"
-  for _, text in ipairs(list) do
-    local tells = text:find(SECRET) or secret and secret ~= "" and text:find(secret, 1, true)
-    if not tells then kept[#kept + 1] = text:gsub("\n", " ") .. "\n" end
-  end
-  return core.replace_file(path, table.concat(kept))
 end
 
 -- ---- For users ----------------------------------------------------------------------------------
@@ -322,7 +341,14 @@ end
 local function listen(self)
   local bot = self.bot
   local function trouble(problem, one)
-    complain(self, ("%s%s"):format(one and ("shard %s: "):format(one.id) or "", problem.message))
+    local where = one and ("shard %s: "):format(one.id) or ""
+    local words = problem.message
+    if problem.phase == "handler" then
+      local trace = problem.traceback or words
+      words = ("in a listener of %s: %s"):format(problem.event,
+        trace:gsub("\n[^\n]*/moongate/scheduler%.lua:.*$", ""))
+    end
+    complain(self, where .. words)
   end
   local function told(entry)
     if entry.fields and entry.fields.event == "error" then return end
@@ -341,8 +367,46 @@ end
 local function connect(self)
   scheduler.spawn(function()
     local fine, message = self.bot:connect()
-    if not fine then complain(self, "connect: " .. tostring(message)) end
+    if not fine and not self.over then complain(self, "connect: " .. tostring(message)) end
   end)
+end
+
+local function is_list(value)
+  if type(value) ~= "table" then return false end
+  for _, name in ipairs(value) do
+    if type(name) ~= "string" then return false end
+  end
+  return true
+end
+
+-- The options: what each must be, in words, and the judge of it.
+local kinds = {
+  names = { "a table of names", function(value) return type(value) == "table" end },
+  connect = { "true or false", function(value) return type(value) == "boolean" end },
+  watch = { "a list of events, or false", function(value)
+    return value == false or is_list(value)
+  end },
+  history = { "the name of a file, or false", function(value)
+    return value == false or type(value) == "string" and value ~= ""
+  end },
+}
+
+local function check_options(options)
+  local known = {}
+  for name in pairs(kinds) do known[#known + 1] = name end
+  table.sort(known)
+  for name, value in pairs(options) do
+    local kind = kinds[name]
+    if not kind then
+      local meant = spelling.nearest(tostring(name), known)
+      error(("repl: unknown option '%s'%s"):format(tostring(name),
+        meant and (", did you mean %s?"):format(meant) or ""), 4)
+    elseif not kind[2](value) then
+      error(("repl: option %s: %s expected, got %s"):format(name, kind[1],
+        spelling.shown(value)), 4)
+    end
+  end
+  if options.watch then check_names(options.watch) end
 end
 
 local function check(bot, options)
@@ -352,9 +416,23 @@ local function check(bot, options)
   if options ~= nil and type(options) ~= "table" then
     error(("repl: options must be a table, got %s"):format(type(options)), 3)
   end
+  check_options(options or {})
   if not coroutine.isyieldable or coroutine.isyieldable() then
     error("repl: it belongs to the main program, not into a listener", 3)
   end
+end
+
+-- The file of the lines; nil: none.
+local function history_path(wanted)
+  local home = os.getenv "HOME"
+  if wanted == nil and home and home ~= "" then return home .. HISTORY_FILE end
+  return wanted or nil
+end
+
+-- Single keys are wanted where both sides are a terminal that can move its cursor.
+local function find_keyboard()
+  if not core.terminal(STDOUT) or os.getenv "TERM" == "dumb" then return nil end
+  return core.keyboard(STDIN)
 end
 
 --- A prompt until the user leaves it with Ctrl-D; the bot goes on meanwhile, and is connected if it
@@ -366,26 +444,25 @@ end
 function repl.run(bot, options)
   check(bot, options)
   options = options or {}
-  local path = history_path(options.history)
+  local keyboard = find_keyboard()
   local self = setmetatable({
-    bot = bot, watching = {}, colored = core.terminal(STDOUT) and not os.getenv "NO_COLOR",
-    keyboard = core.terminal(STDOUT) and os.getenv "TERM" ~= "dumb" and core.keyboard(STDIN) or nil,
+    bot = bot, keyboard = keyboard, colored = keyboard and not os.getenv "NO_COLOR",
+    watching = {}, events = 0,
+    history = history.open(keyboard and history_path(options.history)),
   }, Prompt)
   self.env = make_env(self, options.names)
   self.typed = line.new {
-    prompt = PROMPT, history = self.keyboard and load_history(path) or {},
+    prompt = PROMPT, history = self.history.lines,
     complete = function(text) return complete.line(text, self.env) end,
   }
   local stop_listening = bot and listen(self)
   if bot and options.watch ~= false then self:watch(table.unpack(options.watch or {})) end
   if bot and options.connect ~= false then connect(self) end
-  local converse = self.keyboard and edit or read_lines
-  if self.keyboard then say(core._VERSION .. ", " .. _VERSION .. "; help() tells more") end
+  local converse = keyboard and edit or read_lines
+  if keyboard then say(core._VERSION .. ", " .. _VERSION .. "; help() tells more") end
   local fine, err = core.interruptible(function(again) converse(self, again) end)
-  if self.keyboard then
-    self.keyboard:close()
-    if path then save_history(path, self.typed.history) end
-  end
+  self.over = true
+  if keyboard then keyboard:close() end
   if stop_listening then stop_listening() end
   if not fine then error(err, 0) end
   return true
