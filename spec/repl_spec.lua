@@ -380,7 +380,7 @@ describe("moongate repl #sockets", function()
     assert.matches('did you mean "guilds"', said)
     said, status = run "--sandbox --quiet --watch READY"
     assert.equal(2, status)
-    assert.matches("%-%-quiet stands beside %-%-watch", said)
+    assert.matches("%-%-quiet and %-%-watch: one of them is enough", said)
     said, status = run "--sandbox --api http://127.0.0.1:1"
     assert.equal(2, status)
     assert.matches("leave %-%-api out", said)

@@ -42,7 +42,7 @@ end
 
 local function check(all)
   if all.sandbox and all.api then return "--sandbox has an API of its own, leave --api out" end
-  if all.quiet and all.watch then return "--quiet stands beside --watch" end
+  if all.quiet and all.watch then return "--quiet and --watch: one of them is enough" end
   local token = os.getenv "DISCORD_TOKEN"
   if not all.sandbox and (not token or token == "") then
     return "no token: set $DISCORD_TOKEN, or play with --sandbox"
