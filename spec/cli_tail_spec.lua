@@ -218,7 +218,7 @@ describe("moongate tail #sockets", function()
       local lines, status, said = finish(pipe)
       assert.same({ "1", "2" }, contents(lines))
       assert.same({ 0, "" }, { status, said })
-      assert.same({ 1000, 0 }, { discord:history()[1].close_received, #discord:sessions() })
+      assert.same({ 1000, 0 }, { witness.ended(discord, 1).close_received, #discord:sessions() })
     end)
 
     it("where the next one goes on, with a session store", function()
@@ -227,7 +227,7 @@ describe("moongate tail #sockets", function()
       ready()
       for i = 1, 4 do say(tostring(i)) end
       assert.same({ "1", "2" }, contents((finish(pipe))))
-      assert.same({ 4000, 1 }, { discord:history()[1].close_received, #discord:sessions() })
+      assert.same({ 4000, 1 }, { witness.ended(discord, 1).close_received, #discord:sessions() })
       local lines, status, said = run(words)
       assert.same({ "3", "4" }, contents(lines))
       assert.same({ 0, "" }, { status, said })
@@ -239,7 +239,7 @@ describe("moongate tail #sockets", function()
       local lines, status, said = run "--events READY --for 0.7"
       assert.is_true(discord:clock() - began >= 0.7)
       assert.same({ 1, 0, "" }, { #lines, status, said })
-      assert.same({ 1000, 0 }, { discord:history()[1].close_received, #discord:sessions() })
+      assert.same({ 1000, 0 }, { witness.ended(discord, 1).close_received, #discord:sessions() })
     end)
 
     it("with Ctrl-C, which keeps the session where there is a store", function()
@@ -248,11 +248,11 @@ describe("moongate tail #sockets", function()
       local lines, status, said = interrupt(pipe, pid)
       assert.is_true(#lines <= 1)
       assert.same({ 0, "" }, { status, said })
-      assert.same({ 1000, 0 }, { discord:history()[1].close_received, #discord:sessions() })
+      assert.same({ 1000, 0 }, { witness.ended(discord, 1).close_received, #discord:sessions() })
       pipe, pid = start("--events READY --session-store " .. store)
       pipe:read "l"
       assert.same({ {}, 0, "" }, { interrupt(pipe, pid) })
-      assert.same({ 4000, 1 }, { discord:history()[2].close_received, #discord:sessions() })
+      assert.same({ 4000, 1 }, { witness.ended(discord, 2).close_received, #discord:sessions() })
     end)
 
     -- Runs it with `before` in front, and `head` behind, and lets something come once that is gone:
@@ -278,7 +278,7 @@ describe("moongate tail #sockets", function()
 
     it("so where that is an error, with its session", function()
       assert.same({ "1", "status 0\n" }, { with_head("--events MESSAGE_CREATE", "trap '' PIPE;") })
-      assert.equal(1000, discord:history()[1].close_received)
+      assert.equal(1000, witness.ended(discord, 1).close_received)
     end)
 
     it("so with a session store, in which what was not written comes again", function()
@@ -370,7 +370,7 @@ describe("moongate tail #sockets", function()
 
   it("takes no compression where none is wanted", function()
     run "--events READY --count 1 --compress none"
-    assert.is_nil(discord:history()[1].query:find "compress")
+    assert.is_nil(witness.ended(discord, 1).query:find "compress")
   end)
 
   it("tells how it is used", function()

@@ -71,6 +71,17 @@ function witness.beats(discord)
   return times
 end
 
+-- The connection of a sandbox that ended as the `nth`. The sandbox notices the end of a process a
+-- moment after it.
+function witness.ended(discord, nth)
+  local deadline = os.time() + witness.patience
+  while not discord:history()[nth] do
+    if os.time() > deadline then error("waited in vain for the end of a connection", 2) end
+    discord:wait(0.01)
+  end
+  return discord:history()[nth]
+end
+
 -- An error unless at least `least` beats came and each came an interval after the one before it.
 -- A beat may leave an eighth of an interval early, to go together with others.
 function witness.judge(times, interval_ms, least)
