@@ -9,12 +9,12 @@ local cycles = tonumber(os.getenv "MOONGATE_CYCLES") or 200
 local status = io.open "/proc/self/status"
 if status then status:close() end
 
--- What Linux tells of this process.
+-- What Linux tells of this process. The file is closed at once: it is a descriptor as well.
 local function read_status(key)
-  for line in io.lines "/proc/self/status" do
-    local value = line:match("^" .. key .. ":%s+(%d+)")
-    if value then return tonumber(value) end
-  end
+  local file = assert(io.open "/proc/self/status")
+  local text = file:read "a"
+  file:close()
+  return tonumber(text:match("\n" .. key .. ":%s+(%d+)"))
 end
 
 -- Of this process, not of the one that counts.
