@@ -708,6 +708,52 @@ describe("scheduler: the loop", function()
     assert.equal(1002, world.now)
   end)
 
+  it("ends the main program's wait that is to be interrupted, and cleans up before", function()
+    local pressed, cleaned = false, false
+    function scheduler.interrupted() return pressed end
+    world.at(1, function() return nil, "EINTR" end) -- another signal
+    world.at(2, function() pressed = true return nil, "EINTR" end)
+    local waiter = scheduler.waiter()
+    function waiter.finally() cleaned = true end
+    assert.same({ nil, "interrupted", "EINTR" }, { waiter:wait(5) })
+    assert.equal(1002, world.now)
+    assert.is_true(cleaned)
+    assert.is_nil(scheduler.timeout())
+  end)
+
+  it("ends such a wait also while there is always something to do", function()
+    local pressed, done, source = false, 0, world.source()
+    function scheduler.interrupted() return pressed end
+    local function thing()
+      done = done + 1
+      pressed = pressed or done > 1000
+      assert(done < 2000, "it goes on")
+      source.put(thing)
+    end
+    source.put(thing)
+    assert.same({ nil, "interrupted", "EINTR" }, { scheduler.waiter():wait() })
+  end)
+
+  it("lets others wait, whom Ctrl-C does not mean", function()
+    function scheduler.interrupted() return true end
+    in_own_coroutine(function() scheduler.sleep(5) end)
+    assert.equal(1005, world.now)
+  end)
+
+  it("tells the poll function for whom it waits", function()
+    local poll, meant = scheduler.poll, {}
+    function scheduler.poll(fds, timeout_s, mine)
+      meant[#meant + 1] = mine
+      return poll(fds, timeout_s)
+    end
+    scheduler.step(1)
+    in_own_coroutine(function() scheduler.step(1) end)
+    scheduler.after(1, function() end)
+    world.readable[99] = never
+    scheduler.wait(99)
+    assert.same({ true, false, true }, meant)
+  end)
+
   it("returns as soon as something was done", function()
     local source, done = world.source(), false
     world.at(1, function() source.put(function() done = true end) end)

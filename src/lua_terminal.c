@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lua_core.h"
@@ -40,12 +41,68 @@ static int find_readable(const struct pollfd *fds, int count) {
     return first + 1;
 }
 
-/* core.poll({ fd, ... }, timeout_s) -> true and the place of the first one that is readable, false
- * when time is up, or nil, "EINTR" after a signal, so that Ctrl-C can be raised by the
- * interpreter. */
+/* The main program's state; NULL where Lua does not say, which is before 5.2. */
+static lua_State *main_state(lua_State *L) {
+#ifdef LUA_RIDX_MAINTHREAD
+    lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+    lua_State *main = lua_tothread(L, -1);
+    lua_pop(L, 1);
+    return main;
+#else
+    (void)L;
+    return NULL;
+#endif
+}
+
+/* Whether the main program is to be interrupted as soon as it goes on. The interpreter (whose mask
+ * has lines from 5.4 on) and on_signal set the same hook, one that nobody wants for anything else.
+ */
+static bool is_interrupted(lua_State *L) {
+    static const int whatever_comes = LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT;
+    lua_State *main = main_state(L);
+    return main && (lua_gethookmask(main) & whatever_comes) == whatever_comes &&
+           lua_gethookcount(main) == 1;
+}
+
+/* core.interrupted() -> whether Ctrl-C was pressed, and the main program has yet to be told, by an
+ * error, as soon as it goes on. */
+static int core_interrupted(lua_State *L) {
+    lua_pushboolean(L, is_interrupted(L));
+    return 1;
+}
+
+/* poll() which a Ctrl-C ends even when it came just before: between the look at what is asked for
+ * and the wait no signal is let through. */
+static int poll_interruptibly(lua_State *L, struct pollfd *fds, int count, int timeout_ms) {
+#ifdef __APPLE__ /* has no ppoll */
+    if (is_interrupted(L)) return errno = EINTR, -1;
+    return poll(fds, (nfds_t)count, timeout_ms);
+#else
+    struct timespec timeout = {.tv_sec = timeout_ms / 1000,
+                               .tv_nsec = (long)(timeout_ms % 1000) * 1000000};
+    sigset_t ours, before;
+    sigemptyset(&ours);
+    sigaddset(&ours, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &ours, &before);
+    int ready = -1, error = EINTR;
+    if (!is_interrupted(L)) {
+        ready = ppoll(fds, (nfds_t)count, timeout_ms < 0 ? NULL : &timeout, &before);
+        error = errno;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = error;
+    return ready;
+#endif
+}
+
+/* core.poll({ fd, ... }, timeout_s, interruptible) -> true and the place of the first one that is
+ * readable, false when time is up, or nil, "EINTR" after a signal, so that Ctrl-C can be raised by
+ * the interpreter. `interruptible`, for who waits in the main program's stead: also at once, where
+ * the signal came before. */
 static int core_poll(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
     int timeout_ms = read_timeout_ms(L, 2);
+    bool interruptible = lua_toboolean(L, 3);
     int count = (int)lua_rawlen(L, 1);
     luaL_argcheck(L, count <= POLL_FDS_MAX, 1, "too many descriptors");
     struct pollfd *fds = lua_newuserdatauv(L, sizeof *fds * (size_t)(count > 0 ? count : 1), 0);
@@ -54,7 +111,8 @@ static int core_poll(lua_State *L) {
         fds[i] = (struct pollfd){.fd = (int)luaL_checkinteger(L, -1), .events = POLLIN};
         lua_pop(L, 1);
     }
-    int ready = poll(fds, (nfds_t)count, timeout_ms);
+    int ready = interruptible ? poll_interruptibly(L, fds, count, timeout_ms)
+                              : poll(fds, (nfds_t)count, timeout_ms);
     if (ready < 0) {
         lua_pushnil(L);
         lua_pushstring(L, errno == EINTR ? "EINTR" : "ESYSTEM");
@@ -258,6 +316,7 @@ void gate_lua_terminal_open(lua_State *L) {
     static const luaL_Reg meta[] = {
         {"__gc", keyboard_close}, {"__close", keyboard_close}, {NULL, NULL}};
     static const luaL_Reg functions[] = {{"poll", core_poll},
+                                         {"interrupted", core_interrupted},
                                          {"read", core_read},
                                          {"terminal", core_terminal},
                                          {"keyboard", core_keyboard},

@@ -150,8 +150,8 @@ function Bridge:request(request)
   if not accepted then return nil, message, code end
   local waiter = scheduler.waiter()
   self.requests[id] = waiter
+  function waiter.finally() self.requests[id] = nil end
   local data, why, why_code = waiter:wait(timeout_s + REQUEST_SPARE_S)
-  self.requests[id] = nil
   if not data then return nil, "request: " .. tostring(why), why_code or "ETIMEOUT" end
   if data.error then return nil, data.message or data.error, data.error end
   return data

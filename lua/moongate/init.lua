@@ -14,6 +14,7 @@ local store = require "moongate.store"
 
 scheduler.now = core.now
 scheduler.poll = core.poll
+scheduler.interrupted = core.interrupted
 
 local moongate = {
   _VERSION = core._VERSION,

@@ -1,6 +1,7 @@
 -- scheduler.lua: the coroutines, timers and the one loop of a Lua state. Called by every module
 -- that waits or runs a user's function, on the Lua thread. It knows no C: where bytes come from is
--- a source's business, and the clock and the poll function are put in from outside.
+-- a source's business, and the clock and the poll function are put in from outside. What the main
+-- program has it do is done in a shelter (shelter.lua), where Ctrl-C leaves nothing half done.
 --
 -- A call that waits does one of two things. Inside one of our coroutines it yields. Everywhere else
 -- (the main program, a user's own coroutine, a sort's comparison function, a finalizer) it turns
@@ -9,6 +10,9 @@
 --                 +-- source:pump(limit) --> listeners, each in a pooled coroutine
 --   run_until --> turn -- timers that are due --> sleepers, waits out of time, after()
 --                 +-- nothing done? poll(fds of all sources, time until the next timer)
+
+local heap = require "moongate.heap"
+local shelter = require "moongate.shelter"
 
 local scheduler = {}
 
@@ -21,6 +25,8 @@ local FAILURES_MAX = 100 -- errors kept until somebody turns the loop and can be
 
 local pack = table.pack or function(...) return { n = select("#", ...), ... } end
 local unpack = table.unpack or rawget(_G, "unpack")
+local sheltered, from_main = shelter.call, shelter.from_main
+local yield, resume = coroutine.yield, coroutine.resume
 local close_coroutine = coroutine.close or function() return true end
 local may_yield = coroutine.isyieldable or function() return true end
 
@@ -30,10 +36,16 @@ function scheduler.now()
 end
 
 --- Waits until one of the descriptors is readable, at most so many seconds (nil: for ever). True
--- and the place of the first one that is, false when time is up, or nil and "EINTR" after a signal.
--- Replaced like now().
-function scheduler.poll(_, _)
+-- and the place of the first one that is, false when time is up, or nil and "EINTR" after a signal;
+-- also at once, where the main program is to be interrupted and it is the one that waits (the third
+-- value is true). Replaced like now().
+function scheduler.poll(_, _, _)
   error("scheduler: there is no poll function yet: require 'moongate' brings one", 2)
+end
+
+--- True while an error that Ctrl-C has asked for waits for the main program. Replaced like now().
+function scheduler.interrupted()
+  return false
 end
 
 -- ---- Failures -----------------------------------------------------------------------------------
@@ -93,8 +105,6 @@ local spare = nil -- one more that is idle: the one that serves nearly every eve
 local active = 0 -- our coroutines on the stack, each resumed out of the one before
 local ready, ready_first, ready_last = {}, 1, 0 -- woken too deep to be resumed at once
 local lent = 0 -- seconds in which running listeners turned the loop: taken off, nobody was held
-
-local yield, resume = coroutine.yield, coroutine.resume
 
 -- What comes before the function of a job, so that a foreign resume cannot pass for one: with three
 -- values, or with one that has them all. And what a coroutine yields when it has done its job.
@@ -327,7 +337,7 @@ end
 -- The same with any number of values, of which the first three go to those who are told.
 local function run_long(kind, fn, ...)
   local a, b, c = ...
-  scheduler.run(kind, fn, a, b, c, pack(...))
+  sheltered(scheduler.run, kind, fn, a, b, c, pack(...))
 end
 
 --- Runs fn(...) so, with a limit.
@@ -348,50 +358,17 @@ function scheduler.spawn(fn, ...)
   run_long(SPAWNED, fn, ...)
 end
 
--- ---- Timers: a binary heap, earliest first, equal times in order of their making ----------------
+-- ---- Timers -------------------------------------------------------------------------------------
 
-local heap, heap_size, timers_made = {}, 0, 0
-
-local function earlier(one, other)
-  return one.at < other.at or (one.at == other.at and one.order < other.order)
-end
-
-local function place(timer, slot)
-  heap[slot] = timer
-  timer.slot = slot
-end
-
--- Puts `timer` where it belongs, from the free place `slot` on.
-local function sift(timer, slot)
-  while slot > 1 do
-    local parent = math.floor(slot / 2)
-    if not earlier(timer, heap[parent]) then break end
-    place(heap[parent], slot)
-    slot = parent
-  end
-  while slot * 2 <= heap_size do
-    local child = slot * 2
-    if child < heap_size and earlier(heap[child + 1], heap[child]) then child = child + 1 end
-    if not earlier(heap[child], timer) then break end
-    place(heap[child], slot)
-    slot = child
-  end
-  place(timer, slot)
-end
+local pending = heap.new() -- timers: { at, order, call, argument }
+local timers_made = 0
 
 local Timer = {}
 Timer.__index = Timer
 
 --- Takes a timer back. True when it had not gone off yet.
 function Timer:cancel()
-  local slot = self.slot
-  if not slot then return false end
-  self.slot = nil
-  local last = heap[heap_size]
-  heap[heap_size] = nil
-  heap_size = heap_size - 1
-  if last ~= self then sift(last, slot) end
-  return true
+  return sheltered(heap.take, pending, self)
 end
 
 local function start_timer(seconds, call, argument)
@@ -400,20 +377,20 @@ local function start_timer(seconds, call, argument)
     at = scheduler.now() + math.max(seconds, 0), order = timers_made, call = call,
     argument = argument,
   }, Timer)
-  heap_size = heap_size + 1
-  sift(timer, heap_size)
+  heap.put(pending, timer)
   return timer
 end
 
 -- Timers made meanwhile wait for the next turn, so that sleep(0) in a circle starves nobody.
 local function run_timers()
-  if heap_size == 0 then return 0 end
+  local timer = pending[1]
+  if not timer then return 0 end
   local now, last, run = scheduler.now(), timers_made, 0
-  while heap_size > 0 and heap[1].at <= now and heap[1].order <= last do
-    local timer = heap[1]
-    timer:cancel()
+  while timer and timer.at <= now and timer.order <= last do
+    heap.take(pending, timer)
     run = run + 1
     timer.call(timer.argument)
+    timer = pending[1]
   end
   return run
 end
@@ -421,7 +398,8 @@ end
 --- Seconds until the loop has something to do by itself: 0 for at once, nil for never.
 function scheduler.timeout()
   if ready_first <= ready_last or scheduler.failing() then return 0 end
-  return heap_size > 0 and math.max(heap[1].at - scheduler.now(), 0) or nil
+  local timer = pending[1]
+  return timer and math.max(timer.at - scheduler.now(), 0) or nil
 end
 
 local function check_seconds(operation, name, seconds, level)
@@ -435,7 +413,7 @@ end
 function scheduler.after(seconds, fn)
   check_seconds("after", "seconds", seconds, 2)
   check_function("after", fn)
-  return start_timer(seconds, scheduler.spawn, fn)
+  return sheltered(start_timer, seconds, scheduler.spawn, fn)
 end
 
 -- ---- Sources ------------------------------------------------------------------------------------
@@ -500,14 +478,14 @@ local function work_off()
   return drain() + pump_sources() + run_timers()
 end
 
-local function turn_inside(longest)
+local function turn_inside(longest, mine)
   turns = turns + 1
   local handled = work_off()
   if handled > 0 or longest <= 0 or scheduler.failing() then return handled end
   local fds, wait_s = prepare_poll(longest)
   if #fds == 0 and wait_s == math.huge then return 0, "idle" end
   local finite = wait_s < math.huge and wait_s or nil
-  local answer, code = scheduler.poll(fds, finite)
+  local answer, code = scheduler.poll(fds, finite, mine)
   if code == "EINTR" then return 0, "EINTR" end
   if answer == nil then error(("step: poll failed: %s"):format(tostring(code)), 0) end
   return work_off()
@@ -519,18 +497,8 @@ local function tell_watchers(handled)
   for waiter in pairs(told) do waiter:wake(handled) end
 end
 
--- True in the main program: none of our coroutines can be on the stack then, whatever an interrupt
--- left in `active`.
-local function in_main()
-  local co, main = coroutine.running()
-  return main or co == nil
-end
-
--- Does what there is to do, or waits for it, at most `longest` seconds. How many things were done,
--- and "idle" when nothing can ever come or "EINTR" after a signal. Raises what failed meanwhile,
--- unless one of our coroutines is on the stack: it must not pay for another one's mistake.
-local function turn(longest)
-  if in_main() then active, may_raise = 0, true end
+local function turn_here(longest, mine)
+  if mine then active, may_raise = 0, true end
   local outside = active == 0
   if outside and scheduler.failing() then raise_failure() end
   if turns >= TURN_MAX then
@@ -541,13 +509,20 @@ local function turn(longest)
   local outer, before, could = turns, lent, may_raise
   local begun = not outside and scheduler.now()
   may_raise = outside
-  local fine, handled, why = pcall(turn_inside, longest)
+  local fine, handled, why = pcall(turn_inside, longest, mine)
   turns, may_raise = outer, could
   if begun then lent = before + (scheduler.now() - begun) end
   if not fine then error(handled, 0) end
   if handled > 0 and next(watchers) then tell_watchers(handled) end
   if outside and scheduler.failing() then raise_failure() end
   return handled, why
+end
+
+-- Does what there is to do, or waits for it, at most `longest` seconds. How many things were done,
+-- and "idle" when nothing can ever come or "EINTR" after a signal. Raises what failed meanwhile,
+-- unless one of our coroutines is on the stack: it must not pay for another one's mistake.
+local function turn(longest)
+  return sheltered(turn_here, longest, from_main())
 end
 
 local IDLE_MESSAGE = "nothing is running that could end the wait: no connection, no timer"
@@ -581,7 +556,7 @@ end
 function Waiter:wake(...)
   if self.values then return false end
   self.values = pack(...)
-  if self.co then rouse(self.co) end
+  if self.co then sheltered(rouse, self.co) end
   return true
 end
 
@@ -591,14 +566,47 @@ function Waiter:cancel(...)
   return self:wake(nil, ...)
 end
 
+local function is_over(waiter)
+  return waiter.values or waiter.expired
+end
+
 local function wait_here(waiter, co)
   waiter.co = co
   -- Only wake() and the timer end a wait; whoever else resumes the coroutine finds it patient.
-  repeat coroutine.yield() until waiter.values or waiter.expired
+  repeat coroutine.yield() until is_over(waiter)
 end
 
-local function wait_outside(waiter)
-  return pcall(turn_until, function() return waiter.values or waiter.expired end)
+-- Turns the loop until then. What is not raised for the main program, as it is in a shelter, is
+-- said: it is to be interrupted.
+local function wait_turning(waiter)
+  local mine = from_main()
+  while not is_over(waiter) do
+    local _, why = turn(math.huge)
+    if why == "idle" and not is_over(waiter) then return nil, IDLE_MESSAGE, "ECLOSED" end
+    if mine and scheduler.interrupted() then return nil, "interrupted", "EINTR" end
+  end
+end
+
+local function wait(waiter, timeout_s)
+  waiter.waiting = true
+  local fine, answer, message, code = true, nil, nil, nil
+  if not waiter.values then
+    local timer = timeout_s and timeout_s < math.huge and start_timer(timeout_s, expire, waiter)
+    local co = current()
+    if co then
+      wait_here(waiter, co)
+    else
+      fine, answer, message, code = pcall(wait_turning, waiter)
+    end
+    if timer then heap.take(pending, timer) end
+  end
+  local values, expired = waiter.values, waiter.expired
+  waiter.waiting, waiter.co, waiter.values, waiter.expired = nil, nil, nil, nil
+  if waiter.finally then waiter.finally(waiter) end
+  if not fine then error(answer, 0) end
+  if values then return unpack(values, 1, values.n) end
+  if expired then return nil, "timeout" end
+  return nil, message, code
 end
 
 --- Waits for wake() or cancel(), at most timeout_s seconds (nil: for ever). Returns their values,
@@ -607,25 +615,7 @@ end
 function Waiter:wait(timeout_s)
   if timeout_s ~= nil then check_seconds("wait", "timeout", timeout_s, 2) end
   if self.waiting then error("wait: somebody else waits here already", 2) end
-  self.waiting = true
-  local fine, answer, message, code = true, nil, nil, nil
-  if not self.values then
-    local timer = timeout_s and timeout_s < math.huge and start_timer(timeout_s, expire, self)
-    local co = current()
-    if co then
-      wait_here(self, co)
-    else
-      fine, answer, message, code = wait_outside(self)
-    end
-    if timer then timer:cancel() end
-  end
-  local values, expired = self.values, self.expired
-  self.waiting, self.co, self.values, self.expired = nil, nil, nil, nil
-  if self.finally then self.finally(self) end
-  if not fine then error(answer, 0) end
-  if values then return unpack(values, 1, values.n) end
-  if expired then return nil, "timeout" end
-  return nil, message, code
+  return sheltered(wait, self, timeout_s)
 end
 
 --- Waits for so many seconds. sleep(0) lets everybody else have a turn.
@@ -660,7 +650,7 @@ function scheduler.wait(fd)
   local fds, wait_s = prepare_poll(math.huge)
   local last = #fds + 1
   fds[last] = fd
-  local answer, which = scheduler.poll(fds, wait_s < math.huge and wait_s or nil)
+  local answer, which = scheduler.poll(fds, wait_s < math.huge and wait_s or nil, true)
   if answer == nil then return nil, which end
   return which == last and "fd" or "work"
 end
