@@ -394,6 +394,16 @@ describe("cluster #sockets", function()
       assert.same({ true, true, true }, results)
     end)
 
+    it("and a connect() that comes meanwhile waits for that, and begins anew", function()
+      ready()
+      local stopped, connected
+      moongate.spawn(function() stopped = bot:stop { keep_session = true } end)
+      moongate.spawn(function() connected = bot:connect() end)
+      await("both", function() return stopped and connected end)
+      until_state "ready"
+      assert.equal(1, #discord:history())
+    end)
+
     it("R66 on Ctrl-C, politely", function()
       sandbox()
       local said, how, code = witness.program(([[

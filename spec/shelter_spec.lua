@@ -3,6 +3,7 @@
 
 local shelter = require "moongate.shelter"
 local virtual = require "virtual"
+local witness = require "witness"
 
 -- Calls fn, and the main program's instruction number n is interrupted: false. True when it was
 -- over before.
@@ -21,12 +22,16 @@ local function interrupted_at(n, fn)
 end
 
 -- Calls try(n), which makes things anew and returns what interrupted_at does, until n is so late
--- that nothing is interrupted. Returns how often something was.
-local function at_every_instruction(try)
-  for n = 1, 100000 do
-    if try(n) then return n - 1 end
+-- that nothing is interrupted. n grows by at most `stride`, 1 if that is not given. Returns how
+-- often something was interrupted.
+local function at_every_instruction(try, stride)
+  math.randomseed(7)
+  local n, tried = 1, 0
+  while not try(n) do
+    n, tried = n + math.random(1, stride or 1), tried + 1
+    assert(n < 100000, "it never comes to an end")
   end
-  error "it never came to an end"
+  return tried
 end
 
 describe("shelter: a call", function()
@@ -203,4 +208,52 @@ describe("shelter: whichever instruction is interrupted, all goes on when the ma
     assert(begun > 1)
     assert.equal(begun, ended)
   end)
+end)
+
+-- A client takes a while, so not each instruction is tried. MOONGATE_STRIDE=1: each is.
+local STRIDE = tonumber(os.getenv "MOONGATE_STRIDE") or 40
+
+-- What becomes of a client, in its main program. over() says that it is.
+local lives = {
+  ["it connects"] = function(bot) bot:connect() end,
+  ["it waits for READY"] = function(bot)
+    bot:connect()
+    bot:wait_for("READY", { timeout = witness.patience })
+  end,
+  ["it runs"] = function(bot, over)
+    bot:on("READY", function() return over() or bot:stop { keep_session = true } end)
+    bot:run()
+  end,
+  ["it stops"] = function(bot)
+    bot:connect()
+    bot:stop { keep_session = true }
+  end,
+  ["it has another shard"] = function(bot)
+    bot:spawn { 0 }
+    bot:add_shard(1)
+    bot:remove_shard(1)
+  end,
+}
+
+describe("shelter: an interrupt at any instruction lets a client go on #sockets when", function()
+  for name, life in pairs(lives) do
+    it(name, function()
+      local tried = at_every_instruction(function(n)
+        local discord = witness.sandbox { limits = false, max_concurrency = 16 }
+        local bot <close> = witness.client(discord, { shards = 2 })
+        local over = false
+        local whole = interrupted_at(n, function() life(bot, function() return over end) end)
+        over = true
+        assert(bot:connect())
+        witness.await(bot, "READY after interrupt " .. n, function()
+          return bot.state == "ready" and bot.shards[1]
+        end)
+        assert.is_true(bot:stop())
+        assert.equal("idle", bot.state)
+        discord:stop()
+        return whole
+      end, STRIDE)
+      assert(tried > 3, tried)
+    end)
+  end
 end)

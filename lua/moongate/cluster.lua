@@ -13,6 +13,9 @@
 --   count        how many shards the bot has in all, once that is known
 --   gateway_url  where its shards connect to, once that is known
 --   stopping, stopped, failure, waiter   how far an end has come, and who waits for it
+--
+-- What changes which shards there are is done in a shelter: Ctrl-C leaves none of it half done. A
+-- wait in there that Ctrl-C ends returns nil, message, "EINTR".
 
 local commands = require "moongate.commands"
 local core = require "moongate.core"
@@ -26,6 +29,7 @@ local pollable = require "moongate.pollable"
 local roster = require "moongate.roster"
 local scheduler = require "moongate.scheduler"
 local shard = require "moongate.shard"
+local shelter = require "moongate.shelter"
 local snowflake = require "moongate.snowflake"
 
 local cluster = {}
@@ -104,12 +108,12 @@ local meta = {
 
 --- For gateway.lua: lets a shard of it identify.
 function methods:identify_shard(one, packet)
-  return launch.identify(self, one, packet)
+  return shelter.call(launch.identify, self, one, packet)
 end
 
 --- For shard.lua: starts some shards of the number that is known or configured.
 function methods:start_shards(ids)
-  return launch.start(self, ids, self.count)
+  return shelter.call(launch.start, self, ids, self.count)
 end
 
 -- ---- spawn -------------------------------------------------------------------------------------
@@ -119,24 +123,25 @@ end
 -- until they are ready: inside a handler it yields, at top level it runs the loop. Those that run
 -- already go on. Returns true, or nil, message, code.
 function methods:spawn(first, last)
-  return launch.start(self, roster.wanted(first, last, 3))
+  local ids, count = roster.wanted(first, last, 3)
+  return shelter.call(launch.start, self, ids, count)
 end
 
 --- The same as spawn() without arguments.
 function methods:connect()
-  return launch.start(self)
+  return shelter.call(launch.start, self)
 end
 
 --- Starts one shard more, of the number that is known. Its Shard, or nil, message, code: EUSAGE
 -- when the cluster has it already, or when there is no such shard.
 function methods:add_shard(id)
-  return roster.add(self, roster.check_id("add_shard", id, 3))
+  return shelter.call(roster.add, self, roster.check_id("add_shard", id, 3))
 end
 
 --- Ends a shard, and its session, and takes it off `shards`; the others go on. What it received is
 -- heard first. True, or nil, message, code: EUSAGE when the cluster does not have it.
 function methods:remove_shard(id)
-  return roster.remove(self, roster.check_id("remove_shard", id, 3))
+  return shelter.call(roster.remove, self, roster.check_id("remove_shard", id, 3))
 end
 
 --- Replaces the shards by n others while the bot goes on: the new ones are ready before the old
@@ -145,7 +150,8 @@ end
 -- true, and how many events came from both sets; or nil, message, code, and the old shards go on.
 function methods:reshard(n, ids)
   local count = roster.check_count(n, 3)
-  return roster.reshard(self, count, ids and roster.check_ids("reshard", ids, 3))
+  ids = ids and roster.check_ids("reshard", ids, 3)
+  return shelter.call(roster.reshard, self, count, ids)
 end
 
 -- ---- Running -----------------------------------------------------------------------------------
@@ -171,10 +177,18 @@ end
 
 local function connect_and_wait(self)
   if is_idle(self) then
-    local connected, message, code = launch.start(self)
+    local connected, message, code = shelter.call(launch.start, self)
     if not connected and not self.stopped then return nil, message, code end
   end
   return scheduler.run_until(function() return is_over(self) end)
+end
+
+-- What Ctrl-C does to run().
+local function leave(self)
+  self.stopped = true
+  delivery.end_waits(self, "interrupted")
+  launch.shut(self, KEEP)
+  return true
 end
 
 --- Connects unless that has been done, and hands events to their listeners until stop() or Ctrl-C:
@@ -184,10 +198,7 @@ function methods:run()
   local fine, done, message, code = pcall(connect_and_wait, self)
   if not fine then
     if not is_interrupt(done) then error(done, 0) end
-    self.stopped = true
-    delivery.end_waits(self, "interrupted")
-    launch.shut(self, KEEP)
-    return true
+    return shelter.call(leave, self)
   end
   local failure = self.failure
   if failure then
@@ -209,19 +220,21 @@ end
 
 -- ---- Stopping ----------------------------------------------------------------------------------
 
-local function wait_until_down(self)
+-- Nor for longer than there is something to be stopped: run() may have ended meanwhile.
+local function wait_until_down(self, own)
   local ends_at = core.now() + STOP_S
-  while not delivery.all_down(self) do
+  while self.bridge == own and not delivery.all_down(self) do
     local left_s = ends_at - core.now()
     if left_s <= 0 then return end
     self.waiter = scheduler.waiter()
-    self.waiter:wait(left_s)
+    local _, _, code = self.waiter:wait(left_s)
+    if code == "EINTR" then return end
   end
 end
 
-local function finish_stop(self, code)
+local function finish_stop(self, own, code)
   self.waiter = nil
-  launch.shut(self, code)
+  if self.bridge == own then launch.shut(self, code) end
   self.stopping = false
   delivery.end_waits(self, "the client was stopped")
   local waiting = self.stop_waiters
@@ -229,17 +242,13 @@ local function finish_stop(self, code)
   for _, waiter in ipairs(waiting) do waiter:wake(true) end
 end
 
-local function wait_for_stop(self)
-  local waiter = scheduler.waiter()
-  table.insert(self.stop_waiters, waiter)
-  waiter:wait(STOP_S * 2)
-  return true
-end
-
 -- Fine from any state, twice, and inside a handler, where it yields.
 local function stop(self, code)
   self.stopped = true
-  if self.stopping then return wait_for_stop(self) end
+  if self.stopping then
+    launch.wait_for_stop(self)
+    return true
+  end
   local current = self.bridge
   if not current then return true end
   self.stopping = true
@@ -248,8 +257,8 @@ local function stop(self, code)
     -- What finds no memory to ask, the end of the engine does: its command was made at the start.
     if not current.engine:stop_shard(id, code, "") then shard.fields(one).down = true end
   end
-  local fine, err = pcall(wait_until_down, self)
-  finish_stop(self, code)
+  local fine, err = pcall(wait_until_down, self, current)
+  finish_stop(self, current, code)
   if not fine then error(err, 0) end
   return true
 end
@@ -274,7 +283,7 @@ function methods:stop(how)
   check_stop(how)
   local keep = how and how.keep_session
   if keep == nil then keep = self.options.session_store ~= nil end
-  return stop(self, keep and KEEP or NORMAL)
+  return shelter.call(stop, self, keep and KEEP or NORMAL)
 end
 
 function meta.__close(self)

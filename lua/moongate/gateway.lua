@@ -7,6 +7,7 @@ local bridge = require "moongate.bridge"
 local options = require "moongate.options"
 local scheduler = require "moongate.scheduler"
 local shard = require "moongate.shard"
+local shelter = require "moongate.shelter"
 
 local gateway = {}
 
@@ -24,6 +25,7 @@ local REMEDIES = { -- of requests that got no answer, by code
   ECERTIFICATE = TLS_REMEDY,
   ETLS = TLS_REMEDY,
 }
+local FINAL = { ECLOSED = true, EFORK = true, EINTR = true } -- not the network's failures
 local DAY_MS = core.limits.QUOTA_DAY_MS
 local FRESH_S = 3600 -- an answer is used again for an hour: the numbers in it move on
 
@@ -180,7 +182,7 @@ local function ask(own, owner, backoff_s)
     timeout = TIMEOUT_S,
   }
   if response then return judge(own, response, backoff_s) end
-  if code == "ECLOSED" or code == "EFORK" then return nil, message, code end
+  if FINAL[code] then return nil, message, code end
   local words = tostring(message):gsub("^request: ", "")
   return nil, ("fetch: GET %s: %s; %sasking again"):format(own.api, words, REMEDIES[code] or ""),
     code, backoff_s
@@ -258,17 +260,13 @@ local function fetch_now(own, owner, asking, report)
     tell_users(own, answer.session_start_limit)
   end
   -- Whoever waited with more patience than this one asks by himself.
-  wake_all(own, answer ~= nil, message, asking == ask_once and "ECLOSED" or why)
+  local hasty = asking == ask_once or why == "EINTR"
+  wake_all(own, answer ~= nil, message, hasty and "ECLOSED" or why)
   release()
   return answer ~= nil, message, why
 end
 
---- Does GET /gateway/bot once and keeps the answer; `force` asks again. Waits: inside a handler it
--- yields, at top level it runs the loop. Failures of the network are tried again, with growing
--- pauses, and a Retry-After is honoured. Returns the gateway, or nil, message, code. However many
--- ask at the same time, one request is under way.
--- (`owner` and `report` are cluster.lua's: the bridge to use, and who hears of failed attempts.)
-function methods:fetch(force, owner, report)
+local function fetch(self, force, owner, report)
   local own = privates[self]
   if not force and is_fresh(own) then return self end
   while true do
@@ -289,6 +287,15 @@ function methods:fetch(force, owner, report)
     -- Whoever asked for all of us was stopped: somebody else has to ask.
     if code ~= "ECLOSED" then return nil, message, code end
   end
+end
+
+--- Does GET /gateway/bot once and keeps the answer; `force` asks again. Waits: inside a handler it
+-- yields, at top level it runs the loop. Failures of the network are tried again, with growing
+-- pauses, and a Retry-After is honoured. Returns the gateway, or nil, message, code. However many
+-- ask at the same time, one request is under way.
+-- (`owner` and `report` are cluster.lua's: the bridge to use, and who hears of failed attempts.)
+function methods:fetch(force, owner, report)
+  return shelter.call(fetch, self, force, owner, report)
 end
 
 --- Asks once more, without trying again, unless a request is under way or was refused for some time

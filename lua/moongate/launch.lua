@@ -5,6 +5,7 @@ local bridge = require "moongate.bridge"
 local core = require "moongate.core"
 local delivery = require "moongate.delivery"
 local quota = require "moongate.quota"
+local scheduler = require "moongate.scheduler"
 local sessions = require "moongate.sessions"
 local shard = require "moongate.shard"
 local turns = require "moongate.turns"
@@ -14,6 +15,7 @@ local launch = {}
 local BEAT_SLACK_MS = 250 -- beats of one thread this close leave together
 local RETRY_S = 0.05 -- until a full command queue is tried again
 local LEAVE_S = core.limits.CLOSE_TIMEOUT_MS / 1000 + 2 -- a close has its own deadline
+local STOP_S = core.limits.STOP_TIMEOUT_MS / 1000
 local START_TRIES = 200 -- times RETRY_S: so long may a thousand shards take to be queued
 
 -- ---- The engine --------------------------------------------------------------------------------
@@ -58,6 +60,17 @@ function launch.shut(self, code)
   turns.shut(self)
   sessions.save_all(self)
   quota.save(self)
+  if self.waiter then self.waiter:wake(true) end
+end
+
+--- Waits for the end of a stop() that is under way. True, or nil, message, code.
+function launch.wait_for_stop(self)
+  if not self.stopping then return true end
+  local waiter = scheduler.waiter()
+  table.insert(self.stop_waiters, waiter)
+  local done, _, code = waiter:wait(STOP_S * 2)
+  if done then return true end
+  return nil, "connect: the client is still being stopped; try again", code or "EBUSY"
 end
 
 local function tell_gateway_fatal(self, message)
@@ -327,8 +340,9 @@ function launch.start(self, ids, count)
     return nil, "connect: the number of shards is being changed; wait until reshard() returns",
       "EBUSY"
   end
-  local before = self.starting or 0
-  self.starting = before + 1
+  local ended, why, why_code = launch.wait_for_stop(self)
+  if not ended then return nil, why, why_code end
+  self.starting = (self.starting or 0) + 1
   local started, message, code = start(self, ids, count)
   self.starting = math.max(self.starting - 1, 0)
   if not started then return nil, message, code end
