@@ -26,7 +26,7 @@ describe("moongate cluster #sockets", function()
   end
 
   it("starts shards, says so line by line, and keeps their sessions", function()
-    local said, status = run "--total 2 --for 0.8"
+    local said, status = run "--total 2 --for 2"
     assert.equal(0, status, said)
     assert.matches("%d%d:%d%d:%d%d shard 0/2: ready\n", said)
     assert.matches("%d%d:%d%d:%d%d shard 1/2: ready\n", said)
@@ -35,11 +35,11 @@ describe("moongate cluster #sockets", function()
   end)
 
   it("takes the shards that it is told", function()
-    local said, status = run "--total 2 --ids 1 --for 0.5"
+    local said, status = run "--total 2 --ids 1 --for 2"
     assert.equal(0, status, said)
     assert.same({ 1, 2 }, discord:received("IDENTIFY")[1].d.shard)
     assert.equal(1, #discord:received "IDENTIFY")
-    said, status = run "--total 4 --min 2 --max 3 --for 0.5"
+    said, status = run "--total 4 --min 2 --max 3 --for 2"
     assert.equal(0, status, said)
     assert.equal(3, #discord:received "IDENTIFY")
   end)

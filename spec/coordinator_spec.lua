@@ -38,7 +38,7 @@ describe("coordinator.file", function()
       io.stdout:flush()
       require("moongate.core").poll({}, 60)]]):format(path))
     file:close()
-    local pipe = assert(io.popen(("lua5.4 %s & echo $!"):format(program)))
+    local pipe = assert(io.popen(("echo $$; exec lua5.4 %s"):format(program)))
     local pid = pipe:read "n"
     assert.equal("held", pipe:read "l" and pipe:read "l")
     os.remove(program)

@@ -34,9 +34,9 @@ describe("a stalled resolver #sockets", function()
     local said = run [[
       local engine = assert(core.engine {})
       local function start(id, host)
+        assert(engine:interest(id, { "READY" }))
         assert(engine:start { token = discord.token, url = "ws://" .. host .. ":" .. address,
           shard_id = id, shard_count = 2, intents = 1, backoff_base_ms = 0, backoff_cap_ms = 0 })
-        assert(engine:interest(id, { "READY" }))
       end
       local function await_ready(id, seconds)
         local deadline = now() + seconds

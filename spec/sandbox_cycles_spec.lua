@@ -3,6 +3,7 @@
 
 local sandbox = require "moongate.sandbox"
 local wire = require "wire"
+local witness = require "witness"
 
 local cycles = tonumber(os.getenv "MOONGATE_CYCLES") or 200
 
@@ -15,14 +16,6 @@ local function read_status(key)
   local text = file:read "a"
   file:close()
   return tonumber(text:match("\n" .. key .. ":%s+(%d+)"))
-end
-
--- Of this process, not of the one that counts.
-local function count_descriptors()
-  local pipe = assert(io.popen(("ls /proc/%d/fd | wc -l"):format(read_status "Pid")))
-  local count = tonumber(pipe:read "a")
-  pipe:close()
-  return count
 end
 
 -- A sandbox with a client of every kind of end, or none.
@@ -47,24 +40,26 @@ describe("sandbox: life #sockets", function()
     if not status then return end
     -- What is made once, such as OpenSSL's tables, and the pages that the allocator keeps.
     for round = 1, math.max(100, cycles // 2) do live(round) end
+    local descriptors = witness.descriptors()
     collectgarbage()
     collectgarbage()
     local bytes, threads = read_status "VmRSS" * 1024, read_status "Threads"
-    local descriptors, memory = count_descriptors(), collectgarbage "count"
+    local memory = collectgarbage "count"
     local started = os.clock()
     for round = 1, cycles do live(round) end
     local seconds = os.clock() - started
     collectgarbage()
     collectgarbage()
     local grown = read_status "VmRSS" * 1024 - bytes
+    local grown_kb = collectgarbage "count" - memory
     if os.getenv "MOONGATE_CYCLES" then
       io.stderr:write(("%d cycles: %.2f ms of the processor each, %d bytes more resident, "
         .. "%d descriptors, %d threads\n"):format(cycles, seconds / cycles * 1000, grown,
-        count_descriptors() - descriptors, read_status "Threads" - threads))
+        witness.descriptors() - descriptors, read_status "Threads" - threads))
     end
     assert.equal(threads, read_status "Threads")
-    assert.equal(descriptors, count_descriptors())
-    assert.is_true(collectgarbage "count" - memory < 64)
+    assert.equal(descriptors, witness.descriptors())
+    assert.is_true(grown_kb < 64)
     -- What sanitizers keep of freed memory is theirs; lost blocks they tell themselves.
     local plain = (os.getenv "MOONGATE_BUILD" or "plain"):find "plain"
     local room = tonumber(os.getenv "MOONGATE_GROWTH") or plain and 1 << 20 or 1 << 26
@@ -109,7 +104,6 @@ describe("sandbox: life #sockets", function()
     assert.matches("^start: port %d+: Address already in use; leave the port out", why)
     assert.equal("ESYSTEM", code)
     one:stop()
-    local witness = require "witness"
     local said = witness.program("print(require 'moongate.sandbox'.start { tls = true })",
       "TMPDIR=/nowhere")
     assert.matches("^nil\tstart: no certificate: .*%$TMPDIR.*\tECERTIFICATE", said)

@@ -20,22 +20,11 @@ local function resident()
   return tonumber(pages) * PAGE
 end
 
--- Open descriptors of this process.
-local function descriptors()
-  local pid = io.open("/proc/self/stat")
-  if not pid then return nil end
-  local number = pid:read("a"):match("^%d+")
-  pid:close()
-  local pipe = assert(io.popen("ls /proc/" .. number .. "/fd | wc -l"))
-  local count = tonumber(pipe:read("a"))
-  pipe:close()
-  return count
-end
-
 local function measure()
+  local descriptors = witness.descriptors()
   collectgarbage()
   collectgarbage()
-  return { resident = resident(), descriptors = descriptors(), lua = collectgarbage("count") }
+  return { resident = resident(), descriptors = descriptors, lua = collectgarbage "count" }
 end
 
 describe("a long life #sockets", function()

@@ -39,13 +39,16 @@ local function heard_on(self, own_emitter)
   return names, flags
 end
 
--- Tells the engine; what does not fit into its queue now is told again at the next turn.
+--- Tells the engine: true, or nil, message, code; it is told again at the next turn then.
 function delivery.interest(self, one)
   local fields = shard.fields(one)
   local engine = self.bridge and self.bridge.engine
-  if not engine then return end
-  fields.stale = not engine:interest(one.id, heard_on(self, fields.emitter))
-  if fields.stale then self.stale = true end
+  if not engine then return true end
+  local told, message, code = engine:interest(one.id, heard_on(self, fields.emitter))
+  fields.stale = not told
+  if told then return true end
+  self.stale = true
+  return nil, message, code
 end
 
 --- For reshard.lua: tells another engine that its shard `id` is heard like `one` (nil: like any new

@@ -172,6 +172,13 @@ local function let_leave(self, one)
   return true
 end
 
+-- What is heard is known before anything comes.
+local function order_start(self, one, wanted)
+  local told, message, code = delivery.interest(self, one)
+  if not told then return nil, message, code end
+  return self.bridge.engine:start(wanted)
+end
+
 -- Starts one shard that is down. A full command queue is waited for.
 local function start_one(self, one)
   local fields = shard.fields(one)
@@ -182,8 +189,7 @@ local function start_one(self, one)
   local wanted = start_options(self, one, session)
   local started, message, code
   for _ = 1, START_TRIES do
-    delivery.interest(self, one)
-    started, message, code = self.bridge.engine:start(wanted)
+    started, message, code = order_start(self, one, wanted)
     if started or code ~= "EBUSY" then break end
     local going, why, why_code = self.bridge:pause(RETRY_S)
     if not going then return nil, why, why_code end
