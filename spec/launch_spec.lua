@@ -347,6 +347,23 @@ describe("launch", function()
     assert.same({ nil, "start: refused", "EMEMORY" }, { bot:connect() })
   end)
 
+  it("starts no shard whose events would go by unheard", function()
+    bot = client { shards = 1 }
+    bot:fd()
+    paper.engines[1].refuse.interest = { code = "EBUSY", times = 2 }
+    assert.is_true(bot:connect())
+    local order = {}
+    for i, call in ipairs(paper.engines[1].calls) do order[i] = call[1] end
+    assert(#order > 3)
+    for i, call in ipairs(order) do assert.equal(i < #order and "interest" or "start", call) end
+    bot.bridge:close()
+    bot = client { shards = 1 }
+    bot:fd()
+    paper.engines[2].refuse.interest = { code = "EMEMORY" }
+    assert.same({ nil, "interest: refused", "EMEMORY" }, { bot:connect() })
+    assert.equal(0, #paper.engines[2]:calls_of "start")
+  end)
+
   it("says why there is no engine", function()
     paper.no_engine = "ESYSTEM"
     bot = client { shards = 1 }
