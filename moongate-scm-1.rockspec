@@ -101,7 +101,7 @@ build = {
         "src/lua_space.c",
         "src/lua_store.c", "src/lua_quota.c", "src/lua_value.c", "src/lua_walk.c",
         "src/lua_machine.c", "src/lua_engine.c", "src/lua_record.c", "src/lua_serve.c",
-        "src/lua_shard.c", "src/lua_terminal.c",
+        "src/lua_shard.c", "src/lua_terminal.c", "src/lua_ear.c",
       },
       defines = { "_GNU_SOURCE" },
       incdirs = include,

@@ -496,16 +496,133 @@ describe("cluster #sockets", function()
       assert.equal(fd, bot:fd())
       assert.equal("r", object:events())
       assert.is_false(object:dirty())
+      assert.same({ nil, "timeout" }, { object:receive() })
+      object:close()
+      assert.equal(fd, bot:fd())
       local is_ready
       bot:on("READY", function() is_ready = true end)
       moongate.spawn(function() assert(bot:connect()) end)
       local deadline = core.now() + witness.patience
       while not is_ready and core.now() < deadline do
-        core.poll({ fd }, math.min(object:timeout() or 1, 1))
+        if core.poll({ fd }, math.min(object:timeout() or 1, 1)) then
+          assert.is_true(object:receive())
+        end
         bot:step(0)
       end
       assert.is_true(is_ready)
       assert.equal(fd, bot:fd())
+    end)
+
+    -- What another loop does, until check() is true; its one descriptor is `fd`.
+    local function turn(fd, what, check)
+      local deadline = core.now() + witness.patience
+      while not check() do
+        if core.now() > deadline then error("waited in vain for " .. what, 2) end
+        core.poll({ fd }, math.min(bot:timeout() or 1, 1))
+        bot:step(0)
+      end
+    end
+
+    -- Nothing is there and no time is waited for, so that such a loop would wait for ever.
+    local function settle(fd)
+      turn(fd, "silence", function() return not core.poll({ fd }, 0) and not bot:timeout() end)
+    end
+
+    it("that keep one descriptor for good, and poll it through stop() and reshard()", function()
+      sandbox { max_concurrency = 16 }
+      client { shards = 1 }
+      local fd, heard = bot:fd(), nil
+      bot:on("MESSAGE_CREATE", function(message) heard = message.content end)
+      local function hears(content)
+        settle(fd)
+        discord:dispatch("MESSAGE_CREATE", { content = content, channel_id = "1" })
+        assert.is_true(core.poll({ fd }, witness.patience))
+        turn(fd, content, function() return heard == content end)
+      end
+      local function does(verb, ...)
+        local result
+        moongate.spawn(function(...) result = table.pack(bot[verb](bot, ...)) end, ...)
+        turn(fd, verb, function() return result end)
+        assert.is_true(result[1], result[2])
+      end
+      local function connects()
+        does "connect"
+        turn(fd, "READY", function() return bot.state == "ready" end)
+      end
+      connects()
+      hears "one"
+      does "stop"
+      assert.equal(fd, bot:fd())
+      assert.is_nil(bot.bridge) -- asking starts nothing
+      settle(fd)
+      connects()
+      hears "two"
+      does("reshard", 2)
+      hears "three"
+      assert.equal(fd, bot:fd())
+    end)
+
+    it("with the engine's own descriptor, where there is no ear", function()
+      local ear = core.ear
+      finally(function() core.ear = ear end)
+      core.ear = function() return nil end
+      sandbox()
+      client()
+      local fd = bot:fd()
+      assert.equal(bot.bridge.engine:fd(), fd)
+      moongate.spawn(function() assert(bot:connect()) end)
+      turn(fd, "READY", function() return bot.state == "ready" end)
+    end)
+
+    it("an ear is readable while it rings, or while one that it hears is", function()
+      local one, other = assert(core.ear()), assert(core.ear())
+      local function readable() return core.poll({ one:fd() }, 0) end
+      assert.is_false(readable())
+      one:ring()
+      one:ring()
+      assert.is_true(readable())
+      one:hush()
+      assert.is_false(readable())
+      assert.is_true(one:hear(other:fd()))
+      assert.is_true(one:hear(other:fd()))
+      assert.is_false(readable())
+      other:ring()
+      assert.is_true(readable())
+      one:ignore(other:fd())
+      assert.is_false(readable())
+      local heard, message, code = one:hear(-1)
+      assert.is_nil(heard)
+      assert.matches("^ear: ", message)
+      assert.equal("ESYSTEM", code)
+    end)
+
+    it("that learn of what was begun outside of their turns", function()
+      sandbox()
+      client()
+      local fd, done = bot:fd(), nil
+      settle(fd)
+      moongate.spawn(function()
+        moongate.sleep(0)
+        done = true
+      end)
+      assert.is_true(core.poll({ fd }, 0))
+      bot:step(0)
+      assert.is_true(done)
+      settle(fd)
+      moongate.spawn(error, "of nobody's listener")
+      assert.is_true(core.poll({ fd }, 0))
+      assert.has_error(function() bot:step(0) end)
+      settle(fd)
+    end)
+
+    it("in which run() waits in a coroutine, until a stop() from outside", function()
+      sandbox()
+      client()
+      local fd, result = bot:fd(), nil
+      moongate.spawn(function() result = table.pack(bot:run()) end)
+      turn(fd, "READY", function() return bot.state == "ready" end)
+      assert.is_true(bot:stop())
+      assert.same({ true, n = 1 }, result)
     end)
   end)
 

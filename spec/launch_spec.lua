@@ -2,6 +2,7 @@
 -- shards, in which order, with which options and sessions, and what is refused.
 
 local core = require "moongate.core"
+local launch = require "moongate.launch"
 local moongate = require "moongate"
 local paper = require "paper"
 
@@ -234,7 +235,7 @@ describe("launch", function()
     bot.bridge:pump(1)
     engine:note("state", 0, { from = "closing", to = "idle" })
     bot.bridge.engine.queue = { table.unpack(engine.queue, 1, 2) } -- 11 and 12 are never handled
-    local shut = require "moongate.launch".shut
+    local shut = launch.shut
     shut(bot, 4000)
     bot:connect()
     assert.same({ id = "own", seq = 10 }, paper.engines[2]:calls_of "start"[1][1].session)
@@ -336,13 +337,13 @@ describe("launch", function()
 
   it("waits for room in the command queue", function()
     bot = client { shards = 1 }
-    bot:fd()
+    launch.open(bot)
     paper.engines[1].refuse.start = { code = "EBUSY", times = 2 }
     assert.is_true(bot:connect())
     assert.equal(3, #paper.engines[1]:calls_of "start")
     bot.bridge:close()
     bot = client { shards = 1 }
-    bot:fd()
+    launch.open(bot)
     paper.engines[2].refuse.start = { code = "EMEMORY" }
     assert.same({ nil, "start: refused", "EMEMORY" }, { bot:connect() })
   end)
@@ -369,6 +370,9 @@ describe("launch", function()
     bot = client { shards = 1 }
     assert.same({ nil, "engine: no", "ESYSTEM" }, { bot:connect() })
     assert.same({ nil, "engine: no", "ESYSTEM" }, { bot:run() })
+    local ear = core.ear
+    finally(function() core.ear = ear end) -- luacheck: ignore
+    core.ear = function() return nil end -- luacheck: ignore
     assert.same({ nil, "engine: no", "ESYSTEM" }, { bot:fd() })
   end)
 end)

@@ -83,6 +83,7 @@ local elsewhere = {
   lua_store = { "store_spec.lua", "lua_ says only that it includes lua.h" },
   lua_terminal = { "repl_spec.lua", "what a prompt needs of C" },
   cli_repl = { "repl_spec.lua", "the command that is that prompt" },
+  lua_ear = { "cluster_spec.lua", "the descriptor of a cluster, for other loops" },
   lua_quota = { "quota_spec.lua", "lua_ says only that it includes lua.h" },
   event = { "session_spec.lua", "its events are what the machine says" },
   machine = { "session_spec.lua", "the words that the machine is driven with" },

@@ -483,5 +483,6 @@ int luaopen_moongate_core(lua_State *L) {
     gate_lua_store_open(L);
     gate_lua_quota_open(L);
     gate_lua_terminal_open(L);
+    gate_lua_ear_open(L);
     return 1;
 }

@@ -14,6 +14,7 @@
 #define GATE_LUA_RECORD  "moongate.record"
 #define GATE_LUA_SHARD   "moongate.shard"
 #define GATE_LUA_LOCK    "moongate.lock"
+#define GATE_LUA_EAR     "moongate.ear"
 
 /* Classes. */
 
@@ -66,6 +67,7 @@ void gate_lua_shard_open(lua_State *L);
 void gate_lua_store_open(lua_State *L);
 void gate_lua_quota_open(lua_State *L);
 void gate_lua_terminal_open(lua_State *L);
+void gate_lua_ear_open(lua_State *L);
 
 /* What require "moongate.core" calls. */
 int luaopen_moongate_core(lua_State *L);

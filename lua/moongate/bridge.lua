@@ -186,6 +186,13 @@ function Bridge:uncork()
   if self.engine then scheduler.attach(self.source) end
 end
 
+--- Lets an ear hear of the engine's events until the bridge is closed.
+function Bridge:lend(ear)
+  local heard, message = ear:hear(self.engine:fd())
+  if not heard then return scheduler.raise(message) end -- or nobody would know of its deafness
+  self.ear = ear
+end
+
 --- Ends every request and pause with "cancelled" and ECLOSED.
 function Bridge:cancel()
   local requests, waits = self.requests, self.waits
@@ -200,6 +207,7 @@ function Bridge:close(code)
   if not engine then return end
   self.engine = nil
   scheduler.detach(self.source)
+  if self.ear then self.ear:ignore(engine:fd()) end
   engine:close(code)
   self:cancel()
 end

@@ -12,6 +12,7 @@
 --   reshaping    the change of their number that is under way; see reshard.lua
 --   count        how many shards the bot has in all, once that is known
 --   gateway_url  where its shards connect to, once that is known
+--   ear          the descriptor for other loops, once one has asked for it
 --   stopping, stopped, failure, waiter   how far an end has come, and who waits for it
 --
 -- What changes which shards there are is done in a shelter: Ctrl-C leaves none of it half done. A
@@ -240,6 +241,7 @@ local function finish_stop(self, own, code)
   local waiting = self.stop_waiters
   self.stop_waiters = {}
   for _, waiter in ipairs(waiting) do waiter:wake(true) end
+  scheduler.look_again() -- a run() that waits in a coroutine
 end
 
 -- Fine from any state, twice, and inside a handler, where it yields.
@@ -324,15 +326,19 @@ end
 
 -- ---- Other loops -------------------------------------------------------------------------------
 
---- A descriptor that is readable while events wait: poll it and call step(0). Nil, message, code
--- when the engine cannot start.
+--- A descriptor that is readable while step(0) has something to do: poll it, never read it. It is
+-- the same for the life of the client; without epoll (Linux has it) it is another one after stop()
+-- and reshard(). Nil, message, code when there is none to be had.
 function methods:fd()
+  if not self.ear then launch.open_ear(self) end
+  if self.ear then return self.ear:fd() end
   local opened, message, code = launch.open(self)
   if not opened then return nil, message, code end
   return self.bridge.engine:fd()
 end
 
 --- Seconds until step(0) wants to be called although the descriptor is not readable; nil: never.
+-- To be asked anew before each wait: it may change with each turn.
 function methods:timeout()
   local own = launch.due_in(self)
   local timers = scheduler.timeout()
@@ -340,7 +346,8 @@ function methods:timeout()
   return own or timers
 end
 
---- An object that cqueues (pollfd, events, timeout) and luasocket's select (getfd, dirty) wait on.
+--- An object that cqueues (pollfd, events, timeout), luasocket's select (getfd, dirty) and
+-- copas.receive (receive, close) wait on.
 function methods:pollable()
   return pollable.new(self)
 end

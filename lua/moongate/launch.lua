@@ -41,8 +41,17 @@ function launch.open(self)
   local made, message, code = bridge.new(self.options, launch.hooks_of(self))
   if not made then return nil, message, code end
   self.bridge = made
+  if self.ear then made:lend(self.ear) end
   for _, one in pairs(self.shards) do core.shard_attach(one, made.engine) end
   return true
+end
+
+--- Makes the ear of the client, if there is one to be had.
+function launch.open_ear(self)
+  self.ear = core.ear()
+  if not self.ear then return end
+  scheduler.add_bell(self.ear)
+  if self.bridge then self.bridge:lend(self.ear) end
 end
 
 --- Closes the engine; the sessions end with `code` 1000 and are kept with 4000.

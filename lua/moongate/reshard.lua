@@ -229,6 +229,7 @@ local function switch(self, change)
   end
   change.twins:leave(self.bridge.engine:counts().queue_events)
   self.bridge:uncork()
+  if self.ear then self.bridge:lend(self.ear) end
   sessions.keep(self)
   quota.save(self)
 end

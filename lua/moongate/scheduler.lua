@@ -48,6 +48,32 @@ function scheduler.interrupted()
   return false
 end
 
+-- ---- Bells --------------------------------------------------------------------------------------
+
+local bells = setmetatable({}, { __mode = "k" }) -- bell -> true
+local ringing = false
+local turns = 0 -- of the loop that are on the stack
+
+--- Adds a bell, for as long as somebody else holds it: bell:ring() has another loop, which waits,
+-- turn this one; bell:hush() ends that.
+function scheduler.add_bell(bell)
+  bells[bell] = true
+end
+
+-- There is something to do, or a time to wait for, of which whoever turns the loop cannot know yet:
+-- they asked for timeout() before. After a turn they will ask again.
+local function ring()
+  if ringing or turns > 0 or next(bells) == nil then return end
+  ringing = true
+  for bell in pairs(bells) do bell:ring() end
+end
+
+local function hush()
+  if not ringing then return end
+  ringing = false
+  for bell in pairs(bells) do bell:hush() end
+end
+
 -- ---- Failures -----------------------------------------------------------------------------------
 
 local failures, failures_dropped = {}, 0
@@ -74,6 +100,7 @@ function scheduler.raise(err, traceback)
   if type(err) == "string" or err == nil then err = traceback or words_of(err) end
   failures[#failures + 1] = err
   attention[1] = true
+  ring()
 end
 
 --- True while an error waits to be raised. A source may end its pump early then, so that the error
@@ -378,6 +405,7 @@ local function start_timer(seconds, call, argument)
     argument = argument,
   }, Timer)
   heap.put(pending, timer)
+  if pending[1] == timer then ring() end
   return timer
 end
 
@@ -471,10 +499,10 @@ end
 
 -- ---- The loop -----------------------------------------------------------------------------------
 
-local turns = 0 -- that are on the stack
 local watchers = {} -- waiters of those who called step() inside one of our coroutines
 
 local function work_off()
+  hush()
   return drain() + pump_sources() + run_timers()
 end
 
@@ -495,6 +523,12 @@ local function tell_watchers(handled)
   local told = watchers
   watchers = {}
   for waiter in pairs(told) do waiter:wake(handled) end
+end
+
+--- Has those look again who wait in run_until() inside one of our coroutines, as what they wait for
+-- came about outside of a turn.
+function scheduler.look_again()
+  sheltered(tell_watchers, 0)
 end
 
 local function turn_here(longest, mine)
