@@ -149,7 +149,7 @@ clean:
 need:
 	@sh .ci/need gcc libc6-dev lua5.4 liblua5.4-dev luarocks lua-cjson lua-busted lua-check \
 	  libwebsockets-dev libssl-dev zlib1g-dev libzstd-dev clang-format valgrind locales lua-cqueues \
-	  lua-luaossl lua-http
+	  lua-luaossl lua-http lua-luv lua-copas lua-socket
 
 # What the rockspec says, laid out by hand: LuaRocks compiles src/buf.c twice, for each module of
 # which it is a part, into one object, and their counts would be one file.

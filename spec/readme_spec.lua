@@ -20,8 +20,8 @@ local function with_sandbox(fn)
   if not ok then error(message, 0) end
 end
 
-local function run_block(block, globals)
-  local printed = {}
+local function run_block(block, globals, printed)
+  printed = printed or {}
   local env = setmetatable({
     print = function(...)
       local words = table.pack(...)
@@ -37,8 +37,8 @@ describe("README #sockets", function()
   local readme = read "README.md"
   local lua = blocks(readme, "lua")
 
-  it("has seven blocks of Lua, and all of them are run here", function()
-    assert.equal(7, #lua)
+  it("has eight blocks of Lua, and all of them are run here", function()
+    assert.equal(8, #lua)
   end)
 
   it("the bot is examples/echo.lua, word for word", function()
@@ -114,8 +114,29 @@ describe("README #sockets", function()
     assert.equal(8, #options.shard_ids)
   end)
 
+  it("a bot in another loop hears, and the loop goes on", function()
+    if not pcall(require, "cqueues") then
+      pending "cqueues is not installed; Debian has it in lua-cqueues"
+    end
+    with_sandbox(function(discord)
+      local moongate = require "moongate"
+      local bot = moongate.client {
+        token = discord.token, api = discord.api, ca_file = discord.ca_file, intents = { "guilds" },
+      }
+      local printed = {}
+      bot:on("READY", function()
+        repeat moongate.sleep(0.01) until printed[#printed] == "ready"
+        discord:close(4014)
+      end)
+      run_block(lua[6], { bot = bot, moongate = moongate }, printed)
+      local told
+      for _, line in ipairs(printed) do told = told or line:match "^nil .* (EINTENTS)$" end
+      assert.equal("EINTENTS", told)
+    end)
+  end)
+
   it("the sandbox does what it says", function()
-    local printed = run_block(lua[6], {})
+    local printed = run_block(lua[7], {})
     assert.equal("ping", printed[1])
     assert.truthy(printed[2]:match "^Shard 0/1 ready")
   end)
