@@ -350,7 +350,7 @@ describe("launch", function()
 
   it("starts no shard whose events would go by unheard", function()
     bot = client { shards = 1 }
-    bot:fd()
+    launch.open(bot)
     paper.engines[1].refuse.interest = { code = "EBUSY", times = 2 }
     assert.is_true(bot:connect())
     local order = {}
@@ -359,7 +359,7 @@ describe("launch", function()
     for i, call in ipairs(order) do assert.equal(i < #order and "interest" or "start", call) end
     bot.bridge:close()
     bot = client { shards = 1 }
-    bot:fd()
+    launch.open(bot)
     paper.engines[2].refuse.interest = { code = "EMEMORY" }
     assert.same({ nil, "interest: refused", "EMEMORY" }, { bot:connect() })
     assert.equal(0, #paper.engines[2]:calls_of "start")

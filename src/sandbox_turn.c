@@ -172,7 +172,12 @@ static void add_link(struct gate_sandbox *sandbox, struct gate_link *link) {
     gate_turn_look(link);
 }
 
+static bool accepts_nobody(const struct gate_sandbox *sandbox) {
+    return sandbox->knobs.stalls & GATE_STALL_ACCEPT;
+}
+
 static void accept_from(struct gate_sandbox *sandbox, int port_fd) {
+    if (accepts_nobody(sandbox)) return; /* ordered while this turn waited already */
     for (int i = 0; i < ACCEPTS_MAX; i++) {
         int fd = accept(port_fd, NULL, NULL);
         if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)) {
@@ -195,7 +200,7 @@ static void settle_port(struct gate_watch *watch, struct gate_sandbox *sandbox, 
 static void settle_ports(struct gate_sandbox *sandbox, int64_t now_ms) {
     if (sandbox->accept_at_ms <= now_ms) sandbox->accept_at_ms = 0;
     gate_port_tick(sandbox);
-    bool open = sandbox->accept_at_ms == 0 && !(sandbox->knobs.stalls & GATE_STALL_ACCEPT);
+    bool open = sandbox->accept_at_ms == 0 && !accepts_nobody(sandbox);
     settle_port(&sandbox->watch, sandbox, sandbox->fd, open);
     settle_port(&sandbox->resume_watch, sandbox, sandbox->resume_fd, open && sandbox->resume_alive);
 }
