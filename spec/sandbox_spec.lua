@@ -314,6 +314,26 @@ describe("sandbox #sockets", function()
       assert.equal("10", judge "-verify_ip 127.0.0.1")
     end)
 
+    -- In a process of its own: what went wrong here would hold the sandbox's lock for good.
+    it("ends a connection whose client said goodbye and is gone before it was answered", function()
+      local pipe = io.popen [[timeout -k 2 20 lua5.4 -e '
+        local sandbox, wire = require "moongate.sandbox", require "wire"
+        local discord = assert(sandbox.start { tls = true, guilds = 0 })
+        local sock = wire.ready(discord).sock
+        discord:heartbeat() -- lies unread, so hanging up is a reset
+        assert(discord:wait_until(function() return discord:connections()[1].unsent == 0 end))
+        discord:half_open()
+        sock:shutdown "w"
+        sock:close()
+        discord:heartbeat() -- cannot be written any more
+        discord:half_open(false)
+        print(#assert(discord:wait_for_connections(0)), discord:history()[1].close_received)
+        discord:stop()' 2>&1]]
+      local said = pipe:read "a"
+      pipe:close()
+      assert.equal("0\t1006\n", said)
+    end)
+
     it("notes why a handshake failed", function()
       start { tls = true }
       local sock = wire.dial(discord, { plain = true })

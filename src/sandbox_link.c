@@ -222,7 +222,8 @@ static void flush_out(struct gate_link *link, int64_t now_ms) {
         if (link->knobs.cut_bytes > 0 && link->knobs.cut_bytes < len) len = link->knobs.cut_bytes;
         int sent = write_some(link, link->out.data + link->out_sent, len);
         if (sent == IO_AGAIN) return;
-        if (sent < 0) {
+        /* 0: once the client has said goodbye, OpenSSL calls a write that fails an orderly end. */
+        if (sent <= 0) {
             gate_link_drop(link, true, "the client is gone (writing)");
             return;
         }
