@@ -142,6 +142,8 @@ local function begin_turn(path)
   return write(path, { held = true })
 end
 
+--- Asks for a turn. True: it is ours until it is released; false: not now, ask again at
+-- deadline(claim); nil, message, code: it does not work.
 function File:acquire(claim)
   local path = path_of(self, claim, claim.key)
   local lock, message, code = core.lock_file(path, 0)
@@ -158,10 +160,13 @@ function File:acquire(claim)
   return later(self, claim, rest_s)
 end
 
+--- In how many seconds to ask again, after a false.
 function File:deadline(claim)
   return math.max((self.again_at[claim.key] or 0) - core.now(), 0)
 end
 
+--- The turn is over. spent_s: so many seconds ago an Identify left; nil: none did. True, or nil,
+-- message, code.
 function File:release(claim, spent_s)
   local lock = self.locks[claim.key]
   if not lock then return true end

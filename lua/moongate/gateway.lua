@@ -266,6 +266,7 @@ local function fetch_now(own, owner, asking, report)
   return answer ~= nil, message, why
 end
 
+-- `owner` and `report` are launch.lua's: the bridge to use, and who hears of failed attempts.
 local function fetch(self, force, owner, report)
   local own = privates[self]
   if not force and is_fresh(own) then return self end
@@ -293,7 +294,6 @@ end
 -- yields, at top level it runs the loop. Failures of the network are tried again, with growing
 -- pauses, and a Retry-After is honoured. Returns the gateway, or nil, message, code. However many
 -- ask at the same time, one request is under way.
--- (`owner` and `report` are cluster.lua's: the bridge to use, and who hears of failed attempts.)
 function methods:fetch(force, owner, report)
   return shelter.call(fetch, self, force, owner, report)
 end

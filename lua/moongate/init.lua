@@ -18,10 +18,11 @@ scheduler.interrupted = core.interrupted
 
 local moongate = {
   _VERSION = core._VERSION,
+  --- Marks a table as a list, so that it goes out as one when it is empty; returns it.
   array = core.array,
   close_codes = core.close_codes,
   coordinator = coordinator,
-  --- decoded(data): makes what a lazy listener was given a plain table, in place, and returns it.
+  --- Makes what a lazy listener was given a plain table, in place; returns it.
   decoded = core.decoded,
   events = events,
   gateway = gateway,
@@ -35,25 +36,25 @@ local moongate = {
 }
 
 --- A Cluster from options, or from a token and options. client { token =, intents = { ... } }
-function moongate.client(source, wanted)
-  if type(source) == "table" and wanted == nil and not gateway.is(source) then
-    source, wanted = nil, source
+function moongate.client(source, options)
+  if type(source) == "table" and options == nil and not gateway.is(source) then
+    source, options = nil, source
   end
-  return (cluster.new(source, wanted, "Client", 3))
+  return (cluster.new(source, options, "Client", 3))
 end
 
 --- A Cluster from a token or a Gateway, and options.
-function moongate.cluster(source, wanted)
-  if type(source) == "table" and wanted == nil and not gateway.is(source) then
-    source, wanted = nil, source
+function moongate.cluster(source, options)
+  if type(source) == "table" and options == nil and not gateway.is(source) then
+    source, options = nil, source
   end
-  return (cluster.new(source, wanted, "Cluster", 3))
+  return (cluster.new(source, options, "Cluster", 3))
 end
 
 --- One Shard on its own: connect(), run() and stop() are its methods as well.
-function moongate.shard(source, id, wanted)
+function moongate.shard(source, id, options)
   id = roster.check_id("shard", id, 3)
-  return cluster.alone(cluster.new(source, wanted, "Cluster", 3), id)
+  return cluster.alone(cluster.new(source, options, "Cluster", 3), id)
 end
 
 --- Waits for so many seconds: inside a handler it yields, at top level it runs the loop.
@@ -68,8 +69,8 @@ end
 
 --- A prompt at which the bot goes on, and its events are shown while one types; until Ctrl-D, then
 -- true. repl(bot, { names = { ... }, watch = { ... }, connect = false, history = file })
-function moongate.repl(bot, wanted)
-  return require("moongate.repl").run(bot, wanted)
+function moongate.repl(bot, options)
+  return require("moongate.repl").run(bot, options)
 end
 
 return moongate

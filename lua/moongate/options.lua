@@ -457,6 +457,36 @@ function options.names()
   return list
 end
 
+local kind_names = {
+  [token] = "token", [intent_sum] = "intents", [whole] = "integer", [duration] = "seconds",
+  [one_of] = "one of", [flag] = "flag", [presence] = "presence", [header_text] = "text",
+  [readable_file] = "file", [shard_ids] = "shard ids", [record] = "record", [address] = "URL",
+  [ws_address] = "URL", [proxy] = "proxy", [session_store] = "store",
+  [coordinator] = "coordinator", [event_names] = "events",
+}
+
+-- A row as it is shown to tools.
+local function describe(row)
+  local keys
+  for i, key in ipairs(row.keys or {}) do
+    keys = keys or {}
+    keys[i] = describe(key)
+  end
+  return {
+    name = row.name, kind = kind_names[row.kind], needed = row.needed ~= nil, env = row.env,
+    default = row.default, values = row.values, off = row.off, keys = keys,
+  }
+end
+
+--- All options, in the order of the documentation, for tools that describe them: { name =, kind =
+-- "seconds" and the like, needed = true or false, env = the variable behind it, default =, values =
+-- those of a "one of", off = true when it may be false, keys = a list as this, of a "record" }.
+function options.list()
+  local list = {}
+  for i, row in ipairs(rows) do list[i] = describe(row) end
+  return list
+end
+
 -- ---- The check ---------------------------------------------------------------------------------
 
 local function complain(sheet, name, wrong, remedy)

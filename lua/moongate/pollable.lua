@@ -8,22 +8,27 @@ local pollable = {}
 local Pollable = {}
 Pollable.__index = Pollable
 
+--- The descriptor to wait for, for cqueues.
 function Pollable:pollfd()
   return (self.client:fd())
 end
 
+--- "r": it is waited for until it is readable.
 function Pollable.events()
   return "r"
 end
 
+--- Seconds until step(0) wants to be called all the same; nil: never.
 function Pollable:timeout()
   return self.client:timeout()
 end
 
+--- The same descriptor, for luasocket's select.
 function Pollable:getfd()
   return (self.client:fd())
 end
 
+--- Whether step(0) wants to be called at once.
 function Pollable:dirty()
   return self.client:timeout() == 0
 end

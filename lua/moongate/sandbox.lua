@@ -159,9 +159,10 @@ end
 
 -- ---- Looking ----------------------------------------------------------------------------------
 
---- The WebSockets that are open, in the order of their ids: id, state ("open", "ready", "closing"),
---- session, shard, shard_count, seq, version, encoding, compress, path, query, beats, packets,
---- messages_out, bytes_out, unsent, tls_resumed, close_sent, close_received, opened_ms.
+--- The WebSockets that are open, in the order of their ids: id, open (true), state ("open",
+--- "ready", "closing"), session, shard, shard_count, seq, version, encoding, compress, path, query,
+--- beats, packets, messages_out, bytes_out, unsent, tls_resumed, close_sent, close_received,
+--- close_reason, opened_ms.
 function methods:connections()
   return core.list(self, "connections")
 end

@@ -249,15 +249,18 @@ function methods:stats()
   return stats
 end
 
---- A shard on its own is driven like a cluster.
+--- A shard on its own is driven like a cluster: connects, and hands events to their listeners until
+-- stop() or Ctrl-C. True, or nil, message, code.
 function methods:run()
   return fields_of(self).cluster:run()
 end
 
+--- Hands on what is there, waiting for it at most timeout_s seconds. As step() of a cluster.
 function methods:step(timeout_s)
   return fields_of(self).cluster:step(timeout_s)
 end
 
+--- Closes the connection and ends run(). As stop() of a cluster.
 function methods:stop(options)
   return fields_of(self).cluster:stop(options)
 end

@@ -73,6 +73,7 @@ local function read(path)
   return whole(records)
 end
 
+--- The table that was saved under the key, or nil; nil, message, code when it cannot be read.
 function File:load(key)
   local records, message, code = read(self.path)
   if not records then return nil, message, code end
@@ -97,6 +98,7 @@ local function replace(path, key, record)
   return core.replace_file(path, text)
 end
 
+--- Keeps the table under the key. True, or nil, message, code.
 function File:save(key, record)
   local lock, message, code = core.lock_file(self.path .. ".lock")
   if not lock then return nil, "store: " .. message, code end

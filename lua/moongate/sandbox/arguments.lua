@@ -89,8 +89,8 @@ local function is_flag(value)
   return type(value) == "boolean"
 end
 
--- What may stand in a target, and what it has to be.
-local target_keys = {
+--- What may stand in a target: its judge, and what it has to be.
+arguments.target_keys = {
   connection = { is_id, "a number" }, shard = { is_id, "a number" },
   session = { is_text, "the id of a session" },
   filter = { is_flag, "boolean" }, dm = { is_flag, "boolean" }, reset = { is_flag, "boolean" },
@@ -112,7 +112,7 @@ local function judge_target(target)
     return "the number of a connection, or a table expected, got " .. type(target)
   end
   for key, value in pairs(target) do
-    local row = target_keys[key]
+    local row = arguments.target_keys[key]
     if not row then return ("unknown key '%s'"):format(tostring(key)) end
     if not row[1](value) then
       return ("%s: %s expected, got %s"):format(key, row[2], tostring(value))

@@ -14,19 +14,25 @@ local defaults_of_user = {
   global_name = core.null, avatar = core.null, email = core.null,
 }
 
+local kinds = {} -- what makes a value -> a word for it, or the list of the values that it may have
+
 local function integer(least, most)
-  return function(value)
+  local function make(value)
     local fine = arguments.is_integer(value) and value >= least and value <= most
     if fine then return math.tointeger(value) end
     return nil, ("an integer from %d to %d"):format(least, most)
   end
+  kinds[make] = "integer"
+  return make
 end
 
 local function number(least)
-  return function(value)
+  local function make(value)
     if type(value) == "number" and value >= least then return value end
     return nil, ("a number, at least %g"):format(least)
   end
+  kinds[make] = "number"
+  return make
 end
 
 local function flag(value)
@@ -50,10 +56,12 @@ local function choice(...)
   words = "one of " .. table.concat(words, ", ")
   local known = {}
   for _, value in ipairs { ... } do known[value] = value end
-  return function(value)
+  local function make(value)
     if known[value] ~= nil then return known[value] end
     return nil, words
   end
+  kinds[make] = { ... }
+  return make
 end
 
 local function user(value)
@@ -98,6 +106,9 @@ local function session_start_limit(value)
   if all.remaining > all.total then return nil, "a table whose remaining is within its total" end
   return all
 end
+
+kinds[flag], kinds[text], kinds[path], kinds[user] = "flag", "text", "path", "user"
+kinds[intents], kinds[session_start_limit] = "intents", "session start limit"
 
 local BYTES_MAX = 0x7fffffff
 
@@ -170,11 +181,12 @@ function options.read(given)
   return all
 end
 
---- All options, by name: { name =, default =, words = what a person is told of it }, ...
+--- All options, by name: { name =, default =, words = what a person is told of it, kind = "integer"
+--- and the like, or a list of the values it may have }, ...
 function options.list()
   local list = {}
   for name, row in pairs(rows) do
-    list[#list + 1] = { name = name, default = row[2], words = row[3] }
+    list[#list + 1] = { name = name, default = row[2], words = row[3], kind = kinds[row[1]] }
   end
   table.sort(list, function(a, b) return a.name < b.name end)
   return list
