@@ -134,6 +134,10 @@ $(BUILD)/bench/%: spec/bench/traffic.h
 	@mkdir -p $(@D)
 	$(CC) $(C) $(CFLAGS) -o $@ $(filter %.c,$^) -lssl -lcrypto -lz -lzstd
 
+# What editors are told (lua/moongate/meta), made anew from the tables that the code goes by.
+meta: all
+	$(LUA) spec/annotate.lua
+
 fuzz: SECONDS ?= 60
 fuzz:
 	sh .ci/need clang
@@ -202,4 +206,4 @@ $(BUILD)/stall.so: spec/stall.c
 	mkdir -p .build/locale
 	localedef -i de_DE -f UTF-8 $@
 
-.PHONY: all demo test specs failures simulate check asan tsan coverage mutants valgrind peers bench scale reshard fuzz install clean need
+.PHONY: all demo test specs failures simulate check asan tsan coverage mutants valgrind peers bench scale reshard meta fuzz install clean need

@@ -1,0 +1,191 @@
+---@meta _
+-- Made by `make meta` (spec/annotate.lua); for editors, never loaded at run time.
+
+--- What client(), cluster() and shard() take.
+---@class moongate.Options
+--- The bot's token. Where it is left out: $DISCORD_TOKEN.
+---@field token? string
+--- What to hear: a list of names, such as { "guilds", "guild_messages" }, or a number.
+---@field intents moongate.Intents
+--- How many shards there are in all; Discord's recommendation.
+---@field shards? integer
+--- Which of the shards run here, counted from 0; all of them.
+---@field shard_ids? integer[]
+--- `"json"`, or `"etf"`, Erlang's term format: the same events. Default: "json".
+---@field encoding? "json"|"etf"
+--- `"zlib-stream"`; `"zstd-stream"` takes less time and up to 8 MiB a shard; `"payload"`; `false`.
+--- Default: "zlib-stream".
+---@field compress? "zlib-stream"|"zstd-stream"|"payload"|false
+--- The version of the gateway. Default: 10.
+---@field version? integer
+--- From how many members on a guild comes without who is offline: 50 to 250.
+---@field large_threshold? integer
+--- What the bot is seen to do from the beginning.
+---@field presence? moongate.Presence
+--- What Identify says of the program: os, browser, device.
+---@field properties? moongate.Properties
+--- A session to take up, from session_info().
+---@field session? moongate.Session
+--- `"drop"`: a JSON null is an absent key; `"keep"`: it is `moongate.null`. Default: "drop".
+---@field null? "drop"|"keep"
+--- `"pass"`: such a text is handed over as it is; `"refuse"`: the event becomes an `error`.
+--- Default: "pass".
+---@field invalid_utf8? "pass"|"refuse"
+--- How many events may wait for their listeners. Default: 100000.
+---@field queue_events? integer
+--- Their bytes: 6 MiB, with when_full = "disconnect" 64 MiB.
+---@field queue_bytes? integer
+--- How many bytes one message of the gateway may have. Default: 67108864.
+---@field message_bytes_max? integer
+--- What a full queue does: `"pause"`, `"drop"` or `"disconnect"`. Default: "pause".
+---@field when_full? "pause"|"drop"|"disconnect"
+--- For a connection: its name, TCP, TLS and the upgrade together. In seconds. Default: 30.
+---@field connect_timeout? number
+--- From the connection to HELLO. In seconds. Default: 20.
+---@field hello_timeout? number
+--- For READY or RESUMED, without any event. In seconds. Default: 120.
+---@field ready_timeout? number
+--- How long a command waits for its turn. In seconds. Default: 300.
+---@field send_timeout? number
+--- `{ base = 1, cap = 60 }`, seconds.
+---@field backoff? moongate.Backoff
+--- Seconds until a handler is reported: 5, or `false`. Default: 5.
+---@field blocked_after? number|false
+--- A PEM file of certificates; the system's.
+---@field ca_file? string
+--- No check of certificates at all. Default: false.
+---@field insecure_tls? boolean
+--- An HTTP proxy: "http://host:port".
+---@field proxy? string
+--- Another API. Where it is left out: $DISCORD_API. Default: "https://discord.com/api".
+---@field api? string
+--- Another gateway; nobody is asked for it then.
+---@field url? string
+--- What the HTTP requests say of the program.
+---@field user_agent? string
+--- Where sessions are kept: moongate.store.file(path), or anything like it.
+---@field session_store? moongate.Store
+--- What `"drop"` may drop: `{ "PRESENCE_UPDATE", "TYPING_START" }`.
+---@field drop_events? moongate.Dispatch[]
+--- Identifies of a day that are never spent: 10. Default: 10.
+---@field identify_reserve? integer
+--- Who gives turns where several processes share the token: nobody.
+---@field identify_coordinator? moongate.Coordinator
+--- What `log` tells: `"error"`, `"warn"`, `"info"`, `"debug"` and what is graver, or `false`:
+--- `"warn"`. Default: "warn".
+---@field log_level? "error"|"warn"|"info"|"debug"|false
+
+--- What Identify says of the program.
+---@class moongate.Properties
+---@field os? string
+---@field browser? string
+---@field device? string
+
+--- A session, from session_info().
+---@class moongate.Session
+---@field id string
+---@field seq integer
+---@field url? string
+---@field shard_id? integer
+---@field shard_count? integer
+
+--- How long to wait between attempts.
+---@class moongate.Backoff
+--- In seconds. Default: 1.
+---@field base? number
+--- In seconds. Default: 60.
+---@field cap? number
+
+--- What identify() says in the place of options.
+---@class moongate.Identify
+--- What to hear: a list of names, such as { "guilds", "guild_messages" }, or a number.
+---@field intents? moongate.Intents
+--- From how many members on a guild comes without who is offline: 50 to 250.
+---@field large_threshold? integer
+--- What the bot is seen to do from the beginning.
+---@field presence? moongate.Presence
+--- What Identify says of the program: os, browser, device.
+---@field properties? moongate.Properties
+
+--- How a listener wants the data.
+---@class moongate.ListenOptions
+--- The data as JSON text, as it came.
+---@field raw? boolean
+--- The data as a table that decodes what is touched.
+---@field lazy? boolean
+
+--- What wait_for() waits for, and how long.
+---@class moongate.WaitOptions
+--- Seconds; for ever.
+---@field timeout? number
+--- Whether this is the event.
+---@field filter? (fun(data: any, shard: moongate.Shard, event: string): any)
+--- The data as JSON text, as it came.
+---@field raw? boolean
+--- The data as a table that decodes what is touched.
+---@field lazy? boolean
+
+--- Names of events, and how the loop wants them.
+---@class moongate.LoopOptions
+---@field [integer] moongate.Event
+--- How many events the loop may be behind. Default: 1024.
+---@field limit? integer
+--- The data as JSON text, as it came.
+---@field raw? boolean
+--- The data as a table that decodes what is touched.
+---@field lazy? boolean
+
+--- How stop() leaves the session.
+---@class moongate.StopOptions
+--- Whether it can be resumed; default: with a session_store.
+---@field keep_session? boolean
+
+--- Something that the bot is seen to do.
+---@class moongate.Activity
+---@field name string
+--- What it is. Default: "playing".
+---@field type? integer|moongate.ActivityType
+---@field state? string
+--- Of a stream.
+---@field url? string
+
+--- What the bot is seen to do.
+---@class moongate.Presence
+--- Default: "online".
+---@field status? "online"|"dnd"|"idle"|"invisible"|"offline"
+---@field activities? moongate.Activity[]
+--- Unix milliseconds since when it is away.
+---@field since? number
+---@field afk? boolean
+
+--- Which members, and what of them.
+---@class moongate.MemberOptions
+--- The beginning of their names.
+---@field query? string
+--- How many at most; 0: all.
+---@field limit? integer
+--- Who, in the place of `query`.
+---@field user_ids? moongate.Id|moongate.Id[]
+--- With their presences.
+---@field presences? boolean
+--- Comes back in each chunk; at most 32 bytes.
+---@field nonce? string
+
+--- How the bot is in a voice channel.
+---@class moongate.VoiceOptions
+--- In the place of the argument.
+---@field channel_id? moongate.Id
+---@field self_mute? boolean
+---@field self_deaf? boolean
+
+--- What the prompt knows and shows.
+---@class moongate.ReplOptions
+--- What the prompt knows besides `bot` and `moongate`: `{ discord = discord }`.
+---@field names? table<string, any>
+--- Which events are shown at first: a list; all of them; `false`: none.
+---@field watch? moongate.Event[]|false
+--- `false`: it does not connect the bot.
+---@field connect? boolean
+--- The file of the lines, for you alone: `~/.moongate_history`; `false`: none. A line with the word
+--- "token" is never kept.
+---@field history? string|false

@@ -1,0 +1,179 @@
+---@meta _
+-- Made by `make meta` (spec/annotate.lua); for editors, never loaded at run time.
+
+--- The name of an intent.
+---@alias moongate.Intent
+---| "guilds"
+---| "guild_members" # must be switched on in the Developer Portal
+---| "guild_moderation"
+---| "guild_expressions"
+---| "guild_integrations"
+---| "guild_webhooks"
+---| "guild_invites"
+---| "guild_voice_states"
+---| "guild_presences" # must be switched on in the Developer Portal
+---| "guild_messages"
+---| "guild_message_reactions"
+---| "guild_message_typing"
+---| "direct_messages"
+---| "direct_message_reactions"
+---| "direct_message_typing"
+---| "message_content" # must be switched on in the Developer Portal
+---| "guild_scheduled_events"
+---| "auto_moderation_configuration"
+---| "auto_moderation_execution"
+---| "guild_message_polls"
+---| "direct_message_polls"
+---| "all" # all of them
+---| "privileged" # those that must be switched on in the Developer Portal
+---| "default" # all that need no approval
+---| string
+
+--- Names and numbers of intents.
+---@alias moongate.Intents (moongate.Intent|integer)[]|moongate.Intent|integer
+
+--- What went wrong, as a word for programs.
+---@alias moongate.Error
+---| "EAUTH" # token not accepted
+---| "EBUSY" # too many commands waiting
+---| "ECERTIFICATE" # certificate not accepted
+---| "ECLOSED" # not running; connect first
+---| "ECONNECT" # connection refused or lost
+---| "EDEPTH" # nested too deeply
+---| "EFORK" # a client does not survive fork
+---| "EHANDLER" # a listener failed
+---| "EHTTP" # HTTP request failed
+---| "EINTENTS" # intents not accepted
+---| "EINTR" # Ctrl-C, or another signal, ended the wait
+---| "EMEMORY" # out of memory
+---| "EMESSAGE" # message over the size limit
+---| "EPAYLOAD" # payload over the limit of the gateway
+---| "ERESOLVE" # host name not resolved
+---| "ESHARD" # shard not accepted
+---| "ESTREAM" # corrupt compressed stream
+---| "ESYNTAX" # malformed payload
+---| "ESYSTEM" # the operating system refused
+---| "ETIMEOUT" # deadline passed
+---| "ETLS" # TLS handshake failed
+---| "EUPGRADE" # WebSocket upgrade refused
+---| "EUSAGE" # not possible now
+---| "EUTF8" # not valid UTF-8
+---| "EVALUE" # value that cannot be encoded
+---| "EVERSION" # gateway version not accepted
+
+--- How far a shard is.
+---@alias moongate.State
+---| "idle"
+---| "backoff"
+---| "waiting"
+---| "connecting"
+---| "hello"
+---| "identifying"
+---| "resuming"
+---| "ready"
+---| "closing"
+---| "dead"
+
+--- The name of an opcode.
+---@alias moongate.Opcode
+---| "DISPATCH" # 0
+---| "HEARTBEAT" # 1
+---| "IDENTIFY" # 2
+---| "PRESENCE_UPDATE" # 3
+---| "VOICE_STATE_UPDATE" # 4
+---| "RESUME" # 6
+---| "RECONNECT" # 7
+---| "REQUEST_GUILD_MEMBERS" # 8
+---| "INVALID_SESSION" # 9
+---| "HELLO" # 10
+---| "HEARTBEAT_ACK" # 11
+---| "REQUEST_SOUNDBOARD_SOUNDS" # 31
+---| "REQUEST_CHANNEL_INFO" # 43
+
+--- An opcode, or its name.
+---@alias moongate.Op moongate.Opcode|string|integer
+
+--- Opcodes by name, and names by opcode.
+---@class moongate.opcodes
+--- The name of an opcode.
+---@field [integer] string
+---@field DISPATCH 0
+---@field HEARTBEAT 1
+---@field IDENTIFY 2
+---@field PRESENCE_UPDATE 3
+---@field VOICE_STATE_UPDATE 4
+---@field RESUME 6
+---@field RECONNECT 7
+---@field REQUEST_GUILD_MEMBERS 8
+---@field INVALID_SESSION 9
+---@field HELLO 10
+---@field HEARTBEAT_ACK 11
+---@field REQUEST_SOUNDBOARD_SOUNDS 31
+---@field REQUEST_CHANNEL_INFO 43
+
+--- What a close code means.
+---@class moongate.CloseCode
+---@field code integer
+---@field name string
+---@field words string
+--- What to do about it.
+---@field remedy? string
+--- What a shard does then.
+---@field verdict "resume"|"identify"|"fatal"
+--- Of one that is fatal.
+---@field error? moongate.Error
+
+--- What close codes mean.
+---@class moongate.close_codes
+--- NORMAL: closed without a complaint.
+---@field [1000] moongate.CloseCode
+--- GOING_AWAY: this gateway host is going away.
+---@field [1001] moongate.CloseCode
+--- NO_CODE: closed without a code.
+---@field [1005] moongate.CloseCode
+--- DROPPED: the connection was lost.
+---@field [1006] moongate.CloseCode
+--- UNKNOWN_ERROR: unknown error on Discord's side.
+---@field [4000] moongate.CloseCode
+--- UNKNOWN_OPCODE: a payload had an unknown opcode or bad data.
+---@field [4001] moongate.CloseCode
+--- DECODE_ERROR: a payload could not be decoded.
+---@field [4002] moongate.CloseCode
+--- NOT_AUTHENTICATED: the session is not valid any more.
+---@field [4003] moongate.CloseCode
+--- AUTHENTICATION_FAILED: the token was not accepted.
+---@field [4004] moongate.CloseCode
+--- ALREADY_AUTHENTICATED: identified twice on one connection.
+---@field [4005] moongate.CloseCode
+--- SESSION_INVALID: the session is not valid any more.
+---@field [4006] moongate.CloseCode
+--- INVALID_SEQ: the sequence to resume from was not accepted.
+---@field [4007] moongate.CloseCode
+--- RATE_LIMITED: payloads were sent too fast.
+---@field [4008] moongate.CloseCode
+--- SESSION_TIMED_OUT: the session timed out.
+---@field [4009] moongate.CloseCode
+--- INVALID_SHARD: the shard id or count was not accepted.
+---@field [4010] moongate.CloseCode
+--- SHARDING_REQUIRED: too many guilds for one session.
+---@field [4011] moongate.CloseCode
+--- INVALID_API_VERSION: the gateway version is not served.
+---@field [4012] moongate.CloseCode
+--- INVALID_INTENTS: the intents contain an unknown bit.
+---@field [4013] moongate.CloseCode
+--- DISALLOWED_INTENTS: a privileged intent is not enabled for this bot.
+---@field [4014] moongate.CloseCode
+
+--- An id of Discord's: a string of digits.
+---@alias moongate.Id string|integer
+
+--- A guild, or a shard.
+---@alias moongate.Target moongate.Id|moongate.Shard
+
+---@alias moongate.ActivityType "playing"|"streaming"|"listening"|"watching"|"custom"|"competing"
+
+--- What Discord sends with an event: a table. With `lazy` it decodes what is touched, with `raw` it
+--- is JSON text.
+---@alias moongate.Data any
+
+---@alias moongate.Listener fun(data: moongate.Data, shard: moongate.Shard, event: string)
