@@ -548,6 +548,7 @@ describe("moongate doctor #sockets", function()
     { "--compress lz4", "lz4" },
     { "--compress payload --encoding etf", '"payload" is for the encoding "json" only' },
     { "--api http://discord.example/api", "would send the token unencrypted" },
+    { "--api http://discord.example/api", "or give --insecure-tls if that network is your own" },
     { "now", "'now' is no option" },
     { "--tokn x", "unknown option --tokn" },
   }

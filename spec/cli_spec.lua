@@ -16,10 +16,12 @@ local function command_line(words)
   return command:format(patience, paths, here, words)
 end
 
--- Runs it to its end: what it wrote to stdout, to stderr, and its status.
-local function run(words)
+-- Runs it to its end: what it wrote to stdout, to stderr, and its status. `setting` stands in front
+-- of the command, `whither` says where its stdout goes.
+local function run(words, setting, whither)
   local name = os.tmpname()
-  local pipe = io.popen(command_line(words) .. " 2>" .. name)
+  local pipe = io.popen(("%s %s %s 2>%s"):format(setting or "", command_line(words), whither or "",
+    name))
   local out = pipe:read "a"
   local _, _, status = pipe:close()
   local file = io.open(name)
@@ -123,10 +125,46 @@ describe("cli", function()
     end
   end)
 
-  it("every subcommand is a module with a summary and a usage", function()
+  describe("where the core cannot be loaded", function()
+    local setting = [[LUA_INIT_5_4='package.preload["moongate.core"] = function()
+      error("error loading module \"moongate.core\":\n\tlibz.so.9: cannot open", 0)
+      end']]
+
+    it("tells how it is used, as ever", function()
+      assert.same({ run "help" }, { run("help", setting) })
+    end)
+
+    it("says so in one line, whatever is wanted", function()
+      for _, words in ipairs { "version", "tail", "cluster --help", "help repl" } do
+        local out, err, status = run(words, setting)
+        assert.equal("", out)
+        assert.equal("moongate: error loading module \"moongate.core\": libz.so.9: cannot open; "
+          .. "build it anew (make install), moongate doctor tells more\n", err)
+        assert.equal(1, status)
+      end
+    end)
+
+    it("does not tell where else it was looked for", function()
+      assert.equal("module 'no.such' not found",
+        cli.why_not_loaded(select(2, pcall(require, "no.such"))))
+    end)
+  end)
+
+  it("fails where what it shows does not arrive, whatever it is", function()
+    for _, words in ipairs { "help", "version", "sandbox --help", "sandbox --for 0",
+      "doctor --no-identify", "cluster --plain --for 0" } do
+      local _, err, status = run(words, "env DISCORD_TOKEN=cli.spec.token "
+        .. "DISCORD_API=http://127.0.0.1:1", ">/dev/full")
+      assert.matches("moongate " .. words:match "%a+" .. ": cannot write: No space left on "
+        .. "device\n$", err)
+      assert.equal(1, status, words)
+    end
+  end)
+
+  it("every subcommand is a module with a usage, and has words of what it is for", function()
     for _, row in ipairs(cli.commands) do
       local command = require(row[2])
-      assert.is_string(command.summary)
+      assert.is_string(row[3])
       assert.matches("^usage: moongate " .. row[1], command.usage())
       assert.is_function(command.run)
     end

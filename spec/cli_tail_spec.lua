@@ -353,10 +353,13 @@ describe("moongate tail #sockets", function()
     { "--for -1", "%-%-for: a time from 0 on expected" },
     { "--session-store ''", "%-%-session%-store: the name of a file expected" },
     { "--intents gilds", "gilds.*did you mean \"guilds\"" },
-    { "--shards 2 --ids 0,x", "shard_ids" },
-    { "--encoding xml", "encoding" },
-    { "--encoding etf --compress payload", "compress" },
-    { "--api ftp://x", "api" },
+    { "--shards 2 --ids 0,x", '%-%-ids: "x" is no shard id' },
+    { "--encoding xml", '%-%-encoding: "xml" is not possible' },
+    { "--encoding etf --compress payload", "%-%-compress: .*; use \"zlib%-stream\".* or none" },
+    { "--api ftp://x", "%-%-api: \"ftp://x\" is no such URL" },
+    { "--api http://one.example/api", "%-%-api: .* or give %-%-insecure%-tls if that network" },
+    { "--api ftp://x --encoding xml",
+      "2 mistakes in the options:\n  %-%-encoding: [^\n]*\n  %-%-api: " },
   }
   for _, row in ipairs(wrong) do
     it("says what is wrong: " .. row[1], function()

@@ -1,22 +1,26 @@
 -- cli.lua: the command `moongate`: finds the subcommand, reads its arguments, and turns what comes
 -- back into words and an exit status. Required by lua/bin/moongate and by specs. A subcommand is a
--- module with `summary`, `usage` and run(args) -> true, or nil, message, status.
+-- module with `usage` and run(args) -> true, or nil, message, status; none but the one that is
+-- wanted is loaded, and nothing else of moongate before it: a core that is broken is its affair.
 --
 -- Status: 0 it did what it should, 1 it could not, 2 it was called wrongly, 130 Ctrl-C.
 
+local dialect = require "moongate.dialect"
+local output = require "moongate.output"
 local spelling = require "moongate.spelling"
 
 local cli = {}
 
 local FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 
---- The subcommands: name, and the module that is one.
+--- The subcommands: name, the module that is one, and what it is for.
 cli.commands = {
-  { "cluster", "moongate.cli_cluster" },
-  { "doctor", "moongate.cli_doctor" },
-  { "repl", "moongate.cli_repl" },
-  { "sandbox", "moongate.cli_sandbox" },
-  { "tail", "moongate.cli_tail" },
+  { "cluster", "moongate.cli_cluster", "shards that run until Ctrl-C, and what they do" },
+  { "doctor", "moongate.cli_doctor",
+    "what a bot needs, looked at, and what to do where it is missing" },
+  { "repl", "moongate.cli_repl", "a prompt with a bot that is connected" },
+  { "sandbox", "moongate.cli_sandbox", "a gateway of one's own, for any client" },
+  { "tail", "moongate.cli_tail", "events as they come, a JSON object a line" },
 }
 
 -- ---- Arguments ----------------------------------------------------------------------------------
@@ -87,7 +91,7 @@ local judges = {
 }
 
 --- Reads arguments of a command that has options only. `rows` is the list of them: each { name,
--- kind, what stands for the value, help }. As read().
+-- kind, what stands for the value, help }, and what row() says. As read().
 function cli.read_rows(args, rows)
   local kinds = {}
   for _, row in ipairs(rows) do kinds[row[1]] = row[2] end
@@ -112,16 +116,76 @@ function cli.describe(words, rows)
   return table.concat(lines, "\n") .. "\n"
 end
 
---- The options of a client that commands have in common, out of what cli.read gave, over `options`.
-function cli.client_options(all, options)
-  for _, name in ipairs { "shards", "api", "encoding", "compress" } do
-    if all[name] ~= nil then options[name] = all[name] end
+-- ---- Options of a client ------------------------------------------------------------------------
+
+-- The rows that commands lend: with the option of a client that is meant, and what makes its value
+-- of the one that was said.
+local lent = {
+  { "intents", "text", "LIST", "names or numbers", option = "intents", read = cli.split },
+  { "shards", "number", "N", "shards in all; the gateway's recommendation", option = "shards" },
+  { "ids", "text", "LIST", "the shards of this process, such as 0,3", option = "shard_ids",
+    read = cli.split },
+  { "api", "text", "URL", "another API; $DISCORD_API", option = "api" },
+  { "ca-file", "text", "FILE", "certificates to trust (PEM); $SSL_CERT_FILE", option = "ca_file" },
+  { "insecure-tls", "flag", "", "no certificate is checked, TLS is not needed",
+    option = "insecure_tls" },
+  { "encoding", "text", "NAME", "json or etf", option = "encoding" },
+  { "compress", "text", "NAME", "zlib-stream, zstd-stream, payload or none", option = "compress",
+    read = function(name) return name ~= "none" and name end },
+  { "session-store", "text", "FILE", "where the session outlives the process",
+    option = "session_store",
+    read = function(path) return require("moongate.store").file(path) end },
+  { "for", "number", "SECONDS", "end after that time" },
+}
+
+local lent_by_name = {}
+for _, row in ipairs(lent) do lent_by_name[row[1]] = row end
+
+--- The row of an option that several commands have, for the rows of one; `help`, if given, in the
+-- place of the usual words.
+function cli.row(name, help)
+  local row = {}
+  for key, value in pairs(lent_by_name[name]) do row[key] = value end
+  row[4] = help or row[4]
+  return row
+end
+
+--- What was said of a client, out of what cli.read_rows gave for `rows`, over `options`.
+function cli.client_options(all, rows, options)
+  for _, row in ipairs(rows) do
+    local value = all[row[1]]
+    if row.option and value ~= nil then
+      if row.read then value = row.read(value) end
+      options[row.option] = value
+    end
   end
-  if all.compress == "none" then options.compress = false end
-  if all.intents then options.intents = cli.split(all.intents) end
-  local store = all["session-store"]
-  if store then options.session_store = require("moongate.store").file(store) end
   return options
+end
+
+--- Options of a client as options.judge() gives them; or nil and what is wrong, in the words of one
+-- who typed `rows`. Options that are as in `config`, a table of them, were written in Lua.
+function cli.judge(options, rows, config)
+  local flags = {}
+  for _, row in ipairs(rows) do
+    local name = row.option
+    local typed = name and not (config and config[name] ~= nil and config[name] == options[name])
+    if typed then flags[name] = row[1] end
+  end
+  local judge = require("moongate.options").judge
+  local checked, mistakes = judge(options, nil, dialect.command_line(flags))
+  if checked then return checked end
+  local list = table.concat(mistakes, "\n  ")
+  if #mistakes == 1 then return nil, list end
+  return nil, ("%d mistakes in the options:\n  %s"):format(#mistakes, list)
+end
+
+--- A client of these options; or nil, what is wrong with them as judge() says it, and the status.
+function cli.client(options, rows, config)
+  local checked, wrong = cli.judge(options, rows, config)
+  if not checked then return nil, wrong, MISUSED end
+  local made, client = pcall(require("moongate").client, options)
+  if made then return client end
+  return nil, tostring(client), MISUSED
 end
 
 -- ---- The command --------------------------------------------------------------------------------
@@ -129,20 +193,35 @@ end
 local function usage()
   local lines = { "usage: moongate COMMAND ...", "" }
   for _, row in ipairs(cli.commands) do
-    lines[#lines + 1] = ("  %-10s %s"):format(row[1], require(row[2]).summary)
+    lines[#lines + 1] = ("  %-10s %s"):format(row[1], row[3])
   end
   lines[#lines + 1] = ""
   lines[#lines + 1] = "moongate COMMAND --help tells more; moongate version, which one this is."
   return table.concat(lines, "\n") .. "\n"
 end
 
+--- Why something cannot be loaded, out of what require() raised: in one line, without all places
+-- where it was looked for.
+function cli.why_not_loaded(err)
+  return (tostring(err):gsub("\n\tno [^\n]*", ""):gsub("%s+", " "):gsub(":$", ""))
+end
+
+-- A module; or nil, what is wrong with this moongate, and the status.
+local function load_module(name)
+  local fine, module = pcall(require, name)
+  if fine then return module end
+  return nil, ("%s; build it anew (make install), moongate doctor tells more"):format(
+    cli.why_not_loaded(module)), FAILED
+end
+
+-- The module of a subcommand; or nil, what is wrong, and the status.
 local function find_command(name)
   local names = {}
   for at, row in ipairs(cli.commands) do
-    if row[1] == name then return require(row[2]) end
+    if row[1] == name then return load_module(row[2]) end
     names[at] = row[1]
   end
-  return nil, ("there is no command '%s'%s"):format(name, hint(name, names))
+  return nil, ("there is no command '%s'%s; moongate help"):format(name, hint(name, names)), MISUSED
 end
 
 local function complain(what, message, status)
@@ -163,30 +242,40 @@ end
 local asks_help = { help = true, ["--help"] = true, ["-h"] = true }
 local asks_version = { version = true, ["--version"] = true }
 
---- Does what the arguments say and returns the exit status.
-function cli.main(args)
+local function obey(args)
   local name, wants_help = args[1], asks_help[args[2]] and args[2] ~= "help"
-  io.stdout:setvbuf "line"
   if name == nil then
     io.stderr:write(usage())
     return MISUSED
   elseif asks_version[name] then
-    io.stdout:write(require("moongate")._VERSION, "\n")
+    local moongate, why, status = load_module "moongate"
+    if not moongate then return complain("moongate", why, status) end
+    output.write(moongate._VERSION, "\n")
     return 0
   elseif asks_help[name] then
     name, wants_help = args[2], true
     if name == nil or asks_help[name] then
-      io.stdout:write(usage())
+      output.write(usage())
       return 0
     end
   end
-  local command, why = find_command(name)
-  if not command then return complain("moongate", why .. "; moongate help", MISUSED) end
+  local command, why, status = find_command(name)
+  if not command then return complain("moongate", why, status) end
   if wants_help then
-    io.stdout:write(command.usage())
+    output.write(command.usage())
     return 0
   end
   return run(name, command, { table.unpack(args, 2) })
+end
+
+--- Does what the arguments say and returns the exit status. What was not shown was not done.
+function cli.main(args)
+  output.write() -- and what print() shows from now on appears line by line
+  local status = obey(args)
+  output.write() -- the rest of it
+  local why = output.failure()
+  if not why then return status end
+  return complain("moongate " .. args[1], "cannot write: " .. why, math.max(status, FAILED))
 end
 
 return cli

@@ -15,24 +15,22 @@ local cli = require "moongate.cli"
 local moongate = require "moongate"
 local view = require "moongate.cli_view"
 
-local command = { summary = "shards that run until Ctrl-C, and what they do" }
+local command = {}
 
 local MISUSED = 2
 
 -- What can be said: kind, what stands for the value, help, in the order of the usage text.
 local rows = {
-  { "total", "number", "N", "shards in all; the gateway's recommendation by default" },
+  { "total", "number", "N", "shards in all; the gateway's recommendation", option = "shards" },
   { "min", "number", "N", "the first shard of this process: 0" },
   { "max", "number", "N", "the last one: that of --total" },
-  { "ids", "text", "LIST", "or these, such as 0,3,5" },
+  cli.row("ids", "or these, such as 0,3,5"),
   { "config", "text", "FILE", "a Lua file that returns options, and `setup`" },
-  { "intents", "text", "LIST", "names or numbers: guilds" },
-  { "api", "text", "URL", "another API; $DISCORD_API" },
-  { "encoding", "text", "NAME", "json or etf" },
-  { "compress", "text", "NAME", "zlib-stream, zstd-stream, payload or none" },
-  { "session-store", "text", "FILE", "where sessions outlive the process" },
+  cli.row("intents", "names or numbers: guilds"),
+  cli.row "api", cli.row "ca-file", cli.row "insecure-tls", cli.row "encoding", cli.row "compress",
+  cli.row("session-store", "where sessions outlive the process"),
   { "coordinate", "flag", "", "take turns with other processes of this machine" },
-  { "for", "number", "SECONDS", "end after that time, with the sessions kept" },
+  cli.row("for", "end after that time, with the sessions kept"),
   { "plain", "flag", "", "lines in place of the table, also in a terminal" },
 }
 
@@ -53,10 +51,9 @@ local function range(first, last)
   return list
 end
 
--- The ids that are wanted: a list, nil for all of them; or nil and what is wrong.
-local function read_ids(all)
+-- The ids from --min to --max: a list, nil where neither was said; or nil and what is wrong.
+local function read_range(all)
   if all.ids and (all.min or all.max) then return nil, "--ids stands beside --min or --max" end
-  if all.ids then return cli.split(all.ids) end
   if not all.min and not all.max then return nil end
   local last = all.max or all.total and all.total - 1
   if not last then return nil, "--min needs --max or --total" end
@@ -79,7 +76,7 @@ local function copy(values)
   return new
 end
 
--- The options of the cluster, and `setup`; or nil and what is wrong.
+-- The options of the cluster, and the config; or nil and what is wrong.
 local function read_options(all)
   local config, why = {}, nil
   if all.config then config, why = load_config(all.config) end
@@ -87,15 +84,14 @@ local function read_options(all)
   local options = copy(config)
   options.setup = nil
   local ids
-  ids, why = read_ids(all)
+  ids, why = read_range(all)
   if why then return nil, why end
-  options.shard_ids = ids or options.shard_ids
-  options.shards = all.total or options.shards
   options.intents = options.intents or { "guilds" }
   options.log_level = options.log_level or "info"
-  cli.client_options(all, options)
+  cli.client_options(all, rows, options)
+  options.shard_ids = ids or options.shard_ids
   if all.coordinate then options.identify_coordinator = moongate.coordinator.file() end
-  return options, config.setup
+  return options, config
 end
 
 -- ---- The command -------------------------------------------------------------------------------
@@ -104,11 +100,11 @@ end
 function command.run(args)
   local all, why = cli.read_rows(args, rows)
   if not all then return nil, why, MISUSED end
-  local options, setup = read_options(all)
-  if not options then return nil, setup, MISUSED end
-  local made, cluster = pcall(moongate.client, options)
-  if not made then return nil, tostring(cluster), MISUSED end
-  if setup then setup(cluster) end
+  local options, config = read_options(all)
+  if not options then return nil, config, MISUSED end
+  local cluster, wrong, status = cli.client(options, rows, config)
+  if not cluster then return nil, wrong, status end
+  if config.setup then config.setup(cluster) end
   local watched = view.new(cluster, not all.plain and view.has_terminal())
   if all["for"] then
     moongate.spawn(function()

@@ -7,8 +7,9 @@
 --   skip  api           left out: it needs token
 
 local cli = require "moongate.cli"
+local output = require "moongate.output"
 
-local command = { summary = "what a bot needs, looked at, and what to do where it is missing" }
+local command = {}
 
 local MISUSED, FAILED = 2, 1
 local DEFAULT_API = "https://discord.com/api"
@@ -22,10 +23,7 @@ local SECRET_MIN = 8 -- letters of the token, or of a part of it, that are looke
 
 -- What can be said: kind, what stands for the value, help, in the order of the usage text.
 local rows = {
-  { "api", "text", "URL", "another API; $DISCORD_API" },
-  { "ca-file", "text", "FILE", "certificates to trust (PEM); $SSL_CERT_FILE, or the system's" },
-  { "encoding", "text", "NAME", "json or etf" },
-  { "compress", "text", "NAME", "zlib-stream, zstd-stream, payload or none" },
+  cli.row "api", cli.row "ca-file", cli.row "insecure-tls", cli.row "encoding", cli.row "compress",
   { "no-identify", "flag", "", "without the last check, which spends an identify" },
   { "json", "flag", "", "an object a line: check, result, text, advice" },
 }
@@ -90,6 +88,17 @@ local function clean(text)
   return utf8.len(text) and text or (text:gsub("[\128-\255]", "?"))
 end
 
+-- What was said of the client together with `more` options, as cli.judge gives it; certificates
+-- have a check of their own.
+local function judge(told, more)
+  local options = { intents = 0 }
+  for _, list in ipairs { told.client, more } do
+    for name, value in pairs(list) do options[name] = value end
+  end
+  options.ca_file = nil
+  return cli.judge(options, rows)
+end
+
 -- ---- This machine ------------------------------------------------------------------------------
 
 local function check_versions()
@@ -133,8 +142,11 @@ end
 
 -- OpenSSL passes over what it cannot read and is content with the rest of its store.
 local function check_certificates(told)
-  local given, named = told["ca-file"], os.getenv "SSL_CERT_FILE"
+  local given, named = told.client.ca_file, os.getenv "SSL_CERT_FILE"
   local fine, why
+  if told.client.insecure_tls then
+    return "warn", "none is checked, as --insecure-tls says", "leave it out where others listen"
+  end
   if given then
     fine, why = look_into(given)
     if fine then return "ok", "those of " .. given end
@@ -191,9 +203,8 @@ local function check_token(told)
     end
   end
   if result ~= "fail" then
-    local options = require "moongate.options"
-    local fine, why = pcall(options.check_some, "token", { token = whole }, { "token" }, 0)
-    if not fine then return "fail", split(why:gsub("^token: +token: ", "")) end
+    local checked, wrong = judge(told, { token = whole, api = DEFAULT_API })
+    if not checked then return "fail", split(wrong:gsub("^token: ", "")) end
     told.token = bare
   end
   return result, text, advice
@@ -237,21 +248,20 @@ local function judge_answer(told, message)
     status_remedies[status] or status >= 500 and SERVER_REMEDY or RETRY
 end
 
--- --api has been judged already.
+-- The address of the API; or nil, and what is wrong with that of the environment.
 local function find_api(told)
-  local named = os.getenv "DISCORD_API"
-  if told.api or not named or named == "" then return told.api or DEFAULT_API end
-  local options = require "moongate.options"
-  local fine, out = pcall(options.check_some, "api", { api = named }, { "api" }, 0)
-  if fine then return out.api end
-  return nil, split(out:gsub("^api: +api: ", "$DISCORD_API: "))
+  local checked, wrong = judge(told, { token = told.token })
+  if checked then return checked.api end
+  return nil, split(wrong)
 end
 
 local function check_api(told, within)
   local core = require "moongate.core"
   local api, wrong, advice = find_api(told)
   if not api then return "fail", wrong, advice end
-  local made, message = require("moongate.bridge").new { ca_file = told["ca-file"] }
+  local made, message = require("moongate.bridge").new {
+    ca_file = told.client.ca_file, insecure_tls = told.client.insecure_tls,
+  }
   if not made then return "fail", split(message) end
   local gateway, began = require "moongate.gateway"(told.token), core.now()
   gateway.api, told.gateway = api, gateway
@@ -354,8 +364,8 @@ local function await_ready(bot, within)
   local core, moongate = require "moongate.core", require "moongate"
   local ends_at, found = core.now() + within, nil
   local function find(...) found = found or { ... } end
-  for name, judge in pairs(endings) do
-    bot:on(name, function(data) find(judge(data)) end)
+  for name, ending in pairs(endings) do
+    bot:on(name, function(data) find(ending(data)) end)
   end
   moongate.spawn(function()
     local connected, message = bot:connect()
@@ -370,11 +380,12 @@ end
 local function check_gateway(told, within)
   local core = require "moongate.core"
   if told["no-identify"] then return "skip", "left out, as --no-identify says" end
-  local bot <close> = require("moongate").client {
-    token = told.token, api = told.gateway.api, ca_file = told["ca-file"], intents = 0,
-    shards = told.gateway.shards, shard_ids = { 0 }, encoding = told.encoding,
-    compress = told.compress,
+  local wanted = {
+    token = told.token, api = told.gateway.api, intents = 0, shards = told.gateway.shards,
+    shard_ids = { 0 },
   }
+  for name, value in pairs(told.client) do wanted[name] = wanted[name] or value end
+  local bot <close> = require("moongate").client(wanted)
   local began = core.now()
   local found = await_ready(bot, within)
   local took_s = core.now() - began
@@ -430,9 +441,9 @@ local function show(name, result, text, advice, as_json)
   text, advice = clean(text), advice and clean(advice)
   if as_json then
     local line = ('{"check":"%s","result":"%s","text":%s'):format(name, result, quote(text))
-    io.stdout:write(line, advice and ',"advice":' .. quote(advice) or "", "}\n")
+    output.write(line, advice and ',"advice":' .. quote(advice) or "", "}\n")
   else
-    io.stdout:write(("%-4s  %-12s  %s%s\n"):format(result, name, text,
+    output.write(("%-4s  %-12s  %s%s\n"):format(result, name, text,
       advice and "; " .. advice or ""))
   end
 end
@@ -441,13 +452,10 @@ end
 local function read_args(args)
   local all, why = cli.read_rows(args, rows)
   if not all then return nil, why end
-  if all.compress == "none" then all.compress = false end
-  local loaded, options = pcall(require, "moongate.options")
-  if not loaded then return all end
-  local fine, checked = pcall(options.check, { token = "none", intents = 0,
-    api = all.api or DEFAULT_API, encoding = all.encoding, compress = all.compress }, nil, 0)
-  if not fine then return nil, checked end
-  all.api = all.api and checked.api
+  all.client = cli.client_options(all, rows, {})
+  if not pcall(require, "moongate.options") then return all end
+  local checked, wrong = judge(all, { token = "none", api = all.client.api or DEFAULT_API })
+  if not checked then return nil, wrong end
   return all
 end
 

@@ -4,21 +4,18 @@
 local cli = require "moongate.cli"
 local moongate = require "moongate"
 
-local command = { summary = "a prompt with a bot that is connected" }
+local command = {}
 
 local MISUSED = 2
 
 -- What can be said: kind, what stands for the value, help, in the order of the usage text.
 local rows = {
   { "sandbox", "flag", "", "play with a gateway of one's own: `discord` at the prompt" },
-  { "intents", "text", "LIST", "names or numbers: all that need no approval" },
+  cli.row("intents", "names or numbers: all that need no approval"),
   { "watch", "text", "LIST", "the events that are shown; all of them" },
   { "quiet", "flag", "", "show none until asked" },
-  { "shards", "number", "N", "shards in all; the gateway's recommendation by default" },
-  { "api", "text", "URL", "another API; $DISCORD_API" },
-  { "encoding", "text", "NAME", "json or etf" },
-  { "compress", "text", "NAME", "zlib-stream, zstd-stream, payload or none" },
-  { "session-store", "text", "FILE", "where the session outlives the process" },
+  cli.row "shards", cli.row "api", cli.row "ca-file", cli.row "insecure-tls", cli.row "encoding",
+  cli.row "compress", cli.row "session-store",
   { "history", "text", "FILE", "where lines are kept: ~/.moongate_history" },
   { "no-history", "flag", "", "keep none" },
 }
@@ -62,8 +59,8 @@ local function history(all)
 end
 
 local function converse(all, options, discord)
-  local fine, bot = pcall(moongate.client, options)
-  if not fine then return nil, tostring(bot), MISUSED end
+  local bot, wrong, status = cli.client(options, rows)
+  if not bot then return nil, wrong, status end
   moongate.repl(bot, {
     names = { discord = discord },
     watch = shown(all),
@@ -79,7 +76,7 @@ function command.run(args)
   why = why or check(all)
   if why then return nil, why, MISUSED end
   local wanted = all.sandbox and { "default", "message_content" } or moongate.intents.default
-  local options, discord = cli.client_options(all, { intents = wanted }), nil
+  local options, discord = cli.client_options(all, rows, { intents = wanted }), nil
   if all.sandbox then
     discord, why = start_sandbox(options)
     if not discord then return nil, why end

@@ -15,9 +15,10 @@
 
 local cjson = require "cjson"
 local cli = require "moongate.cli"
+local output = require "moongate.output"
 local sandbox = require "moongate.sandbox"
 
-local command = { summary = "a gateway of one's own, for any client" }
+local command = {}
 
 local MISUSED = 2
 local SLICE_S = 1 -- of the wait for Ctrl-C
@@ -143,10 +144,10 @@ local function printer(all, discord)
   return function(line)
     local seconds = math.max(0, (line.at_ms - started_ms) / 1000)
     if all.json then
-      io.stdout:write(cjson.encode(line), "\n")
+      output.write(cjson.encode(line), "\n")
     else
       local whom = line.connection and ("#%d"):format(line.connection) or ""
-      io.stdout:write(("%8.3f  %-5s %-10s %s\n"):format(seconds, whom, line.what, line.text))
+      output.write(("%8.3f  %-5s %-10s %s\n"):format(seconds, whom, line.what, line.text))
     end
   end
 end
@@ -157,7 +158,7 @@ local function introduce_as_json(discord, given_token)
   for at, guild in ipairs(discord.guilds) do
     guilds[at] = { id = guild.id, channel_id = guild.channel_id }
   end
-  io.stdout:write(cjson.encode {
+  output.write(cjson.encode {
     what = "listening", text = discord.url, api = discord.api, ca_file = discord.ca_file,
     token = not given_token and discord.token or nil, guilds = sandbox.array(guilds),
   }, "\n")
@@ -169,11 +170,11 @@ local function introduce(discord, given_token, as_json)
   local token = given_token and "$DISCORD_TOKEN" or discord.token
   local words = { "DISCORD_API=" .. discord.api, "DISCORD_TOKEN=" .. token }
   if discord.ca_file then words[#words + 1] = "SSL_CERT_FILE=" .. discord.ca_file end
-  io.stdout:write("listening at ", discord.url, "\n")
-  io.stdout:write(table.concat(words, " "), " your-bot\n")
+  output.write("listening at ", discord.url, "\n")
+  output.write(table.concat(words, " "), " your-bot\n")
   for at = 1, math.min(3, #discord.guilds) do
     local guild = discord.guilds[at]
-    io.stdout:write(("guild %s, channel %s\n"):format(guild.id, guild.channel_id))
+    output.write(("guild %s, channel %s\n"):format(guild.id, guild.channel_id))
   end
 end
 
@@ -183,7 +184,7 @@ local function play(scenario, discord, as_json)
   local function say(...)
     local text = table.concat({ ... }, " ")
     local line = as_json and cjson.encode { what = "scenario", text = text } or "scenario: " .. text
-    io.stdout:write(line, "\n")
+    output.write(line, "\n")
   end
   local fine, result, why = pcall(scenario.play, discord, say)
   if not fine and tostring(result):find "interrupted!$" then error(result, 0) end

@@ -15,28 +15,23 @@ local core = require "moongate.core"
 local events = require "moongate.events"
 local intents = require "moongate.intents"
 local moongate = require "moongate"
+local output = require "moongate.output"
 local scheduler = require "moongate.scheduler"
 local view = require "moongate.cli_view"
 
-local command = { summary = "events as they come, a JSON object a line" }
+local command = {}
 
 local FAILED, MISUSED = 1, 2
-local BROKEN_PIPE = 32 -- EPIPE
-local BUFFER_BYTES = 65536 -- room for nearly every line, so that it leaves in one piece
 local ENDED = {} -- what is raised at the end
 
 -- What can be said: kind, what stands for the value, help, in the order of the usage text.
 local rows = {
   { "events", "text", "LIST", "names such as MESSAGE_CREATE; all events" },
-  { "intents", "text", "LIST", "names or numbers: what these events need" },
-  { "shards", "number", "N", "shards in all; the gateway's recommendation" },
-  { "ids", "text", "LIST", "the shards of this process, such as 0,3" },
-  { "api", "text", "URL", "another API; $DISCORD_API" },
-  { "encoding", "text", "NAME", "json or etf" },
-  { "compress", "text", "NAME", "zlib-stream, zstd-stream, payload or none" },
-  { "session-store", "text", "FILE", "where the session outlives the process" },
+  cli.row("intents", "names or numbers: what these events need"),
+  cli.row "shards", cli.row "ids", cli.row "api", cli.row "ca-file", cli.row "insecure-tls",
+  cli.row "encoding", cli.row "compress", cli.row "session-store",
   { "count", "number", "N", "end after so many events" },
-  { "for", "number", "SECONDS", "end after that time" },
+  cli.row "for",
 }
 
 --- The usage text.
@@ -94,9 +89,8 @@ end
 local function read_options(all)
   local heard, named = read_events(all.events)
   if not heard then return nil, named end
-  return cli.client_options(all, {
+  return cli.client_options(all, rows, {
     intents = needed_intents(named),
-    shard_ids = all.ids and cli.split(all.ids),
     blocked_after = false, -- a reader that is slow is nobody's mistake
   }), heard
 end
@@ -145,26 +139,19 @@ local function line_of(name, seq, id, text)
     seq > 0 and seq or "null", id, text ~= "" and text or "null")
 end
 
--- The stream is fully buffered: where it is buffered by lines, glibc tells only of the first write
--- that fails.
-local function write(line)
-  local written, why, number = io.stdout:write(line)
-  if written then written, why, number = io.stdout:flush() end
-  return written, why, number
-end
-
--- Nobody is told that the reader has gone: it knows. What was not written was not handled either:
--- a session that is kept is left before the listener returns.
-local function fail(self, why, number)
-  finish(self, number ~= BROKEN_PIPE and ("cannot write: %s"):format(why) or nil)
+-- What was not written was not handled either: a session that is kept is left before the listener
+-- returns.
+local function fail(self)
+  finish(self)
   if self.keeps then local _ <close> = self.bot end
 end
 
 local function print_events(self, names)
   local bot = self.bot
   local function print_event(text, one, name)
-    local written, why, number = write(line_of(name, bot.bridge.engine:seq(), one.id, text))
-    if not written then return fail(self, why, number) end
+    if not output.write(line_of(name, bot.bridge.engine:seq(), one.id, text)) then
+      return fail(self)
+    end
     self.left = self.left - 1
     if self.left <= 0 then finish(self) end
   end
@@ -209,9 +196,8 @@ function command.run(args)
   if not all then return nil, why, MISUSED end
   local options, names = read_options(all)
   if not options then return nil, names, MISUSED end
-  local made, bot = pcall(moongate.client, options)
-  if not made then return nil, tostring(bot), MISUSED end
-  io.stdout:setvbuf("full", BUFFER_BYTES)
+  local bot, wrong, status = cli.client(options, rows)
+  if not bot then return nil, wrong, status end
   local self = { bot = bot, keeps = options.session_store ~= nil, left = all.count or math.huge }
   tell_problems(bot)
   print_events(self, names)

@@ -13,6 +13,7 @@
 
 local core = require "moongate.core"
 local moongate = require "moongate"
+local output = require "moongate.output"
 
 local view = {}
 
@@ -245,15 +246,14 @@ function View:draw()
   local all = view.lines(rows, columns, lines - 2 - #notes, self.colored)
   all[#all + 1] = clip(view.foot(rows, time_left(self, rows), columns), columns)
   table.move(notes, 1, #notes, #all + 1, all)
-  io.stdout:write(go_back(self, columns, lines), table.concat(all, "\27[K\n"), "\27[K\n\27[J")
-  io.stdout:flush()
+  output.write(go_back(self, columns, lines), table.concat(all, "\27[K\n"), "\27[K\n\27[J")
   self.drawn = #all
 end
 
 -- Lines that stay, above the table.
 function View:above(text)
   local columns, lines = size_of_terminal()
-  io.stdout:write(go_back(self, columns, lines), "\27[J", text, "\n")
+  output.write(go_back(self, columns, lines), "\27[J", text, "\n")
   self.drawn = nil
   self:draw()
 end
@@ -305,7 +305,8 @@ local function say(self, level, text, shard_id)
   if not text then return end
   local line = os.date "%H:%M:%S " .. text
   if not self.table or self.ended then
-    (level == "error" and io.stderr or io.stdout):write(line, "\n")
+    local write = level == "error" and function(...) io.stderr:write(...) end or output.write
+    write(line, "\n")
   elseif level ~= "info" then
     note(self, line)
     if not core.terminal(2) then io.stderr:write(line, "\n") end
@@ -356,7 +357,6 @@ function view.new(cluster, as_table)
   end)
   cluster:on("log", function(entry) hear(self, entry) end)
   if as_table then
-    io.stdout:setvbuf "full"
     self.restore = print_above(self)
     moongate.spawn(draw_on, self)
   end
@@ -369,8 +369,7 @@ function View:finish()
   for id in pairs(self.held) do flush(self, id) end
   if self.table then
     self.restore()
-    io.stdout:write "\r\27[J"
-    io.stdout:setvbuf "line"
+    output.write "\r\27[J"
   end
   say(self, "info", ("ended after %s"):format(span(core.now() - self.started)))
 end

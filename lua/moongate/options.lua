@@ -4,6 +4,7 @@
 
 local commands = require "moongate.commands"
 local core = require "moongate.core"
+local dialect = require "moongate.dialect"
 local events = require "moongate.events"
 local intents = require "moongate.intents"
 local log = require "moongate.log"
@@ -38,7 +39,8 @@ end
 -- ---- Words -------------------------------------------------------------------------------------
 
 -- Each kind of option is a function (value, row, sheet) that returns the normalised value, or nil,
--- what is wrong, and what to do about it; `sheet` is the check under way.
+-- what is wrong, and what to do about it; `sheet` is the check under way, and sheet.dialect how it
+-- speaks of options.
 
 local SHOWN_MAX = 60 -- characters of a wrong value that a message repeats
 
@@ -65,10 +67,10 @@ local function show(sheet, value)
   end) .. '"'
 end
 
-local function quote_all(values)
+local function quote_all(sheet, values)
   local list = {}
   for i, value in ipairs(values) do
-    list[i] = type(value) == "string" and '"' .. value .. '"' or tostring(value)
+    list[i] = value == false and sheet.dialect.off or '"' .. value .. '"'
   end
   return table.concat(list, " or ")
 end
@@ -86,14 +88,17 @@ end
 
 -- ---- Kinds -------------------------------------------------------------------------------------
 
-local TOKEN_HELP = "pass token = \"...\" or set $DISCORD_TOKEN; the token is on the Bot page of "
-  .. intents.portal
+local function token_help(sheet)
+  return ("%s; the token is on the Bot page of %s"):format(sheet.dialect.token, intents.portal)
+end
 
 local function token(value, _, sheet)
   if texts[value] then return value end
-  if type(value) ~= "string" then return nil, show(sheet, value) .. " is no token", TOKEN_HELP end
+  if type(value) ~= "string" then
+    return nil, show(sheet, value) .. " is no token", token_help(sheet)
+  end
   local text = value:match("^[Bb]ot (.*)$") or value
-  if text == "" then return nil, "is empty", TOKEN_HELP end
+  if text == "" then return nil, "is empty", token_help(sheet) end
   if text:find("%s") then
     return nil, "has white space or a line break in it", "copy it without"
   end
@@ -107,15 +112,17 @@ local function token(value, _, sheet)
   return wrap(text)
 end
 
-local INTENTS_HELP = 'say what to hear, for example intents = { "guilds", "guild_messages" }'
+local function intents_help(sheet)
+  return "say what to hear, for example " .. sheet.dialect.intents
+end
 
 local function intent_sum(value, _, sheet)
   if type(value) ~= "table" and type(value) ~= "number" and type(value) ~= "string" then
-    return nil, show(sheet, value) .. " is no list of intents", INTENTS_HELP
+    return nil, show(sheet, value) .. " is no list of intents", intents_help(sheet)
   end
   for key, element in pairs(type(value) == "table" and value or { value }) do
     if hides(sheet, tostring(element)) or hides(sheet, tostring(key)) then
-      return nil, "(hidden) is no intent", INTENTS_HELP
+      return nil, "(hidden) is no intent", intents_help(sheet)
     end
   end
   local bits, wrong = intents.parse(value)
@@ -148,11 +155,11 @@ local function one_of(value, row, sheet)
   if contains(row.values, value) then return value end
   if contains(row.later, value) then
     return nil, show(sheet, value) .. " is not available in this version of moongate",
-      "use " .. quote_all(row.values)
+      "use " .. quote_all(sheet, row.values)
   end
   local meant = type(value) == "string" and spelling.nearest(value, row.words or row.values)
   return nil, show(sheet, value) .. " is not possible",
-    meant and ("did you mean %s?"):format(quote_all { meant }) or "use " .. quote_all(row.values)
+    meant and ('did you mean "%s"?'):format(meant) or "use " .. quote_all(sheet, row.values)
 end
 
 local function flag(value, _, sheet)
@@ -199,7 +206,7 @@ local function readable_file(value, _, sheet)
 end
 
 local function shard_ids(value, _, sheet)
-  local help = "give a list of different whole numbers from 0, such as { 0, 1 }"
+  local help = "give a list of different whole numbers from 0, such as " .. sheet.dialect.ids
   if type(value) ~= "table" then return nil, show(sheet, value) .. " is no list", help end
   local list, seen = {}, {}
   for i, id in ipairs(value) do
@@ -293,7 +300,8 @@ local function address(value, row, sheet)
   end
   if scheme == row.plain and not is_loopback(host) and not sheet.insecure then
     return nil, ("%s would send the token unencrypted"):format(seen),
-      ("use %s://, or set insecure_tls = true if that network is your own"):format(row.secure)
+      ("use %s://, or %s if that network is your own"):format(row.secure,
+        sheet.dialect.switch "insecure_tls")
   end
   return scheme .. "://" .. authority .. path:gsub("/+$", "")
 end
@@ -381,8 +389,8 @@ local function ws_address(value, _, sheet)
 end
 
 local rows = {
-  { name = "token", kind = token, env = "DISCORD_TOKEN", needed = TOKEN_HELP },
-  { name = "intents", kind = intent_sum, needed = INTENTS_HELP },
+  { name = "token", kind = token, env = "DISCORD_TOKEN", needed = token_help },
+  { name = "intents", kind = intent_sum, needed = intents_help },
   { name = "shards", kind = whole, min = 1, max = limits.SHARDS_MAX,
     absent = ", or leave it out for the recommended one" },
   { name = "shard_ids", kind = shard_ids },
@@ -490,8 +498,8 @@ end
 -- ---- The check ---------------------------------------------------------------------------------
 
 local function complain(sheet, name, wrong, remedy)
-  local line = remedy and ("  %s: %s; %s"):format(name, wrong, remedy)
-  sheet.wrong[#sheet.wrong + 1] = line or ("  %s: %s"):format(name, wrong)
+  local line = remedy and ("%s: %s; %s"):format(name, wrong, remedy)
+  sheet.wrong[#sheet.wrong + 1] = line or ("%s: %s"):format(name, wrong)
 end
 
 local function from_environment(row)
@@ -499,21 +507,21 @@ local function from_environment(row)
   if value and value ~= "" then return value end
 end
 
--- What stands for an option, and whence: the user's table, the defaults, the environment, the row.
-local function find(row, user, defaults)
-  local value = user[row.name]
-  if value ~= nil then return value, row.name end
-  value = defaults[row.name]
-  if value ~= nil then return value, row.name end
+-- What stands for an option, and how it is called: the user's table, the defaults, the environment,
+-- the row.
+local function find(sheet, row, user, defaults)
+  local value, name = user[row.name], sheet.dialect.name(row.name)
+  if value == nil then value = defaults[row.name] end
+  if value ~= nil then return value, name end
   value = from_environment(row)
-  if value ~= nil then return value, ("%s (from $%s)"):format(row.name, row.env) end
-  return row.default, row.name
+  if value ~= nil then return value, sheet.dialect.from(row.name, row.env) end
+  return row.default, name
 end
 
 local function check_row(sheet, row, user, defaults)
-  local value, name = find(row, user, defaults)
+  local value, name = find(sheet, row, user, defaults)
   if value == nil then
-    if row.needed then complain(sheet, name, "missing", row.needed) end
+    if row.needed then complain(sheet, name, "missing", row.needed(sheet)) end
     return nil
   end
   local result, wrong, remedy = row.kind(value, row, sheet)
@@ -564,14 +572,15 @@ local function check_together(sheet, out, user)
   check_dropping(sheet, out, user)
   fill_queue_bytes(out)
   if out.compress == "payload" and out.encoding == "etf" then
-    complain(sheet, "compress", '"payload" is for the encoding "json" only',
-      'use "zlib-stream", "zstd-stream" or false')
+    complain(sheet, sheet.dialect.name "compress", '"payload" is for the encoding "json" only',
+      'use "zlib-stream", "zstd-stream" or ' .. sheet.dialect.off)
   end
   if not out.shards or not out.shard_ids then return end
   for _, id in ipairs(out.shard_ids) do
     if id >= out.shards then
-      complain(sheet, "shard_ids", ("%d is not below shards, which is %d"):format(id, out.shards),
-        "shard ids count from 0")
+      local speak = sheet.dialect.name
+      complain(sheet, speak "shard_ids", ("%d is not below %s, which is %d"):format(id,
+        speak "shards", out.shards), "shard ids count from 0")
     end
   end
 end
@@ -591,11 +600,31 @@ local function collect_secrets(user, defaults)
   return secrets
 end
 
---- Checks an option table (or a token alone) and returns a new one with everything filled in:
--- durations in seconds, intents as a number, addresses without a slash at the end, the token as an
--- object that options.reveal() turns into its text. `defaults` stands behind the user's table and
--- before the environment. Raises one error that names every mistake, at `level` (default 2: the
--- caller).
+local function new_sheet(user, defaults, insecure, speaks)
+  return {
+    wrong = {}, secrets = collect_secrets(user, defaults), insecure = insecure == true,
+    dialect = speaks or dialect.lua,
+  }
+end
+
+--- Judges an option table and returns a new one with everything filled in: durations in seconds,
+-- intents as a number, addresses without a slash at the end, the token as an object that
+-- options.reveal() turns into its text. `defaults` stands behind the user's table and before the
+-- environment. Or nil and a list of all that is wrong, said in a dialect (that of Lua).
+function options.judge(user, defaults, speaks)
+  defaults = defaults or {}
+  local insecure = user.insecure_tls
+  if insecure == nil then insecure = defaults.insecure_tls end
+  local sheet, out = new_sheet(user, defaults, insecure, speaks), {}
+  for _, row in ipairs(rows) do out[row.name] = check_row(sheet, row, user, defaults) end
+  check_together(sheet, out, user)
+  check_unknown(sheet, user)
+  if #sheet.wrong == 0 then return out end
+  return nil, sheet.wrong
+end
+
+--- Judges an option table, or a token alone, and returns what judge() does. Raises one error that
+-- names every mistake, at `level` (default 2: the caller).
 function options.check(user, defaults, level)
   if type(user) == "string" then user = { token = user } end
   if user == nil then user = {} end
@@ -603,20 +632,10 @@ function options.check(user, defaults, level)
   if type(user) ~= "table" then
     error(("moongate: options must be a table or a token, got %s"):format(type(user)), level)
   end
-  defaults = defaults or {}
-  local insecure = user.insecure_tls
-  if insecure == nil then insecure = defaults.insecure_tls end
-  local sheet = {
-    wrong = {}, secrets = collect_secrets(user, defaults), insecure = insecure == true,
-  }
-  local out = {}
-  for _, row in ipairs(rows) do out[row.name] = check_row(sheet, row, user, defaults) end
-  check_together(sheet, out, user)
-  check_unknown(sheet, user)
-  local mistakes = #sheet.wrong
-  if mistakes == 0 then return out end
-  error(("moongate: %d mistake%s in the options:\n%s"):format(mistakes, mistakes == 1 and "" or "s",
-    table.concat(sheet.wrong, "\n")), level)
+  local out, wrong = options.judge(user, defaults)
+  if out then return out end
+  error(("moongate: %d mistake%s in the options:\n  %s"):format(#wrong, #wrong == 1 and "" or "s",
+    table.concat(wrong, "\n  ")), level)
 end
 
 --- Checks some options only, the names in `allowed`: what an Identify may say. Returns a new table
@@ -625,7 +644,7 @@ function options.check_some(operation, user, allowed, level)
   if type(user) ~= "table" then
     error(("%s: packet must be a table, got %s"):format(operation, type(user)), level)
   end
-  local sheet, out = { wrong = {}, secrets = collect_secrets(user, {}) }, {}
+  local sheet, out = new_sheet(user, {}), {}
   for key, value in pairs(user) do
     if not contains(allowed, key) then
       complain(sheet, show(sheet, key), "an Identify cannot be told that", "there are "
@@ -639,7 +658,7 @@ function options.check_some(operation, user, allowed, level)
   end
   if #sheet.wrong == 0 then return out end
   table.sort(sheet.wrong)
-  error(("%s: %s"):format(operation, table.concat(sheet.wrong, "\n")), level)
+  error(("%s:   %s"):format(operation, table.concat(sheet.wrong, "\n  ")), level)
 end
 
 return options
