@@ -1,4 +1,4 @@
--- complete.lua: what an unfinished line may become.
+-- complete.lua: what unfinished Lua may become.
 
 local complete = require "moongate.complete"
 local moongate = require "moongate"
@@ -64,6 +64,10 @@ describe("complete", function()
     assert.same({ "messageCreate" }, ways("bot:on('messageCr", env))
     assert.same({ "message_create" }, ways('bot:on("message_cr', env))
     assert.same({ "close" }, ways('bot:on("clos', env))
+    assert.same({ "GUILD_CREATE" }, ways('bot:wait_for "GUILD_CR', env))
+    assert.same({ "messageCreate" }, ways("for message in bot:events 'messageCr", env))
+    assert.same({ "READY" }, ways('local a = bot:wait_for("READY", x) or bot:events("REA', env))
+    assert.is_true(#ways('bot:wait_for "', env) > 60)
     assert.is_nil(ways('print("two words', env))
   end)
 
@@ -74,5 +78,8 @@ describe("complete", function()
   it("is not misled by quotes that are closed", function()
     assert.same({ "tonumber", "tostring" }, ways([[print("a \" b", 'c') to]], env))
     assert.is_nil(ways([[print("it's]], env))
+    assert.same({ "tonumber", "tostring" }, ways("do -- don't\n  to", env))
+    assert.same({ "messageCreate" }, ways("do -- don't\n  bot:events 'messageCr", env))
+    assert.same({ "READY" }, ways('x = "a\\\nb" bot:wait_for "REA', env))
   end)
 end)

@@ -1,6 +1,7 @@
 -- line.lua: keys go in, a line and what the terminal has to show come out.
 
 local line = require "moongate.line"
+local terminal = require "terminal"
 
 local UP, DOWN, RIGHT, LEFT = "\27[A", "\27[B", "\27[C", "\27[D"
 local HOME, LAST, DELETE, BACK = "\27[H", "\27[F", "\27[3~", "\127"
@@ -12,26 +13,17 @@ local function typed(keys, options)
   return one
 end
 
--- What a terminal of one line shows, and where its cursor is, after what was written.
-local function screen(written)
-  local cells, at, place = {}, 1, 1
-  while place <= #written do
-    local number, order = written:match("^\27%[(%d*)(%a)", place)
-    if number then
-      if order == "C" then at = at + tonumber(number) end
-      if order == "K" then
-        for i = at, #cells do cells[i] = nil end
-      end
-      place = place + 2 + #number + 1
-    elseif written:sub(place, place) == "\r" then
-      at, place = 1, place + 1
-    else
-      local char = written:match("^[%z\1-\127\192-\255][\128-\191]*", place)
-      cells[at] = char
-      at, place = at + 1, place + #char
-    end
-  end
-  return table.concat(cells), at
+-- What a terminal shows that is wider than anything here, and where its cursor is, after what was
+-- written.
+local function screen(...)
+  local one = terminal.new(200)
+  for _, written in ipairs { ... } do one:write(written) end
+  return table.concat(one:lines(), "\n"), one.column, one.row
+end
+
+-- Rows go on while a bracket is open.
+local function goes_on(text)
+  return select(2, text:gsub("%(", "")) > select(2, text:gsub("%)", ""))
 end
 
 describe("line: typing", function()
@@ -119,7 +111,7 @@ describe("line: what is more than typing", function()
     local one = line.new {}
     assert.same({ "interrupt", "half" }, { one:feed "half\3" })
     assert.equal("", one.text)
-    assert.same({ "end" }, { one:feed "\4" })
+    assert.same({ "end", "" }, { one:feed "\4" })
     assert.same({ "wipe" }, { one:feed "\12" })
     assert.same({ "suspend" }, { one:feed "\26" })
   end)
@@ -227,6 +219,182 @@ describe("line: on the screen", function()
 
   it("is gone when it is hidden", function()
     local one = typed("abc", { prompt = "> " })
-    assert.equal("", (screen(one:draw(80) .. one.hide())))
+    assert.equal("", (screen(one:draw(80), one:hide())))
+  end)
+end)
+
+describe("line: a text of several rows", function()
+  local function begun(keys, history)
+    return typed(keys, { prompt = "> ", continued = ">> ", goes_on = goes_on, history = history })
+  end
+
+  it("goes on until it is finished, and is one", function()
+    local history = {}
+    local one = begun("f(\r1,\r", history)
+    assert.equal("f(\n1,\n", one.text)
+    assert.same({ "line", "f(\n1,\n2)" }, { one:feed "2)\r" })
+    assert.same({ "f(\n1,\n2)" }, history)
+    assert.equal("", one.text)
+  end)
+
+  it("is entered from wherever the cursor is, and goes on there", function()
+    assert.same({ "line", "f(\n)" }, { begun("f(\r)" .. UP):feed "\r" })
+    assert.equal("f(\n(\n", begun("f((" .. LEFT .. "\r").text .. "\n")
+    assert.equal("a\nb", begun "a\27\rb".text)
+  end)
+
+  it("is shown row by row, and the cursor in its own", function()
+    local one = begun("f(\rab,\rc")
+    assert.same({ "> f(\n>> ab,\n>> c", 5, 3 }, { screen(one:draw(80)) })
+    one:feed(UP)
+    assert.same({ "> f(\n>> ab,\n>> c", 5, 2 }, { screen(one:draw(80)) })
+  end)
+
+  it("is drawn where it was, however many rows it has now", function()
+    local one, keys = begun "", { "f(\r", "ab,\r", "c", UP, UP, HOME, DOWN, "\11\11", LAST }
+    local shown = terminal.new(80)
+    shown:write("before\n" .. one:draw(80))
+    for _, key in ipairs(keys) do
+      one:feed(key)
+      shown:write(one:draw(80))
+      local text = one.text:gsub("\n", "\n>> ")
+      assert.equal("before\n> " .. text, (table.concat(shown:lines(), "\n"):gsub(">>\n", ">> \n")
+        :gsub(">>$", ">> ")))
+    end
+    assert.equal("f(\nc", one.text)
+    shown:write(one:hide() .. "x")
+    assert.same({ "before", "x" }, shown:lines())
+  end)
+
+  it("is left below its last row", function()
+    local one = begun("f(\rab,\rc" .. UP .. UP)
+    assert.same({ "> f(\n>> ab,\n>> c\nx", 2, 4 }, { screen(one:draw(80), one:leave(), "\rx") })
+    local written = one:draw(80) .. one:leave()
+    one:take(true)
+    assert.same({ "> f(\n>> ab,\n>> c\n>", 3, 4 }, { screen(written, one:draw(80)) })
+  end)
+
+  it("is hidden from any of its rows", function()
+    for _, keys in ipairs { "", UP, UP .. UP } do
+      local one = begun("f(\rab,\rc" .. keys)
+      assert.equal("x", (screen(one:draw(80), one:hide() .. "x")))
+      assert.equal("\r\27[J", one:hide())
+    end
+  end)
+
+  it("is shown in part where there are fewer lines, the cursor's among them", function()
+    local one = begun "(a\rb\rc\rd\re"
+    for step = 0, 4 do
+      local shown, _, row = screen(one:draw(80, 4))
+      local rows = {}
+      for each in shown:gmatch "[^\n]+" do rows[#rows + 1] = each:sub(-1) end
+      assert.equal(3, #rows, shown)
+      assert.equal(("edcba"):sub(step + 1, step + 1), rows[row], shown)
+      one:hide()
+      one:feed(UP)
+    end
+  end)
+
+  it("takes Up and Down for its rows first, at the same place of each", function()
+    local one = begun("(abc\rä\r日本)" .. UP, { "old" })
+    assert.equal(#"(abc\nä" + 1, one.at)
+    one:feed(HOME .. RIGHT .. UP)
+    assert.equal(2, one.at)
+    one:feed(RIGHT .. RIGHT .. DOWN .. DOWN)
+    assert.equal(#"(abc\nä\n" + 1, one.at) -- a wide character begins there
+    one:feed(UP .. UP .. UP)
+    assert.equal("old", one.text)
+    one:feed(DOWN)
+    assert.equal("(abc\nä\n日本)", one.text)
+  end)
+
+  it("has Home, End, Ctrl-K and Ctrl-U row by row, and then join rows", function()
+    local one = begun "(ab\rcd\ref"
+    one:feed(UP .. LAST .. HOME)
+    assert.equal(#"(ab\n" + 1, one.at)
+    for _, step in ipairs { { "\11", "(ab\n\nef" }, { "\11", "(ab\nef" }, { "\21", "(abef" },
+      { "\21", "ef" }, { "\21", "ef" } } do
+      one:feed(step[1])
+      assert.equal(step[2], one.text)
+    end
+  end)
+
+  it("is given up by Ctrl-D in an empty last row, and goes nowhere", function()
+    local history = {}
+    local one = begun("f(\r", history)
+    assert.same({ "end", "f(\n" }, { one:feed "\4" })
+    assert.same({ "", {} }, { one.text, history })
+    assert.is_nil(begun "f(\rx":feed "\4")
+    assert.is_nil(begun("f(\r" .. UP):feed "\4")
+  end)
+end)
+
+describe("line: Ctrl-R", function()
+  local history = { "bot.state", "x = 1", "bot:stop()", "x = 1", "for i = 1, 2 do\nprint(i)\nend" }
+
+  local function find(keys)
+    return typed("\18" .. keys, { prompt = "> ", continued = ">> ",
+      history = { table.unpack(history) } })
+  end
+
+  it("finds what has the letters, the newest first, and shows where", function()
+    assert.same({ "search 'bot': bot:stop()", #"search 'bot': " + 1, 1 },
+      { screen(find "bot":draw(80)) })
+    assert.same({ "search 'stop': bot:stop()", #"search 'stop': bot:" + 1, 1 },
+      { screen(find "stop":draw(80)) })
+    assert.same({ "search '':", #"search '': " + 1, 1 }, { screen(find "":draw(80)) })
+  end)
+
+  it("goes further back with Ctrl-R, over what is the same", function()
+    assert.equal("search 'bot': bot.state", (screen(find "bot\18":draw(80))))
+    assert.equal("search '=': x = 1", (screen(find "=\18":draw(80))))
+    assert.equal("nothing has '= 1': x = 1", (screen(find "= 1\18\18":draw(80))))
+  end)
+
+  it("keeps what has more letters, and goes back with those that are deleted", function()
+    assert.equal("search 'bot.': bot.state", (screen(find "bot.":draw(80))))
+    assert.equal("search 'bot': bot:stop()", (screen(find "bot.\127":draw(80))))
+    assert.equal("nothing has 'botx': bot:stop()", (screen(find "botx":draw(80))))
+    assert.equal("search 'bot': bot:stop()", (screen(find "botx\8":draw(80))))
+    assert.equal("search '':", (screen(find("b" .. BACK .. BACK):draw(80))))
+  end)
+
+  it("is done with any other key, which does what it does", function()
+    local one = find "stop"
+    assert.is_nil(one:feed(LEFT))
+    assert.same({ "bot:stop()", 4 }, { one.text, one.at })
+    assert.same({ "line", "bot:stop()" }, { find "stop":feed "\r" })
+    one = find "stop"
+    one:feed(UP)
+    assert.equal("x = 1", one.text)
+    one:feed(DOWN .. DOWN .. DOWN .. DOWN)
+    assert.equal("", one.text)
+    assert.same({ "line", "" }, { find "zebra":feed "\r" })
+  end)
+
+  it("is left with Ctrl-G: what was typed is back, and so is the history", function()
+    local one = typed("half" .. LEFT .. "\18bot\7X", { history = { table.unpack(history) } })
+    assert.equal("halXf", one.text)
+    one:feed(UP)
+    assert.equal(history[5], one.text)
+    one:feed(DOWN:rep(3))
+    assert.equal("halXf", one.text)
+  end)
+
+  it("is left with Ctrl-C, and nothing remains of it", function()
+    local one = find "bot"
+    assert.same({ "interrupt", "bot:stop()" }, { one:feed "\3" })
+    one:feed "a"
+    assert.equal("> a", (screen(one:draw(80))))
+    one = find "bot"
+    one:take(true) -- as when it comes as a signal
+    one:feed "a"
+    assert.equal("> a", (screen(one:draw(80))))
+  end)
+
+  it("shows all rows of what it found, and the cursor in the right one", function()
+    local one = find "print"
+    assert.same({ "search 'print': for i = 1, 2 do\n>> print(i)\n>> end", 4, 2 },
+      { screen(one:draw(80)) })
   end)
 end)

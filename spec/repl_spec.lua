@@ -2,6 +2,7 @@
 -- makes, a prompt without one, and `moongate repl`. Keys are sent once there is a prompt that waits
 -- for them.  #sockets
 
+local terminal = require "terminal"
 local witness = require "witness"
 
 -- A bot at a prompt, and say(content), which lets it hear a message. Wants the file of the history,
@@ -27,7 +28,8 @@ print("left", fine, why)
 local Talk = {}
 Talk.__index = Talk
 
-local function start(text)
+-- `columns`: as wide as its terminal says it is; by default it does not.
+local function start(text, columns)
   local self = setmetatable({ shown = "", seen = 1 }, Talk)
   self.path, self.keys_path = os.tmpname(), os.tmpname()
   local file = assert(io.open(self.path, "w"))
@@ -36,8 +38,9 @@ local function start(text)
   file:close()
   os.remove(self.keys_path)
   assert(os.execute("mkfifo " .. self.keys_path))
-  self.pipe = assert(io.popen(("exec 3<>%s; TERM=xterm timeout -k 2 %d script -qec 'lua5.4 %s' "
-    .. "/dev/null <&3 2>&1"):format(self.keys_path, witness.patience, self.path)))
+  self.pipe = assert(io.popen(("exec 3<>%s; TERM=xterm timeout -k 2 %d script -qec '%slua5.4 %s' "
+    .. "/dev/null <&3 2>&1"):format(self.keys_path, witness.patience,
+      columns and ("stty columns %d; "):format(columns) or "", self.path)))
   self.keys = assert(io.open(self.keys_path, "w"))
   return self
 end
@@ -77,8 +80,8 @@ function Talk:finish()
   return self.shown:sub(self.seen)
 end
 
-local function at_prompt(history)
-  local talk = start(PROGRAM:format(history or ""))
+local function at_prompt(history, columns)
+  local talk = start(PROGRAM:format(history or ""), columns)
   talk:expect "GUILD_CREATE"
   talk:prompt()
   return talk
@@ -130,7 +133,7 @@ describe("repl: in a terminal #sockets", function()
     talk:prompt()
     talk:type "half of a li"
     talk:expect "half of a li"
-    talk:expect "\r\27[K" -- the line is taken away
+    talk:expect "\r\27[J" -- the line is taken away
     talk:expect "MESSAGE_CREATE shard 0 { content = \"above\""
     talk:expect "\r\n\rmoongate> half of a li\27[K"
     talk:type "\21'go' .. 'es on'\r"
@@ -221,6 +224,98 @@ describe("repl: in a terminal #sockets", function()
     talk:finish()
     local _, shown = talk.shown:gsub("MESSAGE_CREATE shard", "")
     assert.is_true(shown < 60, shown)
+  end)
+
+  it("takes a statement of several rows as one, also out of the history", function()
+    local path = os.tmpname()
+    local talk = at_prompt(path)
+    talk:type "for i = 1, 2 do\r"
+    talk:expect "\r\n\r       >> \27[K"
+    talk:type "io.write(i, '-')\rend print()\r"
+    talk:expect "\r\27[Jmoongate> for i = 1, 2 do\r\n       >> io.write(i, '-')\r\n"
+    talk:expect "       >> end print()\r\n\27[?2004l1-2-\r\n"
+    talk:prompt()
+    talk:type "\27[A"
+    talk:expect "\rmoongate> for i = 1, 2 do\27[K\r\n\r       >> io.write(i, '-')\27[K\r\n"
+    talk:expect "\r       >> end print()\27[K"
+    talk:type "\27[A\5\127\127\127\127'+')\r"
+    talk:expect "\27[?2004l1+2+\r\n"
+    talk:prompt()
+    talk:type "f(\r"
+    talk:expect "\r       >> \27[K"
+    talk:type "\4" -- it is given up
+    talk:prompt()
+    talk:type "\4"
+    talk:expect "left\ttrue"
+    talk:finish()
+    local file = assert(io.open(path))
+    assert.equal("for i = 1, 2 do\\\nio.write(i, '-')\\\nend print()\n"
+      .. "for i = 1, 2 do\\\nio.write(i, '+')\\\nend print()\n", file:read "a")
+    file:close()
+    os.remove(path)
+  end)
+
+  it("clears a statement of several rows at Ctrl-C, and goes on below it", function()
+    local talk = at_prompt()
+    talk:type "f(\r1,\r2\27[A\27[A"
+    talk:expect "\27[2A\r\27[11C"
+    talk:type "\3"
+    talk:expect "\27[2B\r\n"
+    talk:prompt()
+    talk:type "\4"
+    talk:expect "left\ttrue"
+    assert.is_nil(talk:finish():find "Ctrl%-D")
+  end)
+
+  it("finds with Ctrl-R what was typed before", function()
+    local talk = at_prompt()
+    talk:type "'one' .. 1\r"
+    talk:expect '"one1"'
+    talk:prompt()
+    talk:type "'two' .. 2\r"
+    talk:expect '"two2"'
+    talk:prompt()
+    talk:type "\18one"
+    talk:expect "search 'one': 'one' .. 1\27[K"
+    talk:type "\r"
+    talk:expect '"one1"'
+    talk:prompt()
+    talk:type "\18two"
+    talk:expect "search 'two': 'two' .. 2\27[K"
+    talk:type "\7"
+    talk:prompt()
+    talk:type "\18two"
+    talk:expect "search 'two': 'two' .. 2\27[K"
+    talk:type "\3"
+    talk:prompt()
+    talk:type "\4"
+    talk:expect "left\ttrue"
+    talk:finish()
+  end)
+
+  it("leaves an output without a line break where it is", function()
+    local talk = at_prompt("", 40)
+    talk:type "quiet() bot:on('MESSAGE_CREATE', function() io.write 'heard it' end)\r"
+    talk:prompt()
+    talk:type "io.write 'half a line' return\r"
+    talk:expect "half a line"
+    talk:prompt()
+    talk:type "say 'x'\r"
+    talk:expect "heard it"
+    talk:prompt()
+    talk:type "io.write(('x'):rep(40)) return\r"
+    talk:expect(("x"):rep(40))
+    talk:prompt()
+    talk:type "print 'whole'\r"
+    talk:expect "whole\r\n"
+    talk:prompt()
+    local lines = table.concat(terminal.new(40):write(talk.shown):lines(), "\n")
+    assert.matches("\nhalf a line%%\nmoongate> say 'x'\n", lines)
+    assert.matches("\nheard it%%\nmoongate> io.write", lines)
+    assert.matches("\n" .. ("x"):rep(40) .. "\nmoongate> print 'whole'\nwhole\nmoongate>$", lines)
+    talk:type "\4"
+    talk:expect "left\ttrue"
+    talk:finish()
   end)
 
   it("keeps lines for the next time, but none that may hold a token", function()

@@ -59,6 +59,12 @@ end
 
 -- src nouns and Lua modules whose spec has another name, and why.
 local elsewhere = {
+  cells = { "line_spec.lua", "what is typed, as a terminal shows it" },
+  search = { "line_spec.lua", "what its letters find" },
+  repl_lua = { "repl_spec.lua", "what is typed there as Lua" },
+  repl_options = { "repl_spec.lua", "what it refuses" },
+  repl_screen = { "repl_spec.lua", "what it writes" },
+  repl_watch = { "repl_spec.lua", "the events that it shows" },
   cli_sandbox = { "cli_spec.lua", "what the command is asked to do" },
   moongate = { "codes_spec.lua", "its tables and limits are what codes.c holds" },
   json_lex = { "json_spec.lua", "the words of what json.c reads" },

@@ -1,6 +1,6 @@
--- complete.lua: what an unfinished line of Lua may become: names of fields and methods behind a dot
--- or a colon, globals, and inside of quotes the names of events and intents. Used by repl.lua and
--- by specs. It looks at objects, and calls none of their methods.
+-- complete.lua: what unfinished Lua may become: names of fields and methods behind a dot or colon,
+-- globals, and inside of quotes the names of events and intents. Used by repl.lua and by specs. It
+-- looks at objects, and calls none of their methods.
 
 local events = require "moongate.events"
 local intents = require "moongate.intents"
@@ -77,7 +77,7 @@ local function in_quotes(text, from)
   return from, sorted(names, start)
 end
 
--- Where the text behind a quote begins that is still open.
+-- Where the text behind a quote begins that is still open; at the end of a row none is.
 local function open_quote(text)
   local open, from
   local at = 1
@@ -85,7 +85,7 @@ local function open_quote(text)
     local byte = text:sub(at, at)
     if open and byte == "\\" then
       at = at + 1
-    elseif open == byte then
+    elseif open == byte or byte == "\n" then
       open = nil
     elseif not open and (byte == '"' or byte == "'") then
       open, from = byte, at + 1
@@ -110,7 +110,7 @@ local function members(env, path, sign, start)
   return sorted(names, start)
 end
 
---- What the last word of a line may become in an environment: where it begins, and a sorted list;
+--- What the last word of a text may become in an environment: where it begins, and a sorted list;
 -- nil where nothing can be said.
 function complete.line(text, env)
   local quoted = open_quote(text)
