@@ -220,15 +220,18 @@ describe("cli", function()
 end)
 
 describe("moongate sandbox #sockets", function()
-  -- Starts it in the background: the pipe, its pid, and what a client needs to know of it.
-  local function start(words)
-    local pipe = io.popen("sh -c 'echo $$; exec \"$@\"' sh " .. command_line(words) .. " 2>&1")
+  -- Starts it in the background: the pipe, its pid, and what a client needs to know of it. `input`:
+  -- a FIFO that it reads, the end of which to write to comes last.
+  local function start(words, input)
+    local pipe = io.popen("sh -c 'echo $$; exec \"$@\"' sh " .. command_line(words) .. " 2>&1"
+      .. (input and " <" .. input or ""))
+    local keys = input and assert(io.open(input, "w"))
     local pid = tonumber(pipe:read "l")
     local first = pipe:read "l"
     if first:find "^{" then return pipe, pid, first end
     local port = tonumber(first:match "^listening at wss?://127.0.0.1:(%d+)$")
     local token = pipe:read "l":match "DISCORD_TOKEN=(%S+)"
-    return pipe, pid, { port = port, token = token }
+    return pipe, pid, { port = port, token = token }, keys
   end
 
   local function line_with(pipe, pattern)
@@ -278,6 +281,29 @@ describe("moongate sandbox #sockets", function()
       pipe:read "a"
       assert.equal(0, select(3, pipe:close()))
     end)
+  end)
+
+  it("dispatches what it reads with --stdin, and tells what is wrong with a line", function()
+    local path = os.tmpname()
+    os.remove(path)
+    assert(os.execute("mkfifo " .. path))
+    local pipe, pid, there, keys = start("sandbox --stdin --no-limits", path)
+    local peer = wire.ready(there)
+    keys:write '\nMESSAGE_CREATE {"content":"hi"}\nTYPING_START\nMESAGE_CREATE\nREADY {\n{}\n'
+    keys:write 'GUILD_DELETE 5\nMESSAGE_CREATE {"content":"the '
+    keys:flush()
+    assert.equal("input: MESSAGE_CREATE to 1 session", line_with(pipe, "^input"))
+    assert.equal("hi", peer:expect(0, "MESSAGE_CREATE").d.content)
+    assert.equal("input: TYPING_START to 0 sessions", line_with(pipe, "^input"))
+    line_with(pipe, "line 4: dispatch: name: 'MESAGE_CREATE' is no event; did you mean")
+    line_with(pipe, "line 5: the data of READY are no JSON: ")
+    line_with(pipe, "line 6: an event expected, such as MESSAGE_CREATE")
+    line_with(pipe, "line 7: the data of GUILD_DELETE: an object expected")
+    keys:write 'rest"}' -- its end is the end of the input
+    keys:close()
+    assert.equal("the rest", peer:expect(0, "MESSAGE_CREATE").d.content)
+    assert.equal(0, (end_it(pipe, pid, "INT")))
+    os.remove(path)
   end)
 
   it("is told apart from an end by --once when Ctrl-C comes first", function()

@@ -206,8 +206,8 @@ function cli.why_not_loaded(err)
   return (tostring(err):gsub("\n\tno [^\n]*", ""):gsub("%s+", " "):gsub(":$", ""))
 end
 
--- A module; or nil, what is wrong with this moongate, and the status.
-local function load_module(name)
+--- A module; or nil, what is wrong with this moongate, and the status.
+function cli.load(name)
   local fine, module = pcall(require, name)
   if fine then return module end
   return nil, ("%s; build it anew (make install), moongate doctor tells more"):format(
@@ -218,7 +218,7 @@ end
 local function find_command(name)
   local names = {}
   for at, row in ipairs(cli.commands) do
-    if row[1] == name then return load_module(row[2]) end
+    if row[1] == name then return cli.load(row[2]) end
     names[at] = row[1]
   end
   return nil, ("there is no command '%s'%s; moongate help"):format(name, hint(name, names)), MISUSED
@@ -248,7 +248,7 @@ local function obey(args)
     io.stderr:write(usage())
     return MISUSED
   elseif asks_version[name] then
-    local moongate, why, status = load_module "moongate"
+    local moongate, why, status = cli.load "moongate"
     if not moongate then return complain("moongate", why, status) end
     output.write(moongate._VERSION, "\n")
     return 0

@@ -12,6 +12,10 @@
 --       assert(discord:wait_received("RESUME", { timeout = 10 }))
 --     end,
 --   }
+--
+-- With --stdin it is told what to dispatch while it serves, by lines of its standard input:
+--
+--   MESSAGE_CREATE {"content":"hi"}
 
 local cjson = require "cjson"
 local cli = require "moongate.cli"
@@ -21,7 +25,10 @@ local sandbox = require "moongate.sandbox"
 local command = {}
 
 local MISUSED = 2
+local FAILED = 1
+local STDIN = 0
 local SLICE_S = 1 -- of the wait for Ctrl-C
+local LOOK_S = 0.1 -- between two looks at the standard input
 local DEFAULT_MAX = 12 -- letters of one that the usage text shows
 
 -- What this command has besides the options of sandbox.start.
@@ -30,6 +37,7 @@ local own = {
   once = { "flag", "", "end when the scenario is over" },
   quiet = { "flag", "", "no log" },
   json = { "flag", "", "all output as JSON, an object a line" },
+  stdin = { "flag", "", "dispatch its lines: MESSAGE_CREATE {...}" },
 }
 
 local kind_of = { boolean = "flag", number = "number", string = "text", ["nil"] = "text" }
@@ -178,14 +186,52 @@ local function introduce(discord, given_token, as_json)
   end
 end
 
+-- A function that shows words, those of `what`.
+local function speaker(what, as_json)
+  return function(...)
+    local text = table.concat({ ... }, " ")
+    output.write(as_json and cjson.encode { what = what, text = text } or what .. ": " .. text,
+      "\n")
+  end
+end
+
+-- ---- Lines of the standard input ----------------------------------------------------------------
+
+-- Dispatches what a line says: the name of an event, and data if there are some. What was done, or
+-- nil and what is wrong with the line.
+local function obey(discord, text)
+  local name, json = text:match "^%s*([%w_]+)%s*(.-)%s*$"
+  if not name then return nil, 'an event expected, such as MESSAGE_CREATE {"content":"hi"}' end
+  local fine, data = pcall(cjson.decode, json ~= "" and json or "{}")
+  if not fine then return nil, ("the data of %s are no JSON: %s"):format(name, data) end
+  if type(data) ~= "table" then return nil, ("the data of %s: an object expected"):format(name) end
+  local done, count, why = pcall(discord.dispatch, discord, name, data)
+  if not done or not count then return nil, done and why or count end
+  return ("%s to %d session%s"):format(name, count, count == 1 and "" or "s")
+end
+
+-- A function that takes the lines that have come, and does not wait for any.
+local function reader(core, all, discord)
+  local rest, number, say = "", 0, speaker("input", all.json)
+  return function()
+    local bytes = core.read(STDIN)
+    if not bytes then return end
+    rest = rest .. (bytes == "" and rest ~= "" and "\n" or bytes)
+    for text in rest:gmatch "([^\n]*)\n" do
+      number = number + 1
+      local done, why = nil, nil
+      if text:find "%S" then done, why = obey(discord, text) end
+      if done and not all.quiet then say(done) end
+      if why then io.stderr:write(("moongate sandbox: line %d: %s\n"):format(number, why)) end
+    end
+    rest = rest:match "[^\n]*$"
+  end
+end
+
 -- ---- Running ------------------------------------------------------------------------------------
 
 local function play(scenario, discord, as_json)
-  local function say(...)
-    local text = table.concat({ ... }, " ")
-    local line = as_json and cjson.encode { what = "scenario", text = text } or "scenario: " .. text
-    output.write(line, "\n")
-  end
+  local say = speaker("scenario", as_json)
   local fine, result, why = pcall(scenario.play, discord, say)
   if not fine and tostring(result):find "interrupted!$" then error(result, 0) end
   if not fine then return nil, "the scenario failed: " .. tostring(result) end
@@ -194,7 +240,16 @@ local function play(scenario, discord, as_json)
   return true
 end
 
-local function serve(all, scenario, discord)
+-- Until time is up, or Ctrl-C.
+local function wait(discord, ends, take_lines)
+  local slice_s = take_lines and LOOK_S or SLICE_S
+  while not ends or discord:clock() < ends do
+    if take_lines then take_lines() end
+    discord:wait(ends and math.max(0, math.min(slice_s, ends - discord:clock())) or slice_s)
+  end
+end
+
+local function serve(all, scenario, discord, core)
   local show = printer(all, discord)
   if show then discord:watch(show) end -- first, as a client may come as soon as it is told where
   introduce(discord, all.token, all.json)
@@ -203,9 +258,7 @@ local function serve(all, scenario, discord)
     local done, why = play(scenario, discord, all.json)
     if not done or all.once then return done, why end
   end
-  while not ends or discord:clock() < ends do
-    discord:wait(ends and math.max(0, math.min(SLICE_S, ends - discord:clock())) or SLICE_S)
-  end
+  wait(discord, ends, all.stdin and reader(core, all, discord))
   return true
 end
 
@@ -213,7 +266,11 @@ end
 function command.run(args)
   local all, options = read_args(args)
   if not all then return nil, options, MISUSED end
-  local scenario, why
+  local scenario, core, why, status
+  if all.stdin then
+    core, why, status = cli.load "moongate.core"
+    if not core then return nil, why, status end
+  end
   if all[1] then
     scenario, why = read_scenario(all[1])
     if not scenario then return nil, why, MISUSED end
@@ -223,10 +280,10 @@ function command.run(args)
   end
   local fine, discord, problem = pcall(sandbox.start, options)
   if not fine then return nil, (tostring(discord):gsub("^.-start: ", "")), MISUSED end
-  if not discord then return nil, problem, 1 end
-  local served, done, reason = pcall(serve, all, scenario, discord)
+  if not discord then return nil, problem, FAILED end
+  local served, done, reason = pcall(serve, all, scenario, discord, core)
   discord:stop()
-  if served then return done, reason, 1 end
+  if served then return done, reason, FAILED end
   if tostring(done):find "interrupted!$" and not (all.once and scenario) then return true end
   error(done, 0)
 end
