@@ -61,6 +61,18 @@ describe("moongate cluster #sockets", function()
     assert.matches("hello from 0\n", said)
   end)
 
+  it("says in Lua what is wrong with options that stand in a file", function()
+    local file = assert(io.open(path, "w"))
+    file:write [[return { compress = "lz4", shard_ids = { "x" } }]]
+    file:close()
+    local said, status = run("--encoding xml --config " .. path)
+    assert.equal(2, status)
+    assert.matches("^moongate cluster: 3 mistakes in the options:\n  shard_ids: [^\n]*\n  "
+      .. "%-%-encoding: [^\n]*\n  compress: [^\n]*; moongate cluster %-%-help\n$", said)
+    said = run("--compress lz5 --ids y --config " .. path)
+    assert.matches("\n  %-%-ids: .*\n  %-%-compress: ", said)
+  end)
+
   it("tells of a shard that is refused, without the session that it had", function()
     discord:instead("ack", { close = 4004 })
     local file = assert(io.open(path, "w"))

@@ -389,7 +389,7 @@ describe("moongate doctor #sockets", function()
   -- ---- This machine -----------------------------------------------------------------------------
 
   it("tells of certificates that are not trusted, and what to do", function()
-    start { tls = true }
+    start { tls = true, limits = false }
     local said, status = run(discord)
     local lines = read(said)
     assert.equal(1, status)
@@ -399,6 +399,10 @@ describe("moongate doctor #sockets", function()
     assert.equal(0, status, said)
     assert.equal("ok", read(said).gateway.result)
     assert.equal("those of " .. discord.ca_file, read(said).certificates.text)
+    said, status = run(discord, "--insecure-tls")
+    assert.equal(0, status, said)
+    assert.equal("owoooooo", results(read(said)), said)
+    assert.matches("^none is checked, as %-%-insecure%-tls says", read(said).certificates.text)
     with_file("-----BEGIN CERTIFICATE-----\n", function(name)
       said, status = run(discord, "", {
         before = ("require('moongate.cli_doctor').stores = { %q }"):format(name) })
