@@ -275,7 +275,8 @@ function cli.main(args)
   output.write() -- the rest of it
   local why = output.failure()
   if not why then return status end
-  return complain("moongate " .. args[1], "cannot write: " .. why, math.max(status, FAILED))
+  local whose = table.concat({ "moongate", args[1] }, " ")
+  return complain(whose, "cannot write: " .. why, math.max(status, FAILED))
 end
 
 return cli
