@@ -270,18 +270,21 @@ function Cluster:reconnect(code, reason) end
 ---@return moongate.Error? code
 function Cluster:kill(code) end
 
---- A descriptor that is readable while events wait: poll it and call step(0). Nil, message, code
---- when the engine cannot start.
+--- A descriptor that is readable while step(0) has something to do: poll it, never read it. It is
+--- the same for the life of the client; without epoll (Linux has it) it is another one after stop()
+--- and reshard(). Nil, message, code when there is none to be had.
 ---@return integer? fd
 ---@return string? message
 ---@return moongate.Error? code
 function Cluster:fd() end
 
---- Seconds until step(0) wants to be called although the descriptor is not readable; nil: never.
+--- Seconds until step(0) wants to be called although the descriptor is not readable; nil: never. To
+--- be asked anew before each wait: it may change with each turn.
 ---@return number? seconds
 function Cluster:timeout() end
 
---- An object that cqueues (pollfd, events, timeout) and luasocket's select (getfd, dirty) wait on.
+--- An object that cqueues (pollfd, events, timeout), luasocket's select (getfd, dirty) and
+--- copas.receive (receive, close) wait on.
 ---@return moongate.Pollable pollable
 function Cluster:pollable() end
 

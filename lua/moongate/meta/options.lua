@@ -186,6 +186,6 @@
 ---@field watch? moongate.Event[]|false
 --- `false`: it does not connect the bot.
 ---@field connect? boolean
---- The file of the lines, for you alone: `~/.moongate_history`; `false`: none. A line with the word
---- "token" is never kept.
+--- The file of what was typed, for you alone: `~/.moongate_history`; `false`: none. Nothing with
+--- the word "token" is ever kept.
 ---@field history? string|false
