@@ -336,6 +336,8 @@ annotations.pollable = {
     { "timeout", "", "seconds number?" },
     { "getfd", "", "fd integer?" },
     { "dirty", "", "due boolean" },
+    { "receive", "", "due true?; message string?" },
+    { "close", "", "" },
   },
 }
 

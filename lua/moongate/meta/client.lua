@@ -491,6 +491,16 @@ function Pollable:getfd() end
 ---@return boolean due
 function Pollable:dirty() end
 
+--- True once step(0) is wanted; until then what a socket without bytes says, upon which
+--- copas.receive() waits.
+---@return true? due
+---@return string? message
+function Pollable:receive() end
+
+--- Nothing, as the descriptor is the client's. copas closes what a coroutine that ends has waited
+--- for.
+function Pollable:close() end
+
 --- A connection, and what went over it.
 ---@class moongate.WebSocket
 ---@field ready_state "connecting"|"open"|"closing"
