@@ -327,7 +327,7 @@ return {
     spec = "starve", title = "R66 a client whose stop finds no memory" },
   { rule = "R66", file = "lua/moongate/shelter.lua",
     from = "if not in_main() then return fn(...) end", to = "if true then return fn(...) end",
-    spec = "shelter", title = "program makes timers and takes them back" },
+    spec = "shelter", title = "program waits: finally is called, and no timer stays behind" },
   { rule = "R66", file = "lua/moongate/scheduler.lua",
     from = 'if mine and scheduler.interrupted() then return nil, "interrupted", "EINTR" end',
     to = "",

@@ -65,8 +65,7 @@ static void end_all(void) {
     unlock_list();
 }
 
-/* Pins the shared object: lua_close would take the code from under the running thread. */
-static void pin_code(void) {
+void gate_engine_pin(void) {
     static const char anchor;
     Dl_info info;
     if (dladdr(&anchor, &info) != 0 && info.dli_fname)
@@ -74,7 +73,7 @@ static void pin_code(void) {
 }
 
 static void prepare_process(void) {
-    pin_code();
+    gate_engine_pin();
     pthread_atfork(lock_list, unlock_list, forget_parent);
     atexit(end_all);
 }

@@ -1,5 +1,6 @@
 /* lua_quota.c - what a token has left of its identifies of a day: quota.h for quota.lua, over
  * window.h. On the thread of the lua_State; it waits for a lock that is never held for long. */
+#include "engine.h"
 #include "lua_core.h"
 #include "queue.h"
 #include "window.h"
@@ -63,6 +64,7 @@ static int core_quota_learn(lua_State *L) {
         .reset_after_ms = gate_lua_integer(L, 3, "reset_after", 0),
         .spent = (uint64_t)gate_lua_integer(L, 3, "spent", 0),
     };
+    gate_engine_pin(); /* what is known of a token outlives its lua_State */
     return gate_lua_result(L, "quota", gate_window_learn(token, gate_clock_ms(), &told));
 }
 
@@ -90,6 +92,7 @@ static int core_quota_restore(lua_State *L) {
         kept.steps[i] = to_count(lua_tointeger(L, -1));
         lua_pop(L, 1);
     }
+    gate_engine_pin();
     return gate_lua_result(L, "quota", gate_window_restore(token, now_ms, &kept));
 }
 
