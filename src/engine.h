@@ -30,8 +30,8 @@ struct gate_engine_options {
     size_t thread_shards;         /* of one thread; 0: the limit of moongate.h */
 };
 
-/* Keeps this code where it is until the process ends, as lua_close would take it from under a thread
- * that runs, and from what is known of tokens. Any number of times. */
+/* Keeps this code where it is until the process ends, as lua_close would take it from under a
+ * thread that runs, and from what is known of tokens. Any number of times. */
 void gate_engine_pin(void);
 
 /* Starts a thread (all signals blocked in it); more of them follow with the shards. NULL and *error
