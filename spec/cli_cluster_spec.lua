@@ -73,6 +73,16 @@ describe("moongate cluster #sockets", function()
     assert.matches("\n  %-%-ids: .*\n  %-%-compress: ", said)
   end)
 
+  it("takes a function only as `setup`", function()
+    local file = assert(io.open(path, "w"))
+    file:write "return { setup = 5 }"
+    file:close()
+    local said, status = run("--config " .. path)
+    assert.equal("moongate cluster: " .. path .. ": its `setup` is no function; "
+      .. "moongate cluster --help\n", said)
+    assert.equal(2, status)
+  end)
+
   it("tells of a shard that is refused, without the session that it had", function()
     discord:instead("ack", { close = 4004 })
     local file = assert(io.open(path, "w"))
@@ -115,7 +125,11 @@ describe("moongate cluster #sockets", function()
     { "--min 1", "%-%-min needs %-%-max or %-%-total" },
     { "--min 3 --max 1", "%-%-max 1 is below %-%-min 3" },
     { "--ids 0,x --total 2", '%-%-ids: "x" is no shard id; .* such as 0,1; moongate' },
-    { "--total 2 --max 2", "%-%-ids: 2 is not below %-%-total, which is 2" },
+    { "--max -1", "%-%-max: a whole number from 0 to 999999 expected, got '%-1'" },
+    { "--min 0.5 --max 1", "%-%-min: a whole number from 0 to 999999 expected, got '0.5'" },
+    { "--total 2 --max 5", "cluster: %-%-max 5 is not below %-%-total, which is 2; shard ids" },
+    { "--total 2 --min 2", "cluster: %-%-min 2 is not below %-%-total, which is 2; shard ids" },
+    { "--total 0.5 --min 0", "%-%-total: 0.5 is not possible" },
     { "--intents gilds", "%-%-intents: .*gilds" },
     { "--compress lz4", "%-%-compress: \"lz4\"" },
     { "--config /nowhere.lua", "/nowhere.lua" },

@@ -84,12 +84,14 @@ describe("cli", function()
     end)
 
     it("refuse values that cannot be meant", function()
-      local all = { { "for", "number" }, { "count", "number" }, { "session-store", "text" } }
+      local all = { { "for", "number" }, { "count", "number" }, { "max", "number" },
+        { "session-store", "text" } }
       for _, row in ipairs {
-        { "--for", "-1", "--for: a time from 0 on expected" },
-        { "--count", "0", "--count: a whole number from 1 expected" },
-        { "--count", "1.5", "--count: a whole number from 1 expected" },
-        { "--session-store", "", "--session-store: the name of a file expected" },
+        { "--for", "-1", "--for: a time from 0 on expected, got '-1'" },
+        { "--count", "0", "--count: a whole number from 1 expected, got '0'" },
+        { "--count", "1.5", "--count: a whole number from 1 expected, got '1.5'" },
+        { "--max", "1e7", "--max: a whole number from 0 to 999999 expected, got '10000000.0'" },
+        { "--session-store", "", "--session-store: the name of a file expected, got ''" },
       } do
         assert.same({ nil, row[3] }, { cli.read_rows({ row[1], row[2] }, all) })
       end
@@ -161,6 +163,16 @@ describe("cli", function()
     end
   end)
 
+  it("writes into nothing else where its stdout is closed", function()
+    for _, words in ipairs { "help", "sandbox --for 0", "cluster --plain --for 0" } do
+      local _, err, status = run(words, "env DISCORD_TOKEN=cli.spec.token "
+        .. "DISCORD_API=http://127.0.0.1:1", ">&-")
+      assert.matches("moongate " .. words:match "%a+" .. ": cannot write: Bad file descriptor\n$",
+        err)
+      assert.equal(1, status, words)
+    end
+  end)
+
   it("every subcommand is a module with a usage, and has words of what it is for", function()
     for _, row in ipairs(cli.commands) do
       local command = require(row[2])
@@ -181,7 +193,7 @@ describe("cli", function()
     { "sandbox a b", "one scenario expected, got 2 arguments" },
     { "sandbox /nowhere.lua", "moongate sandbox: /nowhere.lua: No such file" },
     { "sandbox /", "moongate sandbox: /: is no file that can be read" },
-    { "sandbox --for -1", "a time from 0 on expected" },
+    { "sandbox --for -1", "a time from 0 on expected, got '%-1'" },
   }
   for _, mistake in ipairs(mistakes) do
     it("says what is wrong with: " .. mistake[1], function()

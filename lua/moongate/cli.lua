@@ -12,6 +12,7 @@ local spelling = require "moongate.spelling"
 local cli = {}
 
 local FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+local CLOSED = 9 -- EBADF
 
 --- The subcommands: name, the module that is one, and what it is for.
 cli.commands = {
@@ -80,14 +81,20 @@ end
 
 -- ---- Commands of options ------------------------------------------------------------------------
 
--- What values of options that several commands have must be.
+local SHARD_ID_MAX = 999999
+
+local function judge_shard_id(value)
+  return value >= 0 and value <= SHARD_ID_MAX and value % 1 == 0,
+    ("a whole number from 0 to %d"):format(SHARD_ID_MAX)
+end
+
+-- What values of options of a client, or of its life, must be.
 local judges = {
-  ["for"] = function(value) return value >= 0, "a time from 0 on expected" end,
-  count = function(value)
-    return value >= 1 and value % 1 == 0, "a whole number from 1 expected"
-  end,
-  ["session-store"] = function(value) return value ~= "", "the name of a file expected" end,
-  history = function(value) return value ~= "", "the name of a file expected" end,
+  ["for"] = function(value) return value >= 0, "a time from 0 on" end,
+  count = function(value) return value >= 1 and value % 1 == 0, "a whole number from 1" end,
+  min = judge_shard_id, max = judge_shard_id,
+  ["session-store"] = function(value) return value ~= "", "the name of a file" end,
+  history = function(value) return value ~= "", "the name of a file" end,
 }
 
 --- Reads arguments of a command that has options only. `rows` is the list of them: each { name,
@@ -101,7 +108,7 @@ function cli.read_rows(args, rows)
   for name, value in pairs(all) do
     local fine, wanted = true, nil
     if judges[name] then fine, wanted = judges[name](value) end
-    if not fine then return nil, ("--%s: %s"):format(name, wanted) end
+    if not fine then return nil, ("--%s: %s expected, got '%s'"):format(name, wanted, value) end
   end
   return all
 end
@@ -268,8 +275,20 @@ local function obey(args)
   return run(name, command, { table.unpack(args, 2) })
 end
 
+local places = {} -- what stands where a stream is closed
+
+-- The next file or socket that is opened would have the descriptor of a stream that is closed, and
+-- what is shown would be written into it. So something is put there that nobody can write to.
+local function fill_closed_streams()
+  for _, stream in ipairs { io.stdin, io.stdout, io.stderr } do
+    local _, _, number = stream:seek()
+    if number == CLOSED then places[#places + 1] = io.open "/dev/null" end
+  end
+end
+
 --- Does what the arguments say and returns the exit status. What was not shown was not done.
 function cli.main(args)
+  fill_closed_streams()
   output.write() -- and what print() shows from now on appears line by line
   local status = obey(args)
   output.write() -- the rest of it

@@ -51,14 +51,21 @@ local function range(first, last)
   return list
 end
 
--- The ids from --min to --max: a list, nil where neither was said; or nil and what is wrong.
+-- The ids from --min to --max: a list, nil where there is none to be had; or nil and what is wrong.
 local function read_range(all)
   if all.ids and (all.min or all.max) then return nil, "--ids stands beside --min or --max" end
   if not all.min and not all.max then return nil end
-  local last = all.max or all.total and all.total - 1
+  local total, first = all.total, all.min or 0
+  local last = all.max or total and total - 1
   if not last then return nil, "--min needs --max or --total" end
-  if last < (all.min or 0) then return nil, ("--max %d is below --min %d"):format(last, all.min) end
-  return range(all.min or 0, last)
+  if total and (total < 1 or total % 1 ~= 0) then return nil end -- which is told by the judge
+  if total and math.max(first, last) >= total then
+    local name = all.max and last >= total and "max" or "min"
+    return nil, ("--%s %d is not below --total, which is %d; shard ids count from 0"):format(name,
+      all[name] or 0, total)
+  end
+  if last < first then return nil, ("--max %d is below --min %d"):format(last, first) end
+  return range(first, last)
 end
 
 local function load_config(path)
@@ -67,6 +74,9 @@ local function load_config(path)
   local fine, config = pcall(chunk)
   if not fine then return nil, tostring(config) end
   if type(config) ~= "table" then return nil, path .. ": it returns no table" end
+  if config.setup ~= nil and type(config.setup) ~= "function" then
+    return nil, path .. ": its `setup` is no function"
+  end
   return config
 end
 

@@ -100,7 +100,9 @@ local function read_args(args)
   local all, why = cli.read(args, kinds)
   if not all then return nil, why end
   if #all > 1 then return nil, ("one scenario expected, got %d arguments"):format(#all) end
-  if all["for"] and all["for"] < 0 then return nil, "--for: a time from 0 on expected" end
+  if all["for"] and all["for"] < 0 then
+    return nil, ("--for: a time from 0 on expected, got '%s'"):format(all["for"])
+  end
   local options = {}
   for name, value in pairs(all) do
     local option = by_name[name]
