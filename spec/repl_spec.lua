@@ -303,6 +303,15 @@ describe("repl: in a terminal #sockets", function()
     talk:type "say 'x'\r"
     talk:expect "heard it"
     talk:prompt()
+    talk:type "io.write 'half of it' return 5\r"
+    talk:expect "5\r\n"
+    talk:prompt()
+    talk:type "io.write 'and then' error 'no more'\r"
+    talk:expect "no more"
+    talk:prompt()
+    talk:type "error('', 0)\r"
+    talk:expect "\r\n"
+    talk:prompt()
     talk:type "io.write(('x'):rep(40)) return\r"
     talk:expect(("x"):rep(40))
     talk:prompt()
@@ -312,6 +321,8 @@ describe("repl: in a terminal #sockets", function()
     local lines = table.concat(terminal.new(40):write(talk.shown):lines(), "\n")
     assert.matches("\nhalf a line%%\nmoongate> say 'x'\n", lines)
     assert.matches("\nheard it%%\nmoongate> io.write", lines)
+    assert.matches("\nhalf of it%%\n5\nmoongate> io.write 'and then'", lines)
+    assert.matches("\nand then%%\nprompt:1: no more\nmoongate> error%('', 0%)\n\nmoongate> ", lines)
     assert.matches("\n" .. ("x"):rep(40) .. "\nmoongate> print 'whole'\nwhole\nmoongate>$", lines)
     talk:type "\4"
     talk:expect "left\ttrue"
@@ -402,6 +413,15 @@ describe("repl: without a terminal #sockets", function()
     assert.matches("boom", said)
     assert.matches('\n"after"\n', said)
     assert.matches("unfinished: for i = 1, 2 do\n", said)
+  end)
+
+  it("shows of the stack what is the user's, or moongate's if the fault is there", function()
+    local said = run("quiet()\nlocal function f() error 'deep' end f()\nbot:set_presence 'x'\n"
+      .. "error 'plain'\nrequire 'moongate.heap'.put(nil, {})")
+    assert.matches("prompt:1: deep\nstack traceback:\n\tprompt:1: in [^\n]*\n"
+      .. "\tprompt:1: in main chunk\nset_presence: presence must be a table, got \"x\"\n"
+      .. "prompt:1: plain\n[^\n]*heap.lua:%d+: attempt", said)
+    assert.matches("heap.lua:%d+: in function", said)
   end)
 end)
 
@@ -557,7 +577,7 @@ describe("repl: what C gives it", function()
         end)()
       end)
       print "never"]], "", ":")
-    assert.equal("it spins\n", said)
+    assert.equal("it spins\n\nended: a listener did not return after a first Ctrl-C\n", said)
     assert.truthy(signal)
   end)
 end)

@@ -257,6 +257,13 @@ static void stop(lua_State *L, lua_Debug *at) {
     luaL_error(L, "interrupted!");
 }
 
+/* Why the prompt is gone. */
+static void tell_end(void) {
+    static const char words[] = "\nended: a listener did not return after a first Ctrl-C\n";
+    ssize_t written = write(STDERR_FILENO, words, sizeof words - 1);
+    (void)written;
+}
+
 /* As the interpreter does it: the next thing that Lua does raises the error. lua_sethook may be
  * called from a signal handler. Where nothing has minded the last one the process ends: a listener
  * spins, in a coroutine that no signal finds. */
@@ -264,6 +271,7 @@ static void on_signal(int number) {
     lua_State *L = atomic_load(&interruptible);
     if (L && lua_gethook(L) == stop) {
         give_back();
+        tell_end();
         signal(number, SIG_DFL);
         raise(number);
     }

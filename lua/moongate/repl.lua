@@ -54,6 +54,9 @@ function Prompt:take(text)
   local chunk, problem = lua.compile(SHORTCUTS[word] or text, self.env)
   if not chunk then return self.screen:complain(problem) end
   local fine, words = lua.run(chunk, self.env, self.screen.size())
+  if self.keyboard and words and not lua.is_interrupt(words) then
+    self.screen.write(self.screen.fresh()) -- it may have written half a line
+  end
   if not fine then return self.screen:complain(words) end
   if words then self.screen:say(words) end
 end

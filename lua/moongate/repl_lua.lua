@@ -30,13 +30,16 @@ function lua.describe_error(err, columns)
   return type(err) == "string" and err or inspect.value(err, columns)
 end
 
--- For xpcall: the same, with the stack but for the part of it that is the prompt's.
+-- For xpcall: the same, with the stack but for the part of it that is moongate's; where moongate
+-- itself is at fault, that is only the prompt's.
 local function explainer(columns)
   return function(err)
     local words = lua.describe_error(err, columns)
     if words ~= err or lua.is_interrupt(err) then return words end
     local trace = debug.traceback("", 2):gsub("\n[^\n]*in function 'xpcall'.*$", "")
-    trace = trace:gsub("\n[^\n]*/moongate/repl[%w_]*%.lua:[^\n]*", "")
+    local hidden = err:find "/moongate/[%w_/]+%.lua:%d+: " and "repl[%w_]*" or "[%w_/]+"
+    trace = trace:gsub("\n[^\n]*/moongate/" .. hidden .. "%.lua:[^\n]*", "")
+    trace = trace:gsub("\n%s*%[C%]: in function 'error'", "")
     local _, lines = trace:gsub("\n", "")
     return lines > SHORT_TRACE and err .. trace or err
   end

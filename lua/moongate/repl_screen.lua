@@ -53,7 +53,7 @@ end
 function Screen.fresh()
   local columns = core.terminal(STDOUT)
   if not columns or columns < 2 then return "" end
-  return UNFINISHED .. (" "):rep(columns - 1) .. "\r"
+  return UNFINISHED .. (" "):rep(columns - 1) .. "\r\27[K"
 end
 
 --- Words in as many columns as there is room for.
