@@ -48,6 +48,19 @@ describe("complete", function()
     assert.same({ "session", "session_info" }, ways("one.sess", env))
   end)
 
+  it("knows a sandbox, and the intents", function()
+    local discord = require("moongate.sandbox").start { tls = true }
+    env.discord, env.moongate = discord, moongate
+    assert.same({ "dispatch" }, ways("discord:dis", env))
+    assert.same({ "guilds" }, ways("discord.gu", env))
+    assert.same({}, ways("discord.__", env))
+    for _, name in ipairs(ways("discord.", env)) do assert.is_not_nil(discord[name], name) end
+    discord:stop()
+    assert.same({ "guild_members", "guild_message_polls", "guild_message_reactions",
+      "guild_message_typing", "guild_messages" }, ways("moongate.intents.guild_me", env))
+    assert.same({}, ways("moongate.intents.guild_ban", env))
+  end)
+
   it("looks at objects and calls nothing", function()
     local called
     local strange = setmetatable({}, { __index = function(_, key)

@@ -531,6 +531,27 @@ static int sandbox_tostring(lua_State *L) {
     return 1;
 }
 
+/* __members and __internal of the class on top of the stack, whose methods are below it: what a
+ * prompt completes, see complete.lua. */
+static void tell_members(lua_State *L) {
+    static const char *const fields[] = {"api",  "ca_file", "guilds", "people",
+                                         "port", "token",   "url",    "user"};
+    lua_newtable(L);
+    lua_pushvalue(L, -3);
+    lua_rawseti(L, -2, 1);
+    lua_newtable(L);
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+        lua_pushboolean(L, true);
+        lua_setfield(L, -2, fields[i]);
+    }
+    lua_rawseti(L, -2, 2);
+    lua_setfield(L, -2, "__members");
+    lua_newtable(L);
+    lua_pushboolean(L, true);
+    lua_setfield(L, -2, "__missing");
+    lua_setfield(L, -2, "__internal");
+}
+
 static void make_classes(lua_State *L) {
     luaL_newmetatable(L, BYTES_CLASS);
     lua_pushcfunction(L, free_buffer);
@@ -548,6 +569,7 @@ static void make_classes(lua_State *L) {
     lua_pushvalue(L, -2);
     lua_pushcclosure(L, sandbox_index, 1);
     lua_setfield(L, -2, "__index");
+    tell_members(L);
     lua_pop(L, 1);
 }
 

@@ -168,7 +168,10 @@ local function describe()
   return "Intents: " .. table.concat(intents.names(), ", ")
 end
 
+local offered = {} -- what a prompt completes: no old names
+for _, word in ipairs(words) do offered[word] = true end
+
 return setmetatable(intents, {
   __name = "moongate.intents", __call = call, __index = index, __pairs = each,
-  __tostring = describe,
+  __tostring = describe, __members = { offered }, -- see complete.lua
 })
