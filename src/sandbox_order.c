@@ -208,8 +208,8 @@ int gate_sandbox_dispatch(struct gate_sandbox *sandbox, const struct gate_sandbo
     gate_loop_lock();
     int count = gate_news_tell(sandbox, target, event);
     if (count >= 0)
-        gate_sandbox_log(sandbox, NULL, "dispatch", "%.*s to %d sessions", (int)event->name.len,
-                         event->name.data, count);
+        gate_sandbox_log(sandbox, NULL, "dispatch", "%.*s to %d session%s", (int)event->name.len,
+                         event->name.data, count, count == 1 ? "" : "s");
     gate_loop_unlock();
     return count;
 }

@@ -19,6 +19,13 @@ local function retry(data)
   return data.retry_in and "; again in " .. seconds(data.retry_in) or ""
 end
 
+-- A close code, its name and the reason, as far as there are any.
+local function closed_with(code, name, reason)
+  local words = tostring(code)
+  if name and name ~= "" then words = words .. " " .. name end
+  return reason ~= "" and words .. " " .. reason or words
+end
+
 local function grave_state(data)
   return data.to == "ready" and "info" or "debug"
 end
@@ -36,14 +43,14 @@ local rows = {
   end },
   open = { "debug", function(data) return "connected to " .. data.url end },
   disconnect = { "debug", function(data)
-    return ("asks for the close: %d %s"):format(data.code, data.reason)
+    return "asks for the close: " .. closed_with(data.code, nil, data.reason)
   end },
   state = { grave_state, function(data)
     return data.to == "ready" and "ready" or ("%s, was %s"):format(data.to, data.from)
   end },
   close = { grave_close, function(data)
-    return ("closed by the %s: %d %s %s%s"):format(data.by, data.code, data.name, data.reason,
-      retry(data))
+    return ("closed by the %s: %s%s"):format(data.by,
+      closed_with(data.code, data.name, data.reason), retry(data))
   end },
   error = { "error", function(data) return tostring(data.message) .. retry(data) end },
   fatal = { "error", function(data)
