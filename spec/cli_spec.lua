@@ -237,7 +237,7 @@ describe("moongate sandbox #sockets", function()
   local function start(words, input)
     local pipe = io.popen("sh -c 'echo $$; exec \"$@\"' sh " .. command_line(words) .. " 2>&1"
       .. (input and " <" .. input or ""))
-    local keys = input and assert(io.open(input, "w"))
+    local keys = input and assert(io.open(input, "a"))
     local pid = tonumber(pipe:read "l")
     local first = pipe:read "l"
     if first:find "^{" then return pipe, pid, first end
@@ -316,6 +316,23 @@ describe("moongate sandbox #sockets", function()
     assert.equal("the rest", peer:expect(0, "MESSAGE_CREATE").d.content)
     assert.equal(0, (end_it(pipe, pid, "INT")))
     os.remove(path)
+  end)
+
+  it("ends with Ctrl-C in the midst of lines, each of which is done whole", function()
+    local path = os.tmpname()
+    local file = assert(io.open(path, "w"))
+    local line = ('MESSAGE_CREATE {"content":"%s"}\n'):format(("x"):rep(400))
+    for _ = 1, 20000 do file:write(line) end
+    file:close()
+    local pipe, pid, there, keys = start("sandbox --stdin --no-limits --quiet", path)
+    keys:close()
+    local peer = wire.ready(there)
+    peer:expect(0, "MESSAGE_CREATE")
+    local status, rest = end_it(pipe, pid, "INT")
+    os.remove(path)
+    assert.equal("", rest:match "^guild [^\n]*\n(.*)$" or rest)
+    assert.equal(0, status)
+    peer:drop()
   end)
 
   it("is told apart from an end by --once when Ctrl-C comes first", function()

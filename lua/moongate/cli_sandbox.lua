@@ -21,6 +21,7 @@ local cjson = require "cjson"
 local cli = require "moongate.cli"
 local output = require "moongate.output"
 local sandbox = require "moongate.sandbox"
+local shelter = require "moongate.shelter"
 
 local command = {}
 
@@ -29,6 +30,7 @@ local FAILED = 1
 local STDIN = 0
 local SLICE_S = 1 -- of the wait for Ctrl-C
 local LOOK_S = 0.1 -- between two looks at the standard input
+local READS_MAX = 64 -- of each look, so that Ctrl-C has its turn
 local DEFAULT_MAX = 12 -- letters of one that the usage text shows
 
 -- What this command has besides the options of sandbox.start.
@@ -215,9 +217,7 @@ end
 -- A function that takes the lines that have come, and does not wait for any.
 local function reader(core, all, discord)
   local rest, number, say = "", 0, speaker("input", all.json)
-  return function()
-    local bytes = core.read(STDIN)
-    if not bytes then return end
+  local function take(bytes)
     rest = rest .. (bytes == "" and rest ~= "" and "\n" or bytes)
     for text in rest:gmatch "([^\n]*)\n" do
       number = number + 1
@@ -227,6 +227,13 @@ local function reader(core, all, discord)
       if why then io.stderr:write(("moongate sandbox: line %d: %s\n"):format(number, why)) end
     end
     rest = rest:match "[^\n]*$"
+  end
+  return function()
+    for _ = 1, READS_MAX do
+      local bytes = core.read(STDIN)
+      if bytes then take(bytes) end
+      if not bytes or bytes == "" then return end
+    end
   end
 end
 
@@ -242,11 +249,12 @@ local function play(scenario, discord, as_json)
   return true
 end
 
--- Until time is up, or Ctrl-C.
+-- Until time is up, or Ctrl-C, which comes between lines: none of them is to take it for its own
+-- failure.
 local function wait(discord, ends, take_lines)
   local slice_s = take_lines and LOOK_S or SLICE_S
   while not ends or discord:clock() < ends do
-    if take_lines then take_lines() end
+    if take_lines then shelter.call(take_lines) end
     discord:wait(ends and math.max(0, math.min(slice_s, ends - discord:clock())) or slice_s)
   end
 end
